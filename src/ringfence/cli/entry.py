@@ -1,0 +1,75 @@
+"""`ringfence COMMAND`: find the command's module, run it, report errors in one line.
+
+Import budget: this module and `run` stay free of argparse, re, typing and msgspec; see session/run.py.
+"""
+
+import os
+import sys
+
+from ringfence.model.errors import RingfenceError
+
+COMMANDS = {
+    "run": "run",
+    "shell": "run",
+    "plan": "plan",
+    "explain": "explain",
+    "doctor": "doctor",
+    "init": "init",
+    "log": "log",
+    "policy": "policy",
+    "diff": "changes",
+    "apply": "changes",
+    "discard": "changes",
+    "rollback": "changes",
+    "runs": "changes",
+    "srt": "srt",
+    "completion": "completion",
+}
+
+
+def main() -> None:
+    """Entry point of the console script; never returns."""
+    sys.exit(dispatch(sys.argv[1:]))
+
+
+def dispatch(words: "list[str]") -> int:
+    """Run one command line; return its exit status."""
+    try:
+        name = words[0] if words else "--help"
+        if name in ("-h", "--help", "help"):
+            from . import help as text  # noqa: PLC0415 - only when asked for
+
+            return text.show(words[1:])
+        if name in ("-V", "--version"):
+            from ringfence import __version__  # noqa: PLC0415 - only when asked for
+
+            print(f"ringfence {__version__}")
+            return 0
+        module = COMMANDS.get(name)
+        if module is None:
+            from . import help as text  # noqa: PLC0415 - only on an error
+
+            return text.unknown(name)
+        return load(module).main(name, words[1:])
+    except RingfenceError as error:
+        return report(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+def load(name: str):  # type: ignore[no-untyped-def]  # modules have no common type without `typing`
+    """Import one command's module."""
+    from importlib import import_module  # noqa: PLC0415 - already loaded by the interpreter itself
+
+    return import_module(f"ringfence.cli.{name}")
+
+
+def report(error: RingfenceError) -> int:
+    """One line on standard error, the hint on another, and the status that belongs to the class of error."""
+    sys.stderr.write(f"ringfence: {error}\n")
+    if error.hint:
+        sys.stderr.write(f"  hint: {error.hint}\n")
+    return error.exit_status

@@ -1,0 +1,41 @@
+"""`ringfence run` and `ringfence shell`: contain one command."""
+
+import os
+import sys
+
+from ringfence.session import options as options_module
+from ringfence.session import run as session
+
+if False:  # for type checkers only: `typing` costs 10 ms on the hot path
+    from ringfence.session.run import Finished
+
+
+def main(name: str, words: "list[str]") -> int:
+    """Run the command; its exit status is ours."""
+    if words[:1] in (["-h"], ["--help"]):
+        from . import help as text  # noqa: PLC0415 - only when asked for
+
+        return text.show([name])
+    options, argv = options_module.parse(words)
+    if name == "shell":
+        argv = argv or [os.environ.get("SHELL") or "/bin/sh"]
+    finished = session.run(options, argv)
+    if options.verbose or sys.stderr.isatty():
+        summarise(finished)
+    return finished.status
+
+
+def summarise(finished: "Finished") -> None:
+    """At most one final line on what was denied and one on what was held back."""
+    if finished.denials:
+        code, target = finished.denials[0]
+        more = f" and {len(finished.denials) - 1} more" if len(finished.denials) > 1 else ""
+        line = f"denied {code}: {target}{more}; `ringfence log --run {finished.run}` shows all"
+        sys.stderr.write(f"ringfence: {line}\n")
+    ending = finished.ending
+    if ending and ending.kept:
+        path, why = ending.kept[0]
+        more = f" and {len(ending.kept) - 1} more" if len(ending.kept) > 1 else ""
+        sys.stderr.write(f"ringfence: held back {path} ({why}){more}; `ringfence diff {finished.run}` shows all\n")
+    elif ending and ending.pending:
+        sys.stderr.write(f"ringfence: changes are staged; `ringfence apply {finished.run}` brings them in\n")

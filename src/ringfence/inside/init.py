@@ -1,0 +1,238 @@
+"""The first process of a sandbox: prepare, start the command without any power, reap, end everything.
+
+It is started by bubblewrap as pid 1 with an empty environment and three descriptors:
+  order    what to do: NUL-terminated `key`, `value` pairs, then end of file;
+  control  a SOCK_SEQPACKET pair to the supervisor on the host; its end of file means the supervisor is gone;
+  filters  two seccomp programs one after the other: for the command (reporting) and for this process.
+
+Conversation on `control`: we send `ready` once the view is final and wait for `go`; then `filter` with the
+listener's descriptor attached, sent by the command's process so that its host pid comes with it; the
+supervisor sends `signal N` to forward; we send `stopped` when the command stops and `exit N` or `killed N`
+when it ends. Our own exit status is the command's, or 128 + N.
+
+INVARIANT: nothing of ours is open, and no environment of the host's is left, in the command's process
+(tests/posture/test_process.py). Whatever fails before the command is executed ends the sandbox with 125.
+"""
+
+import os
+import resource
+import select
+import sys
+import time
+
+import _signal
+import _socket
+
+from . import landlock, privilege
+
+GRACE_S = 5.0  # between SIGTERM or SIGHUP forwarded and SIGKILL
+ENDING = (_signal.SIGTERM, _signal.SIGHUP)
+
+
+class Order:
+    """What the supervisor asked for, decoded from pairs; lists keep their order."""
+
+    def __init__(self, data: bytes) -> None:
+        parts = data.split(b"\0")
+        self.argv: list[bytes] = []
+        self.environment: dict[bytes, bytes] = {}
+        self.limits: list[tuple[int, int]] = []
+        self.scopes: list[str] = []
+        self.single: dict[str, bytes] = {}
+        for key, value in zip(parts[0:-1:2], parts[1::2], strict=False):
+            self._take(key.decode(), value)
+
+    def _take(self, key: str, value: bytes) -> None:
+        if key == "argv":
+            self.argv.append(value)
+        elif key == "env":
+            name, _, text = value.partition(b"=")
+            self.environment[name] = text
+        elif key == "limit":
+            name, _, amount = value.decode().partition("=")
+            self.limits.append((getattr(resource, "RLIMIT_" + name), int(amount)))
+        elif key == "scope":
+            self.scopes.append(value.decode())
+        else:
+            self.single[key] = value
+
+    def number(self, key: str) -> int:
+        """The integer under `key`; KeyError where the supervisor sent none."""
+        return int(self.single[key])
+
+
+def read_all(descriptor: int) -> bytes:
+    """Everything up to the end of file; the descriptor is closed."""
+    parts = []
+    while part := os.read(descriptor, 1 << 20):
+        parts.append(part)
+    os.close(descriptor)
+    return b"".join(parts)
+
+
+def prepare(order: Order) -> None:
+    """What needs power over the namespaces: process limit, sysctls, keyring."""
+    privilege.make_opaque()
+    privilege.die_with_parent(_signal.SIGKILL)
+    if pid_max := order.single.get("pid_max"):
+        # Per pid namespace since kernel 6.14; older ones refuse, and RLIMIT_NPROC alone holds.
+        try:
+            descriptor = os.open("/proc/sys/kernel/pid_max", os.O_WRONLY)
+            os.write(descriptor, pid_max)
+            os.close(descriptor)
+        except OSError:
+            pass
+    privilege.seal_sysctls()
+    privilege.leave_session_keyring()
+
+
+def become_command(order: Order, control: "_socket.socket", program: bytes) -> None:
+    """Turn this forked process into the command. Returns only by raising."""
+    for number in range(1, _signal.NSIG):
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP) and not 32 <= number < 34:
+            _signal.signal(number, _signal.SIG_DFL)
+    if order.single["group"] == b"own":
+        os.setpgid(0, 0)
+    privilege.enter_user_namespace(order.number("uid"), order.number("gid"))
+    for limit, amount in order.limits:
+        hard = resource.getrlimit(limit)[1]
+        value = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+        resource.setrlimit(limit, (value, value))
+    privilege.drop_capabilities()
+    if order.scopes:
+        landlock.restrict(order.scopes)
+    os.chdir(order.single["cwd"])
+    listen = order.single["listen"] == b"1"
+    listener = privilege.install_filter(program, listen=listen)
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, listener.to_bytes(4, sys.byteorder))] if listen else []
+    control.sendmsg([b"filter"], rights)
+    os.closerange(3, (1 << 31) - 1)
+    execute(order.argv, order.environment)
+
+
+def execute(argv: list[bytes], environment: dict[bytes, bytes]) -> None:
+    """execvp(3) in the command's own PATH; ends the process with 126 or 127 as a shell would."""
+    name = argv[0]
+    places = [b""] if b"/" in name else [p or b"." for p in environment.get(b"PATH", b"").split(b":")]
+    status, why = 127, b"command not found"
+    for place in places:
+        try:
+            os.execve(os.path.join(place, name) if place else name, argv, environment)
+        except FileNotFoundError:
+            if b"/" in name:
+                why = b"no such file or directory"
+        except NotADirectoryError:
+            continue
+        except OSError as error:
+            status, why = 126, os.strerror(error.errno).lower().encode()
+    os.write(2, b"ringfence: `" + name + b"`: " + why + b"\n")
+    os._exit(status)
+
+
+class Supervision:
+    """The loop of pid 1: reap everybody, forward what the supervisor says, end when the command ends."""
+
+    def __init__(self, command: int, control: "_socket.socket", *, own_group: bool) -> None:
+        self.command = command
+        self.control = control
+        self.target = -command if own_group else command
+        self.deadline: float | None = None  # monotonic seconds; a busy tree must not be able to postpone it
+
+    def run(self, wakeup: int) -> int:
+        """Serve until the command has ended; return the exit status to leave with."""
+        poller = select.poll()
+        poller.register(wakeup, select.POLLIN)
+        poller.register(self.control.fileno(), select.POLLIN)
+        while True:
+            for descriptor, _ in poller.poll(self.remaining_ms()):
+                if descriptor == wakeup:
+                    os.read(wakeup, 512)
+                elif not self.obey():
+                    return 137
+            if self.remaining_ms() == 0:
+                self.send(_signal.SIGKILL, self.command)
+            status = self.reap()
+            if status is not None:
+                return status
+
+    def remaining_ms(self) -> int | None:
+        """Milliseconds until a command that was asked to end is killed; None if it was not asked."""
+        if self.deadline is None:
+            return None
+        return max(0, int((self.deadline - time.monotonic()) * 1000))
+
+    def obey(self) -> bool:
+        """Carry out one message; False at the end of file, when nobody is left to answer to."""
+        message = self.control.recv(64)
+        if not message:
+            return False
+        number = int(message.rpartition(b" ")[2])
+        self.send(number, self.target)
+        if number in ENDING:
+            self.send(_signal.SIGCONT, self.target)
+            self.deadline = self.deadline or time.monotonic() + GRACE_S
+        return True
+
+    def send(self, number: int, target: int) -> None:
+        """kill(2); a command that has just ended is no error."""
+        try:
+            os.kill(target, number)
+        except ProcessLookupError:
+            pass
+
+    def reap(self) -> int | None:
+        """Collect every dead child; the exit status if the command is among them."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                return 125
+            if pid == 0:
+                return None
+            if pid != self.command:
+                continue
+            if os.WIFSTOPPED(status):
+                self.control.send(b"stopped %d" % os.WSTOPSIG(status))
+            elif os.WIFSIGNALED(status):
+                self.control.send(b"killed %d" % os.WTERMSIG(status))
+                return 128 + os.WTERMSIG(status)
+            else:
+                self.control.send(b"exit %d" % os.WEXITSTATUS(status))
+                return os.WEXITSTATUS(status)
+
+
+def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
+    """Run one sandbox from its first process; return the status for `os._exit`."""
+    order = Order(read_all(order_fd))
+    filters = read_all(filters_fd)
+    size = order.number("filter_bytes")
+    control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, control_fd)
+    os.set_inheritable(control_fd, False)
+    prepare(order)
+    control.send(b"ready")
+    if control.recv(16) != b"go":
+        return 125
+    wakeup, notify = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
+    command = os.fork()
+    if command == 0:
+        try:
+            become_command(order, control, filters[:size])
+        except BaseException as error:  # the command's process must never run our code past this point
+            os.write(2, f"ringfence: cannot start the command: {error}\n".encode())
+        os._exit(125)
+    _signal.set_wakeup_fd(notify)
+    own_group = order.single["group"] == b"own"
+    privilege.drop_capabilities()
+    privilege.install_filter(filters[size:], listen=False)
+    # Descriptors of the terminal and of pipes are the command's: ours would hold a pipe open after its end.
+    null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    return Supervision(command, control, own_group=own_group).run(wakeup)
+
+
+def start() -> None:
+    """Entry point: the descriptors' numbers are the first three arguments."""
+    order_fd, control_fd, filters_fd = (int(number) for number in sys.argv[1:4])
+    os._exit(main(order_fd, control_fd, filters_fd))

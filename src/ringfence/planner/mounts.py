@@ -1,0 +1,172 @@
+"""The view: which part of the host exists inside, in mounting order.
+
+Theory of operation. The root is an empty tmpfs. System trees, a few pieces of /etc, preset paths and the
+workspace are placed on it; denied paths are covered last, so that no later mount can uncover them; then /dev
+and the root itself are sealed.
+
+INVARIANT: every host path in the view is named here, in a preset or in policy with its origin, and no denied
+path is readable through any of them (tests/attacks/test_files_read.py, tests/unit/planner/test_mounts.py).
+"""
+
+from collections.abc import Iterable
+
+from ringfence.model.decision import Source
+from ringfence.model.paths import GuestPath, HostPath
+from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, PathFact, PathKind
+from ringfence.policy.effective import Policy
+
+from . import system
+
+ABSENT = PathFact(kind=PathKind.ABSENT)
+DECOY_TEXT = "# ringfence: path-protected\n"
+
+
+def fact(facts: HostFacts, path: str) -> PathFact:
+    """What is known of `path`; absent when nobody looked."""
+    return facts.paths.get(path, ABSENT)
+
+
+def _guest(path: str) -> GuestPath:
+    return GuestPath(path)
+
+
+def _ro_bind(path: str, reason: str, origin: Source | None = None) -> Mount:
+    return Mount(
+        kind=MountKind.RO_BIND,
+        source=HostPath(path),
+        target=_guest(path),
+        reason=reason,
+        origin=origin or Source(scope="default"),
+    )
+
+
+def _tmpfs(path: str, *, mode: int, size_bytes: int, reason: str) -> Mount:
+    return Mount(kind=MountKind.TMPFS, target=_guest(path), mode=mode, size_bytes=size_bytes, reason=reason)
+
+
+def _file(path: str, text: str, reason: str, *, mode: int = 0o444) -> Mount:
+    return Mount(kind=MountKind.FILE, target=_guest(path), text=text, mode=mode, reason=reason)
+
+
+def _link(path: str, target: str, reason: str) -> Mount:
+    return Mount(kind=MountKind.SYMLINK, target=_guest(path), text=target, reason=reason)
+
+
+def _directory(path: str, reason: str, *, mode: int = 0o755) -> Mount:
+    return Mount(kind=MountKind.DIRECTORY, target=_guest(path), mode=mode, reason=reason)
+
+
+def system_trees(facts: HostFacts) -> Iterable[Mount]:
+    """/usr and its companions, with merged directories as the host has them."""
+    for path, reason in system.SYSTEM_TREES:
+        if fact(facts, path).kind is PathKind.DIRECTORY:
+            yield _ro_bind(path, reason)
+    for path in system.MERGED_DIRECTORIES:
+        found = fact(facts, path)
+        if found.kind is PathKind.SYMLINK:
+            yield _link(path, found.link, "merged into /usr")
+        elif found.kind is PathKind.DIRECTORY:
+            yield _ro_bind(path, "programs and libraries")
+
+
+def etc(facts: HostFacts, identity: Identity) -> Iterable[Mount]:
+    """The picked entries of /etc that "other" may read, and generated account and host tables."""
+    for path, reason in system.ETC_TEXTS:
+        found = fact(facts, path)
+        if found.kind is not PathKind.ABSENT and found.others_read and found.text:
+            yield _file(path, found.text, reason)
+    for pattern, reason in system.ETC_TREES:
+        for path in facts.matches.get(pattern, ()) if "*" in pattern else (pattern,):
+            found = fact(facts, path)
+            if found.kind is not PathKind.ABSENT and found.others_read:
+                yield _ro_bind(path, reason)
+    zone = fact(facts, "/etc/localtime")
+    if zone.resolved.startswith("/usr/"):
+        yield _link("/etc/localtime", zone.resolved, "local time")
+    shell = "/bin/bash" if fact(facts, "/bin/bash").kind is not PathKind.ABSENT else "/bin/sh"
+    accounts = (
+        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
+        f"{identity.user}:x:{identity.uid}:{identity.gid}::{identity.home}:{shell}\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    )
+    groups = f"root:x:0:\n{identity.user}:x:{identity.gid}:\ntty:x:5:\nnogroup:x:65534:\n"
+    yield _file("/etc/passwd", accounts, "only the sandbox's own accounts")
+    yield _file("/etc/group", groups, "only the sandbox's own groups")
+    yield _file("/etc/nsswitch.conf", system.GENERATED_NSSWITCH, "names come from files")
+    yield _file("/etc/hosts", system.GENERATED_HOSTS.format(hostname=facts.hostname), "loopback names")
+    yield _file("/etc/hostname", facts.hostname + "\n", "the sandbox's own name")
+    yield _file("/etc/resolv.conf", "", "no resolver: the network is off")
+
+
+def private_places(policy: Policy, identity: Identity) -> Iterable[Mount]:
+    """Writable places that end with the run, each with its own size."""
+    limits = policy.limits
+    yield _tmpfs("/tmp", mode=0o1777, size_bytes=limits.tmp_bytes, reason="private temporary files")
+    yield _tmpfs("/run", mode=0o755, size_bytes=limits.run_bytes, reason="private run-time state")
+    yield _directory("/run/lock", "lock files", mode=0o1777)
+    yield _directory(f"/run/user/{identity.uid}", "XDG_RUNTIME_DIR", mode=0o700)
+    yield _link("/var/tmp", "/tmp", "private temporary files")
+    yield _link("/var/run", "/run", "private run-time state")
+    yield _link("/var/lock", "/run/lock", "private run-time state")
+    yield _directory("/var/cache", "programs that expect it")
+    yield _directory("/var/lib", "programs that expect it")
+    yield _tmpfs("/dev/shm", mode=0o1777, size_bytes=limits.shm_bytes, reason="POSIX shared memory")
+    home = identity.home
+    yield _tmpfs(home, mode=0o700, size_bytes=limits.home_bytes, reason="private home")
+
+
+def decoys(facts: HostFacts, identity: Identity) -> list[str]:
+    """Paths of the well-known secrets that the host's home holds, for which a notice stands in."""
+    places = (f"{facts.home}/{name}" for name, _ in system.DECOYS)
+    return [str(identity.home) + path[len(facts.home) :] for path in places if fact(facts, path).kind is PathKind.FILE]
+
+
+def home_files(facts: HostFacts, identity: Identity) -> Iterable[Mount]:
+    """The generated .gitconfig and the decoys."""
+    lines = [] if not facts.git_name else [f"\tname = {_quoted(facts.git_name)}"]
+    lines += [] if not facts.git_email else [f"\temail = {_quoted(facts.git_email)}"]
+    text = "[user]\n" + "\n".join(lines) + "\n" if lines else ""
+    if identity.idmap:
+        # The index on disk holds the host's uid; comparing it would make git read every file again.
+        text += "[core]\n\tcheckStat = minimal\n"
+    yield _file(f"{identity.home}/.gitconfig", text, "the user's name and e-mail, nothing else", mode=0o644)
+    for path in decoys(facts, identity):
+        yield _file(path, "{}\n" if path.endswith(".json") else DECOY_TEXT, "notice in place of a secret")
+
+
+def _quoted(value: str) -> str:
+    """A git-config value in double quotes (git-config(1), "Values")."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
+
+
+def readable(policy: Policy, facts: HostFacts) -> Iterable[Mount]:
+    """What presets and policy make readable beyond the system."""
+    for rule in policy.read:
+        if not rule.pattern.startswith("/"):
+            continue  # below the workspace, which is readable anyway
+        for path in facts.matches.get(rule.pattern, (rule.pattern,)):
+            if fact(facts, path).kind is not PathKind.ABSENT:
+                yield _ro_bind(path, rule.reason or "policy", rule.source)
+
+
+def extra(policy: Policy, facts: HostFacts) -> Iterable[Mount]:
+    """`filesystem.mounts`, then `filesystem.write` outside the workspace."""
+    for item in policy.mounts:
+        if fact(facts, item.host).kind is not PathKind.ABSENT:
+            kind = MountKind.BIND if item.writable else MountKind.RO_BIND
+            yield Mount(kind=kind, source=item.host, target=item.guest, reason="policy", origin=item.source)
+    for rule in policy.write:
+        if rule.pattern.startswith("/") and fact(facts, rule.pattern).kind is not PathKind.ABSENT:
+            yield Mount(
+                kind=MountKind.BIND,
+                source=HostPath(rule.pattern),
+                target=_guest(rule.pattern),
+                reason=rule.reason or "policy",
+                origin=rule.source,
+            )
+
+
+def seals() -> Iterable[Mount]:
+    """The last operations: no new name may appear in /dev or at the root."""
+    yield Mount(kind=MountKind.READ_ONLY, target=_guest("/dev"), reason="devices are fixed")
+    yield Mount(kind=MountKind.READ_ONLY, target=_guest("/"), reason="the view is fixed")

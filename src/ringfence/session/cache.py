@@ -1,0 +1,100 @@
+"""Launch artefacts on disk, keyed by request, valid while everything they were made from is unchanged.
+
+SECURITY: an artefact decides what is mounted, so the cache is as trusted as policy itself: a directory of mode
+0700 that we own, outside every view; anything else is ignored and made anew. The command, the working
+directory and the environment's values are not part of it.
+"""
+
+import marshal
+import os
+
+from . import places
+
+if False:  # for type checkers only: `typing` costs 10 ms on the hot path
+    from ringfence.sandbox.artefact import Artefact
+
+KEEP = 256
+
+
+def stamp(path: str) -> "tuple[int, ...] | None":
+    """What tells that a path is as it was: for a directory its identity, else also size and time."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    if found.st_mode & 0o170000 == 0o040000:
+        return (found.st_mode, found.st_ino, found.st_uid)
+    return (found.st_mode, found.st_ino, found.st_uid, found.st_size, found.st_mtime_ns)
+
+
+def listing_stamp(path: str) -> "tuple[int, ...] | None":
+    """The same for a directory whose entries matter, because a glob was expanded there."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_mode, found.st_ino, found.st_mtime_ns)
+
+
+def file_of(key: str) -> str:
+    """Where the artefact for `key` is kept."""
+    from _blake2 import blake2b  # noqa: PLC0415 - hashlib itself costs 2 ms
+
+    return f"{places.cache()}/launch/{blake2b(key.encode(), digest_size=16).hexdigest()}"
+
+
+def load(key: str) -> "Artefact | None":
+    """The artefact for `key` if there is one and nothing it was made from has changed."""
+    from ringfence.sandbox import artefact  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        descriptor = os.open(file_of(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.getuid() or found.st_mode & 0o077:
+            return None
+        data = os.read(descriptor, found.st_size + 1)
+    finally:
+        os.close(descriptor)
+    try:
+        stored_key, paths, listings, packed = marshal.loads(data)
+    except (EOFError, ValueError, TypeError):
+        return None
+    if stored_key != key or any(stamp(path) != was for path, was in paths):
+        return None
+    if any(listing_stamp(path) != was for path, was in listings):
+        return None
+    return artefact.loads(packed)
+
+
+def store(key: str, paths: "list[str]", listings: "list[str]", found: "Artefact") -> None:
+    """Remember `found`; a cache that cannot be written is no error."""
+    place = file_of(key)
+    directory = os.path.dirname(place)
+    record = (key, [(p, stamp(p)) for p in paths], [(p, listing_stamp(p)) for p in listings], found.dumps())
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        status = os.lstat(directory)
+        if status.st_uid != os.getuid() or status.st_mode & 0o077:
+            return
+        temporary = f"{place}.{os.getpid()}"
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(descriptor, marshal.dumps(record))
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, place)
+        prune(directory)
+    except OSError:
+        return
+
+
+def prune(directory: str) -> None:
+    """Keep the cache small: drop the oldest beyond `KEEP`."""
+    names = os.listdir(directory)
+    if len(names) > KEEP:
+        paths = sorted((f"{directory}/{name}" for name in names), key=lambda path: os.lstat(path).st_mtime_ns)
+        for path in paths[: len(names) - KEEP // 2]:
+            os.unlink(path)

@@ -1,0 +1,109 @@
+"""What a caller may choose for one run. Light: the hot path imports it."""
+
+import os
+
+from ringfence.model.errors import UsageError
+
+FLAGS = {
+    "--directory": "directory",
+    "-C": "directory",
+    "--policy": "policy",
+    "--workspace": "workspace",
+    "--apply": "apply",
+    "--seccomp": "seccomp",
+    "--timeout": "timeout",
+    "--env": "env",
+    "--read": "read",
+    "--write": "write",
+    "--deny-read": "deny_read",
+    "--deny-write": "deny_write",
+    "--preset": "presets",
+}
+LISTS = ("env", "read", "write", "deny_read", "deny_write", "presets")
+SWITCHES = {"-v": "verbose", "--verbose": "verbose", "--no-user-policy": "no_user_policy", "--json": "json"}
+
+
+class Options:
+    """Options of `run` and its relatives; empty values mean "as policy says"."""
+
+    __slots__ = (
+        "apply",
+        "deny_read",
+        "deny_write",
+        "directory",
+        "env",
+        "json",
+        "no_user_policy",
+        "policy",
+        "presets",
+        "read",
+        "seccomp",
+        "timeout",
+        "verbose",
+        "workspace",
+        "write",
+    )
+
+    def __init__(self) -> None:
+        self.directory = self.policy = self.workspace = self.apply = self.seccomp = self.timeout = ""
+        self.env: list[str] = []
+        self.read: list[str] = []
+        self.write: list[str] = []
+        self.deny_read: list[str] = []
+        self.deny_write: list[str] = []
+        self.presets: list[str] = []
+        self.verbose = self.no_user_policy = self.json = False
+
+    def key(self) -> str:
+        """A text that differs whenever the options that shape a plan differ."""
+        return repr([getattr(self, name) for name in sorted(FLAGS.values()) if name != "directory"])
+
+
+def parse(words: "list[str]") -> "tuple[Options, list[str]]":
+    """Split `words` into our options and the command, which begins at the first other word or after `--`.
+
+    A child's flags are never taken for ours, because ours end where the command begins.
+    """
+    options = Options()
+    at = 0
+    while at < len(words):
+        word = words[at]
+        if word == "--":
+            return options, words[at + 1 :]
+        if not word.startswith("-") or word == "-":
+            return options, words[at:]
+        name, has_value, value = word.partition("=")
+        if name in SWITCHES and not has_value:
+            setattr(options, SWITCHES[name], True)
+        elif name in FLAGS:
+            if not has_value:
+                at += 1
+                if at >= len(words):
+                    raise UsageError(f"option `{name}` needs a value")
+                value = words[at]
+            _take(options, FLAGS[name], value)
+        else:
+            raise UsageError(f"unknown option `{name}`", hint="see `ringfence run --help`; a command may follow `--`")
+        at += 1
+    return options, []
+
+
+def _take(options: Options, name: str, value: str) -> None:
+    if name in LISTS:
+        getattr(options, name).append(value)
+    else:
+        setattr(options, name, value)
+
+
+def workspace_of(directory: str) -> str:
+    """The tree to work on: the nearest directory at or above `directory` that holds `.git`, else `directory`.
+
+    The search stops below the home directory, so that a repository of dotfiles is never taken for a project.
+    """
+    home = os.path.realpath(os.environ.get("HOME", "/"))
+    place = directory
+    while place not in ("/", home) and not home.startswith(place + "/"):
+        if os.path.lexists(place + "/.git"):
+            return place
+        place = os.path.dirname(place)
+    return directory

@@ -1,0 +1,226 @@
+"""Policy files, facts, plan and compiled artefact for one request. The slow path; `cache` remembers its result."""
+
+import os
+from collections.abc import Sequence
+
+import msgspec
+
+import ringfence.inside
+from ringfence.model.errors import HostError, UsageError
+from ringfence.model.paths import HostPath
+from ringfence.model.plan import HostFacts, Launch, Plan
+from ringfence.planner import build, git
+from ringfence.planner import workspace as workspace_view
+from ringfence.planner.request import Request
+from ringfence.policy import layers, parse
+from ringfence.policy.document import Layer
+from ringfence.policy.effective import Policy
+from ringfence.sandbox import bubblewrap, facts, seccomp
+from ringfence.sandbox.artefact import Artefact
+from ringfence.workspace import surfaces
+
+from . import places
+from .options import Options
+
+TREE_LIMIT = 500_000
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything known before a launch, in the order it came to be."""
+
+    policy: Policy
+    facts: HostFacts
+    plan: Plan
+    launch: Launch
+    request: Request
+
+
+def read_layer(path: str, scope: str, *, required: bool = False) -> list[Layer]:
+    """The layer in `path`, or none; raise UsageError for a file that is there but cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        if required:
+            raise UsageError(f"no policy file `{path}`", hint="`ringfence init` writes one") from None
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read policy: {error}", place=path, hint="a policy must be readable UTF-8") from error
+    return [parse.parse(text, file=path, scope=scope)]
+
+
+def command_line_layer(options: Options) -> list[Layer]:
+    """The options as a policy layer of their own, in the words of a policy file."""
+    tables = {
+        "isolation": {"seccomp": options.seccomp},
+        "filesystem": {
+            "read": [os.path.expanduser(p) for p in options.read],
+            "write": [os.path.abspath(os.path.expanduser(p)) for p in options.write],
+            "deny-read": options.deny_read,
+            "deny-write": options.deny_write,
+        },
+        "env": {"pass": options.env},
+        "limits": {"wall-time": options.timeout},
+        "workspace": {"mode": options.workspace, "apply": options.apply},
+    }
+    lines = ["version = 1"]
+    if options.presets:
+        lines.append(f"extends = {_toml(options.presets)}")
+    for name, table in tables.items():
+        chosen = [f"{key} = {_toml(value)}" for key, value in table.items() if value]
+        lines += [f"[{name}]", *chosen] if chosen else []
+    if len(lines) == 1:
+        return []
+    return [parse.parse("\n".join(lines) + "\n", file="command line", scope="cli")]
+
+
+def _toml(value: str | Sequence[str]) -> str:
+    """A string or list of strings in TOML; JSON's escapes are a subset of basic strings'."""
+    if isinstance(value, str) and value.isdecimal():
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def policy_layers(options: Options, workspace: str) -> list[Layer]:
+    """Every layer that applies, whatever its precedence."""
+    found = read_layer(places.MANAGED_POLICY, "managed")
+    found += read_layer(options.policy, "cli", required=True) if options.policy else []
+    found += command_line_layer(options)
+    found += [] if options.no_user_policy else read_layer(places.user_policy(), "user")
+    found += read_layer(places.project_policy(workspace), "project")
+    return found
+
+
+def effective_policy(options: Options, workspace: str) -> Policy:
+    """The policy in force for `workspace`; raise UsageError with the place of what is wrong."""
+    return layers.merge(policy_layers(options, workspace), home=facts.home_directory(), workspace=workspace)
+
+
+def walk(workspace: str) -> tuple[str, ...]:
+    """Every name below the workspace, relative; git's object store, which holds no names, is left out."""
+    found: list[str] = []
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        try:
+            entries = list(os.scandir(f"{workspace}/{prefix}"))
+        except OSError:
+            continue
+        for entry in entries:
+            found.append(prefix + entry.name)
+            if entry.is_dir(follow_symlinks=False) and not prefix + entry.name == ".git/objects":
+                pending.append(prefix + entry.name + "/")
+        if len(found) > TREE_LIMIT:
+            hint = "name denied paths exactly instead of by pattern, or choose a smaller workspace"
+            raise HostError(f"the workspace holds more than {TREE_LIMIT} names", hint=hint)
+    return tuple(found)
+
+
+def gather(policy: Policy, request: Request) -> HostFacts:
+    """Look at the host: once for what policy names, once more for what a `.git` file points to."""
+    home = facts.home_directory()
+    paths, globs = build.wanted(policy, request, home)
+    tree = walk(request.workspace) if workspace_view.needs_tree(policy) else ()
+    matched = denied_names(policy, request, tree)
+    found = facts.gather([*paths, *matched], globs, tree)
+    more = git.references(found, request)
+    found = facts.gather([*paths, *matched, *more], globs, tree) if more else found
+    if common := [path for path in more if path.endswith("/commondir")]:
+        root = git.pointer(found.paths[common[0]].text, os.path.dirname(common[0]))
+        found = facts.gather([*paths, *matched, *more, root], globs, tree) if root else found
+    return found
+
+
+def denied_names(policy: Policy, request: Request, tree: tuple[str, ...]) -> list[str]:
+    """The names in `tree` that a deny rule matches: what they are decides how they are covered."""
+    compiled = [
+        workspace_view.compile_rule(rule, workspace=request.workspace)
+        for rule in (*policy.deny_read, *policy.deny_write)
+    ]
+    full = (f"{request.workspace}/{name}" for name in tree)
+    return [path for path in full if any(pattern.matches(path) for pattern in compiled)]
+
+
+def check_places(workspace: str) -> None:
+    """Refuse a workspace that contains ringfence's own state, cache or user policy; raise UsageError."""
+    for place in (places.state(), places.cache(), os.path.dirname(places.user_policy())):
+        real = os.path.realpath(place)
+        if real == workspace or real.startswith(workspace + "/") or workspace.startswith(real + "/"):
+            raise UsageError(
+                f"the workspace `{workspace}` and ringfence's own files in `{place}` overlap",
+                hint="choose another directory, or set XDG_STATE_HOME, XDG_CACHE_HOME or XDG_CONFIG_HOME",
+            )
+
+
+def prepare(options: Options, argv: Sequence[str], directory: str, workspace: str) -> Prepared:
+    """Go from a request to what will be launched, without launching it."""
+    check_places(workspace)
+    policy = effective_policy(options, workspace)
+    request = Request(
+        argv=tuple(argv),
+        workspace=HostPath(workspace),
+        cwd=HostPath(directory),
+        logical_cwd=os.environ.get("PWD", ""),
+        surfaces=surface_names() if policy.workspace_mode == "direct" else (),
+        inside=HostPath(os.path.dirname(ringfence.inside.__file__)),
+    )
+    found = gather(policy, request)
+    plan = build.build(policy, found, request)
+    return Prepared(
+        policy=policy, facts=found, plan=plan, launch=bubblewrap.compile_plan(plan, found), request=request
+    )
+
+
+def artefact(prepared: Prepared) -> Artefact:
+    """The flat form of `prepared` for the hot path."""
+    plan, launch = prepared.plan, prepared.launch
+    kinds = ("bind", "ro-bind", "overlay")
+    machine = os.uname().machine
+    return Artefact(
+        program=launch.program,
+        arguments=list(launch.arguments),
+        files=list(launch.files),
+        sources=list(launch.sources),
+        lowers=list(launch.lowers),
+        covers=list(launch.covers),
+        order=list(launch.init),
+        environment=[(item.name, item.value) for item in plan.environment],
+        filter=seccomp.build(plan.seccomp, notify=plan.seccomp == "default", machine=machine),
+        init_filter=seccomp.build("default", notify=False, machine=machine),
+        profile=plan.seccomp,
+        idmap=plan.identity.idmap,
+        owner=(plan.identity.owner_uid, plan.identity.owner_gid),
+        cwd=plan.identity.home,
+        visible=[mount.target for mount in plan.mounts if mount.kind.value in kinds],
+        watches=[(item.target, item.on, item.code, list(item.names)) for item in plan.watches],
+        memory_bytes=plan.limits.memory_bytes,
+        wall_time_s=plan.limits.wall_time_s,
+        workspace_bytes=plan.limits.workspace_bytes,
+        workspace=(plan.workspace.path, plan.workspace.mode, plan.workspace.apply),
+        deny_write=list(plan.workspace.deny_write),
+        scoped=bool(plan.landlock_scopes),
+        audit=(prepared.policy.audit_fsync, prepared.policy.audit_rotate_bytes),
+        plan_digest=digest(plan),
+    )
+
+
+def digest(plan: Plan) -> str:
+    """A short fingerprint of the plan without the command, for the audit."""
+    import hashlib  # noqa: PLC0415 - nothing else in this module needs it
+
+    neutral = msgspec.structs.replace(plan, argv=())
+    return hashlib.sha256(msgspec.json.encode(neutral, order="sorted")).hexdigest()[:32]
+
+
+def examined(prepared: Prepared) -> list[str]:
+    """Host paths whose change makes the artefact stale."""
+    fixed = [places.MANAGED_POLICY, places.user_policy(), places.project_policy(prepared.request.workspace)]
+    parents = [os.path.dirname(pattern.partition("*")[0]) for pattern in prepared.facts.matches]
+    own = [prepared.facts.bubblewrap]
+    return sorted({*fixed, *parents, *own, prepared.facts.python, *prepared.facts.paths})
+
+
+def surface_names() -> tuple[str, ...]:
+    """What must be covered one by one in a live workspace: auto-load names and git's own configuration."""
+    names = [surface.pattern for surface in surfaces.SURFACES if "*" not in surface.pattern]
+    return (*names, ".git/config", ".git/hooks", ".git/info", ".git/modules", ".git/worktrees", ".git/commondir")

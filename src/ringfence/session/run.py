@@ -1,0 +1,264 @@
+"""Carry out one run: directory, boundary, supervision, apply, record. The hot path of the command line.
+
+Import budget (tests/unit/test_import_budget.py): before the fork only built-in modules, `options`, `places`,
+`cache`, `artefact`, `launch` and `layout`; everything else is imported while the boundary is being built.
+"""
+
+import os
+import time
+
+from ringfence.model.errors import SandboxError, UsageError
+from ringfence.sandbox import launch
+from ringfence.workspace import layout
+
+from . import cache, places
+from .options import Options, workspace_of
+
+if False:  # for type checkers only: `typing` costs 10 ms on the hot path
+    from collections.abc import Mapping
+
+    from ringfence.sandbox.artefact import Artefact
+    from ringfence.sandbox.supervise import Outcome, Supervisor
+    from ringfence.workspace.layout import Created
+
+    from .wiring import Ending, Recorder
+
+
+class Finished:
+    """How a run ended, for whoever asked for it."""
+
+    __slots__ = ("denials", "ending", "run", "status")
+
+    def __init__(self, run: str, status: int, denials: "list[tuple[str, str]]", ending: "Ending | None") -> None:
+        self.run = run
+        self.status = status
+        self.denials = denials
+        self.ending = ending
+
+
+def run(options: Options, argv: "list[str]") -> Finished:
+    """Contain `argv` and wait for its end; raise RingfenceError for what keeps it from starting."""
+    if not argv:
+        raise UsageError("no command", hint="ringfence run -- COMMAND [ARGUMENT...]")
+    directory = working_directory(options)
+    workspace = workspace_of(directory)
+    return Run(artefact_for(options, argv, directory, workspace), argv, directory).carry_out()
+
+
+def working_directory(options: Options) -> str:
+    """The real path of the directory to work in; raise UsageError if there is none."""
+    try:
+        directory = os.path.realpath(options.directory or os.getcwd())
+    except FileNotFoundError as error:
+        raise UsageError("the current directory no longer exists", hint="change to another one") from error
+    if not os.path.isdir(directory):
+        raise UsageError(f"`{options.directory}` is not a directory")
+    return directory
+
+
+def artefact_for(options: Options, argv: "list[str]", directory: str, workspace: str) -> "Artefact":
+    """The compiled launch for this request, from the cache where nothing has changed."""
+    key = "\0".join((workspace, directory, os.environ.get("PWD", ""), str(os.getuid()), options.key(), VERSION))
+    found = cache.load(key)
+    if found is None:
+        from . import prepare  # noqa: PLC0415 - policy, planner and msgspec: the slow path
+
+        prepared = prepare.prepare(options, argv, directory, workspace)
+        found = prepare.artefact(prepared)
+        if not prepared.facts.tree:
+            listings = sorted({os.path.dirname(glob.partition("*")[0]) for glob in prepared.facts.matches})
+            cache.store(key, prepare.examined(prepared), listings, found)
+    return found
+
+
+VERSION = str(os.stat(os.path.dirname(os.path.dirname(__file__)) + "/inside/init.py").st_mtime_ns)
+
+
+class Run:
+    """One run of one artefact."""
+
+    def __init__(self, found: "Artefact", argv: "list[str]", directory: str) -> None:
+        self.artefact = found
+        self.argv = argv
+        self.directory = directory
+        self.denials: list[tuple[str, str]] = []
+        self.skeleton: list[str] = []
+        self.stand_ins: list[str] = []
+
+    def carry_out(self) -> Finished:
+        """Build, supervise, apply, record; the boundary never outlives this call."""
+        from ringfence.sandbox import cgroup  # noqa: PLC0415 - keeps the module list short to read
+
+        workspace = self.artefact.workspace[0]
+        created = self.create(workspace)
+        limits = dict(self.artefact.order)
+        groups = cgroup.create(created.run, self.artefact.memory_bytes, int(limits["pid_max"]))
+        block_signals()
+        terminal = any(os.isatty(descriptor) for descriptor in (0, 1, 2))
+        shared = terminal and (self.artefact.scoped or self.artefact.idmap)
+        boundary = launch.start(self.artefact, self.order(shared=shared), created.directory, groups)
+        try:
+            return self.attend(boundary, created, groups, shared=shared)
+        finally:
+            boundary.control.close()
+            cgroup.remove(groups)
+            os.close(created.lock_fd)
+
+    def attend(self, boundary: launch.Boundary, created: "Created", groups: "list[str]", *, shared: bool) -> Finished:
+        """Everything after the fork."""
+        from ringfence.sandbox import supervise  # noqa: PLC0415 - imported while the boundary is being built
+
+        from . import terminal, wiring  # noqa: PLC0415 - likewise
+
+        record = wiring.Recorder(created.run, self.artefact.audit, self.denials)
+        state = terminal.save()
+        supervisor = supervise.Supervisor(boundary, self.artefact, record.report, shared_group=shared)
+        signals = supervise.wait_for_signals()
+        record.report("launch", "", self.described())
+        try:
+            if not supervisor.wait_for_ready():
+                raise failure(boundary)
+            self.remove_stand_ins()
+            supervisor.go()
+            outcome = supervisor.run(signals)
+        finally:
+            terminal.restore(state)
+            self.remove_stand_ins()
+            self.remove_skeleton()
+        return self.conclude(supervisor, outcome, record, created, groups)
+
+    def conclude(
+        self, supervisor: "Supervisor", outcome: "Outcome", record: "Recorder", created: "Created", groups: "list[str]"
+    ) -> Finished:
+        """Apply what may be applied and record the end."""
+        from ringfence.sandbox import cgroup  # noqa: PLC0415 - see carry_out
+
+        from . import wiring  # noqa: PLC0415 - see attend
+
+        if cgroup.out_of_memory(groups):
+            record.report("limit", "memory", {"limit": self.artefact.memory_bytes})
+        ending = wiring.finish(self.artefact, created, record)
+        fields = {outcome.kind: outcome.number, "duration_ms": int((time.monotonic() - supervisor.started) * 1000)}
+        record.report("exit", "", fields)
+        record.close()
+        return Finished(created.run, outcome.status, self.denials, ending)
+
+    def described(self) -> "dict[str, str | int | bool | list[str] | None]":
+        """The fields of the launch record."""
+        path, mode, _ = self.artefact.workspace
+        return {
+            "argv": list(self.argv),
+            "cwd": self.directory,
+            "workspace": path,
+            "mode": mode,
+            "seccomp": self.artefact.profile,
+            "plan": self.artefact.plan_digest,
+        }
+
+    def create(self, workspace: str) -> "Created":
+        """Make the run's directory with its layers and what denied paths are covered by."""
+        owner = self.artefact.owner if self.artefact.idmap else None
+        created = layout.create(places.runs(), workspace=workspace, argv0=self.argv[0])
+        directory = created.directory
+        for number, lower in enumerate(self.artefact.lowers):
+            if number:
+                make_layers(directory, number, lower)
+        os.mkdir(f"{directory}/empty-directory", 0o555)
+        for name, mode in (("absent", 0o444), ("unreadable", 0)):
+            os.close(os.open(f"{directory}/{name}", os.O_CREAT | os.O_WRONLY, mode))
+        for number, relative, is_directory in self.artefact.covers:
+            self.stand_in(f"{directory}/upper.{number}" if number else f"{directory}/upper", number, relative, is_directory)
+        if owner is not None:
+            for path in (directory, *(entry.path for entry in os.scandir(directory)), *self.skeleton, *self.stand_ins):
+                os.chown(path, *owner, follow_symlinks=False)
+        return created
+
+    def stand_in(self, upper: str, number: int, relative: str, is_directory: bool) -> None:
+        """Something to mount a cover on, in an upper layer; parents look like those they hide."""
+        lower = self.artefact.lowers[number]
+        parents = relative.split("/")[:-1]
+        for depth in range(len(parents)):
+            part = "/".join(parents[: depth + 1])
+            if not os.path.isdir(f"{upper}/{part}"):
+                os.mkdir(f"{upper}/{part}")
+                self.skeleton.append(f"{upper}/{part}")
+                if os.path.isdir(f"{lower}/{part}") and not os.path.islink(f"{lower}/{part}"):
+                    os.chmod(f"{upper}/{part}", os.stat(f"{lower}/{part}").st_mode & 0o7777)
+        place = f"{upper}/{relative}"
+        if is_directory:
+            os.mkdir(place)
+        else:
+            os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o444))
+        self.stand_ins.append(place)
+
+    def remove_stand_ins(self) -> None:
+        """Take the stand-ins away: the mounts on them stay, the names vanish from every listing."""
+        while self.stand_ins:
+            place = self.stand_ins.pop()
+            try:
+                os.unlink(place)
+            except IsADirectoryError:
+                os.rmdir(place)
+            except FileNotFoundError:
+                pass
+
+    def remove_skeleton(self) -> None:
+        """Take away the parents of stand-ins that nothing was written to."""
+        for place in reversed(self.skeleton):
+            try:
+                os.rmdir(place)
+            except OSError:
+                pass  # the run wrote there
+        self.skeleton.clear()
+
+    def order(self, *, shared: bool) -> "list[tuple[str, str]]":
+        """What the first process is told beyond the artefact's fixed part."""
+        found = [*self.artefact.order, *(("argv", word) for word in self.argv)]
+        found += [("env", f"{name}={value}") for name, value in environment(self.artefact.environment, os.environ)]
+        inside = any(self.directory == p or self.directory.startswith(p + "/") for p in self.artefact.visible)
+        found.append(("cwd", self.directory if inside else self.artefact.cwd))
+        found.append(("group", "shared" if shared else "own"))
+        found.append(("listen", "1" if self.artefact.profile == "default" else "0"))
+        return found
+
+
+def make_layers(directory: str, number: int, lower: str) -> None:
+    """Upper and work directory of a further overlay, with the owner and mode of what they cover."""
+    status = os.stat(lower)
+    for name in (f"upper.{number}", f"work.{number}"):
+        os.mkdir(f"{directory}/{name}", 0o700)
+        os.chmod(f"{directory}/{name}", status.st_mode & 0o7777)
+
+
+def environment(
+    wanted: "list[tuple[str, str | None]]", present: "Mapping[str, str]"
+) -> "list[tuple[str, str]]":
+    """Resolve names to values: set ones as they are, passed ones from `present`, `NAME*` by prefix."""
+    found: dict[str, str] = {}
+    for name, value in wanted:
+        if value is not None:
+            found[name] = value
+        elif name.endswith("*"):
+            found.update({key: text for key, text in present.items() if key.startswith(name[:-1]) and key not in found})
+        elif name in present:
+            found[name] = present[name]
+    if "PATH" in found:
+        found["PATH"] = ":".join(place for place in found["PATH"].split(":") if place.startswith("/"))
+    return sorted(found.items())
+
+
+def block_signals() -> None:
+    """See `supervise.block_signals`, which is not imported before the fork."""
+    import _signal  # noqa: PLC0415 - built in
+
+    blocked = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (*blocked, _signal.SIGWINCH))
+
+
+def failure(boundary: launch.Boundary) -> SandboxError:
+    """The error for a boundary that ended before it was ready; bubblewrap has said why on standard error."""
+    _, status = os.waitpid(boundary.monitor, 0)
+    return SandboxError(
+        f"the boundary could not be built (status {os.waitstatus_to_exitcode(status)})",
+        hint="`ringfence doctor` tests each part of it and says what to change",
+    )

@@ -1,0 +1,67 @@
+"""Where siblings meet: the audit that a run reports to, and the apply that ends it. Imported after the fork."""
+
+import os
+import time
+
+from ringfence.audit.writer import AuditWriter
+
+from . import places
+
+if False:  # for type checkers only: `typing` costs 10 ms
+    from ringfence.sandbox.artefact import Artefact
+    from ringfence.workspace.layout import Created
+
+    Fields = dict[str, "str | int | bool | list[str] | None"]
+
+
+class Recorder:
+    """Events of one run, to the audit; denials are also kept for the line at the end."""
+
+    def __init__(self, run: str, policy: "tuple[str, int]", denials: "list[tuple[str, str]]") -> None:
+        fsync, rotate_bytes = policy
+        self.run = run
+        self.denials = denials
+        self.writer = AuditWriter(places.audit(), fsync=fsync, rotate_bytes=rotate_bytes)
+
+    def report(self, kind: str, code: str, fields: "Fields") -> None:
+        """Append one event; raise SandboxError when it cannot be recorded, which ends the run."""
+        self.writer.record_fields(kind, self.run, time.time_ns(), code, fields=fields)
+        if kind == "denial":
+            self.denials.append((code, str(fields.get("target") or fields.get("call") or "")))
+
+    def close(self) -> None:
+        """Make the run's records durable as policy asks."""
+        self.writer.close()
+
+
+class Ending:
+    """What became of the workspace: how many changes were applied, which were held back or in conflict, and why."""
+
+    __slots__ = ("applied", "kept", "pending")
+
+    def __init__(self) -> None:
+        self.applied = 0
+        self.kept: list[tuple[str, str]] = []
+        self.pending = False
+
+
+def finish(artefact: "Artefact", created: "Created", record: Recorder) -> "Ending | None":
+    """Apply the overlay as policy asks, record what was held back, and remove an empty run directory."""
+    if artefact.workspace[1] != "overlay" or not written(created.directory, len(artefact.lowers)):
+        from ringfence.workspace import removal  # noqa: PLC0415 - nothing else of the package is needed then
+
+        removal.remove_tree(created.directory)
+        return None
+    from . import applying  # noqa: PLC0415 - msgspec and the apply machinery, only when something was written
+
+    return applying.finish(artefact, created, record)
+
+
+def written(directory: str, layers: int) -> bool:
+    """Whether any upper layer holds anything."""
+    uppers = [f"{directory}/upper"] + [f"{directory}/upper.{number}" for number in range(1, layers)]
+    for upper in uppers:
+        with os.scandir(upper) as entries:
+            if next(entries, None) is not None:
+                return True
+    return False

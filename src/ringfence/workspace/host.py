@@ -1,0 +1,393 @@
+"""The host's side of one apply: single steps on the workspace, each of them atomic and announced before it is taken.
+
+Theory of operation: new content is built under a temporary name in the directory where it belongs (so the last step is
+one rename on one file system), then exchanged with what is there by renameat2(2) RENAME_EXCHANGE. Whatever was there
+is thereby never overwritten: it lies under the temporary name, is compared with what the check saw, and either moves
+to the run's undo directory or, if someone was faster, straight back. Where the file system cannot exchange, it is
+first moved aside.
+
+INVARIANT: a temporary name holds either something of ours or something that is recorded as `old` of the same entry, so
+`recovery` can tell what to do with it (tests/integration/test_workspace_faults.py).
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import Self
+
+from ringfence.model.errors import HostError
+from ringfence.model.paths import HostPath
+
+from .beneath import Tree, lstat_at, open_beneath, rename, split
+from .change import Change, FileType
+from .content import copy_content, open_regular
+from .journal import Entry, Identity, Journal
+from .runs import Run
+
+_NO_SUCH_RENAME = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+_PERMISSIONS = 0o777
+_CARRIED_XATTRS = ("user.", "system.posix_acl_access")
+Step = Callable[[str], None]
+
+
+class ConflictError(Exception):
+    """The host has something else than the check expected; nothing of it was changed."""
+
+
+def explained(error: OSError) -> str:
+    """Say for the operator what the operating system refused."""
+    if error.errno == errno.ELOOP:
+        return "a directory above it is a link on the host"
+    if error.errno == errno.EXDEV:
+        return "a directory above it is a mount point on the host"
+    return error.strerror or "the operating system refused"
+
+
+def no_step(_name: str) -> None:
+    """Do nothing between two steps."""
+
+
+class Host:
+    """The workspace of `run`, its upper layer, its undo directory and its journal, all open."""
+
+    def __init__(self, run: Run, journal: Journal, step: Step) -> None:
+        self.run = run
+        self.journal = journal
+        self.step = step
+        os.makedirs(run.undo, mode=0o700, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            self.tree = stack.enter_context(Tree(run.workspace))
+            self._undo = stack.enter_context(Tree(run.undo))
+            self._stack = stack.pop_all()
+        owner = os.fstat(self.tree.root)
+        self._owner = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    # -- places
+
+    def temporary(self, entry: Entry) -> str:
+        """Name the temporary of `entry`."""
+        return f".ringfence-{self.run.run}-{entry.n}"
+
+    def aside(self, entry: Entry) -> str:
+        """Name the place for the old thing where the file system cannot exchange."""
+        return f".ringfence-{self.run.run}-{entry.n}-old"
+
+    @contextlib.contextmanager
+    def parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """Open the directory that holds `path`, with access for its owner; give its descriptor and the last name."""
+        directory, name = split(path)
+        try:
+            fd = self.tree.open_directory(directory)
+        except PermissionError:
+            self.open_up(directory)
+            fd = self.tree.open_directory(directory)
+        try:
+            found = os.fstat(fd)
+            if found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+                self.open_up(directory)
+            yield fd, name
+        finally:
+            os.close(fd)
+
+    def open_up(self, directory: str) -> None:
+        """Give the owner access to `directory` and those above it; `close_up` takes it back."""
+        names = directory.split("/") if directory else []
+        for depth in range(1, len(names) + 1):
+            path = "/".join(names[:depth])
+            fd = open_beneath(self.tree.root, path, os.O_PATH | os.O_DIRECTORY)
+            try:
+                mode = stat.S_IMODE(os.fstat(fd).st_mode)
+                if mode & stat.S_IRWXU != stat.S_IRWXU:
+                    self.journal.open(path, mode)
+                    self.step("open")
+                    os.chmod(f"/proc/self/fd/{fd}", mode | stat.S_IRWXU)
+            finally:
+                os.close(fd)
+
+    def set_mode(self, path: str, mode: int) -> None:
+        """Set the permission bits of the file or directory `path`, never those of what a link leads to."""
+        fd = open_beneath(self.tree.root, path, os.O_PATH)
+        try:
+            if stat.S_ISLNK(os.fstat(fd).st_mode):
+                raise ConflictError("a link took its place on the host")
+            os.chmod(f"/proc/self/fd/{fd}", mode)
+        finally:
+            os.close(fd)
+
+    def set_mtime(self, path: str, mtime_ns: int) -> None:
+        """Set the modification time of the directory `path`."""
+        fd = self.tree.open_directory(path)
+        try:
+            os.utime(fd, ns=(os.fstat(fd).st_atime_ns, mtime_ns))
+        finally:
+            os.close(fd)
+
+    # -- new things
+
+    def stage(self, entry: Entry, layer: Tree, directory: int, old: os.stat_result | None) -> None:
+        """Build what `entry` brings under its temporary name in the open `directory`, complete but for its place."""
+        change, temporary = entry.change, self.temporary(entry)
+        if change.type is FileType.FILE:
+            self._stage_file(change, layer, (directory, temporary), old)
+        elif change.type is FileType.SYMLINK:
+            os.symlink(change.link, temporary, dir_fd=directory)
+            self._own(directory, temporary)
+            times = (change.mtime_ns, change.mtime_ns)
+            os.utime(temporary, ns=times, dir_fd=directory, follow_symlinks=False)
+        elif change.type is FileType.DIRECTORY:
+            os.mkdir(temporary, change.mode & _PERMISSIONS | stat.S_IRWXU, dir_fd=directory)
+            self._own(directory, temporary)
+        else:
+            raise OSError(errno.EPERM, f"a {change.type.value} is not carried over")
+        self.step("staged")
+        self.journal.swap(entry, os.stat(temporary, dir_fd=directory, follow_symlinks=False).st_ino)
+        self.step("swap")
+
+    def _stage_file(self, change: Change, layer: Tree, place: tuple[int, str], old: os.stat_result | None) -> None:
+        source_directory, name = layer.open_parent(change.path)
+        try:
+            source = open_regular(source_directory, name)
+        finally:
+            os.close(source_directory)
+        try:
+            found = os.fstat(source)
+            if (found.st_size, found.st_mtime_ns) != (change.size, change.mtime_ns):
+                raise ConflictError("the run's copy is not the one that was reviewed")
+            target = os.open(
+                place[1], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=place[0]
+            )
+            try:
+                self.step("created")
+                copy_content(source, target)
+                self._dress(target, place[0], change, old)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+
+    def _dress(self, target: int, directory: int, change: Change, old: os.stat_result | None) -> None:
+        """Give a new file its owner, mode and mtime, and the attributes of the file whose place it takes."""
+        self._own(directory, target)
+        if old is not None and stat.S_ISREG(old.st_mode):
+            if old.st_gid != os.fstat(target).st_gid:
+                with contextlib.suppress(PermissionError):
+                    os.fchown(target, -1, old.st_gid)
+            self._carry_xattrs(directory, split(change.path)[1], target)
+        os.fchmod(target, change.mode & _PERMISSIONS)  # SECURITY: never setuid, setgid or sticky
+        os.utime(target, ns=(change.mtime_ns, change.mtime_ns))
+
+    def _own(self, directory: int, what: int | str) -> None:
+        """As root, hand a new thing to the owner of the workspace; a setgid directory decides the group."""
+        if self._owner is None:
+            return
+        uid, gid = self._owner
+        if os.fstat(directory).st_mode & stat.S_ISGID:
+            gid = -1
+        if isinstance(what, int):
+            os.fchown(what, uid, gid)
+        else:
+            os.chown(what, uid, gid, dir_fd=directory, follow_symlinks=False)
+
+    def _carry_xattrs(self, directory: int, name: str, target: int) -> None:
+        place = f"/proc/self/fd/{directory}/{name}"
+        with contextlib.suppress(OSError):  # best effort: file systems differ in what they store
+            for attribute in os.listxattr(place, follow_symlinks=False):
+                if attribute.startswith(_CARRIED_XATTRS):
+                    os.setxattr(target, attribute, os.getxattr(place, attribute, follow_symlinks=False))
+
+    # -- places changing hands
+
+    def install(self, entry: Entry, directory: int, name: str) -> None:
+        """Put the staged thing in its place; the old one, if any, goes to the undo directory."""
+        old, temporary = entry.old, self.temporary(entry)
+        if old is not None and old.is_directory:
+            remove_directory(directory, name)
+            self.step("emptied")
+        if old is None or old.is_directory:
+            place_new(directory, temporary, name)
+            self.step("installed")
+            return
+        left = exchange(directory, temporary, name, self.aside(entry))
+        self.step("installed")
+        if not old.same(Identity.of(lstat_at(directory, left))):
+            self.put_back(entry, directory, name, left)
+            raise ConflictError("it was changed on the host a moment ago")
+        self.keep_or_put_back(entry, directory, name, left)
+
+    def put_back(self, entry: Entry, directory: int, name: str, left: str) -> None:
+        """Let the old thing under `left` and the new one under `name` change places again."""
+        other = self.aside(entry) if left == self.temporary(entry) else self.temporary(entry)
+        exchange(directory, left, name, other)
+
+    def keep_or_put_back(self, entry: Entry, directory: int, name: str, left: str) -> None:
+        """Keep the old thing; where there is no room for it, undo the exchange and raise."""
+        try:
+            self.keep(entry, directory, left)
+        except OSError:
+            self.put_back(entry, directory, name, left)
+            raise
+
+    def take_away(self, entry: Entry, directory: int, name: str) -> None:
+        """Move what the host has to the undo directory."""
+        temporary = self.temporary(entry)
+        place_new(directory, name, temporary)
+        self.step("removed")
+        if entry.old is None or not entry.old.same(Identity.of(lstat_at(directory, temporary))):
+            place_new(directory, temporary, name)
+            raise ConflictError("it was changed on the host a moment ago")
+        try:
+            self.keep(entry, directory, temporary)
+        except OSError:
+            place_new(directory, temporary, name)
+            raise
+
+    def keep(self, entry: Entry, directory: int, name: str) -> None:
+        """Move the old thing under `name` to the undo directory, by copy where that is another file system."""
+        _move(directory, name, self._undo.root, str(entry.n))
+        self.step("kept")
+
+    def kept(self, entry: Entry) -> bool:
+        """Tell whether the undo directory has the old thing of `entry`."""
+        return lstat_at(self._undo.root, str(entry.n)) is not None
+
+    def bring_back(self, entry: Entry, directory: int) -> None:
+        """Move the old thing from the undo directory to the temporary name in the open `directory`."""
+        temporary = self.temporary(entry)
+        if self.kept(entry):
+            remove(directory, temporary)
+            _move(self._undo.root, str(entry.n), directory, temporary)
+        elif lstat_at(directory, temporary) is None:
+            raise OSError(errno.ENOENT, "the saved content is gone")
+        self.step("brought")
+
+    def forget(self, entry: Entry) -> None:
+        """Remove what the undo directory may still have of `entry`, which is back on the host."""
+        remove(self._undo.root, str(entry.n))
+
+    def make_directory(self, entry: Entry, directory: int, name: str) -> None:
+        """Make the directory `entry.old` anew, open for its owner until `rollback` sets its mode."""
+        if entry.old is None:
+            raise HostError("the journal of this run is damaged", place=self.run.journal)
+        os.mkdir(name, stat.S_IMODE(entry.old.mode) | stat.S_IRWXU, dir_fd=directory)
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if (found.st_uid, found.st_gid) != (entry.old.uid, entry.old.gid):
+            with contextlib.suppress(PermissionError):
+                os.chown(name, entry.old.uid, entry.old.gid, dir_fd=directory, follow_symlinks=False)
+
+
+@contextlib.contextmanager
+def open_host(run: Run, step: Step) -> Iterator[Host]:
+    """Open the journal and the trees of `run`; raise `HostError` where one is not to be had."""
+    with Journal(HostPath(run.journal)) as journal:
+        try:
+            host = Host(run, journal, step)
+        except OSError as error:
+            raise HostError(f"the workspace cannot be opened: {error.strerror}", place=run.workspace) from error
+        with host:
+            yield host
+
+
+def remove_directory(directory: int, name: str) -> None:
+    """Remove an empty directory; raise `ConflictError` where something is left in it."""
+    try:
+        os.rmdir(name, dir_fd=directory)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise ConflictError("the directory holds something that the run did not remove") from None
+        raise
+
+
+def remove(directory: int, name: str) -> None:
+    """Remove a temporary of ours, whatever its type."""
+    found = lstat_at(directory, name)
+    if found is not None and stat.S_ISDIR(found.st_mode):
+        remove_directory(directory, name)
+    elif found is not None:
+        os.unlink(name, dir_fd=directory)
+
+
+def place_new(directory: int, source: str, target: str) -> None:
+    """Rename `source` to the free name `target`; raise `ConflictError` if it is not free."""
+    try:
+        try:
+            rename(directory, source, directory, target, how="noreplace")
+        except OSError as error:
+            if error.errno not in _NO_SUCH_RENAME:
+                raise
+            _place_by_link(directory, source, target)
+    except FileExistsError:
+        raise ConflictError("it was created on the host in the meantime") from None
+
+
+def _place_by_link(directory: int, source: str, target: str) -> None:
+    found = os.stat(source, dir_fd=directory, follow_symlinks=False)
+    if stat.S_ISDIR(found.st_mode):
+        os.mkdir(target, 0o700, dir_fd=directory)  # rename(2) may replace an empty directory: this reserves the name
+        os.rename(source, target, src_dir_fd=directory, dst_dir_fd=directory)
+    else:
+        os.link(source, target, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+        os.unlink(source, dir_fd=directory)
+
+
+def exchange(directory: int, source: str, target: str, spare: str) -> str:
+    """Let `source` and `target` change places; give the name that now holds what was `target` (`source` or `spare`)."""
+    try:
+        rename(directory, source, directory, target, how="exchange")
+    except OSError as error:
+        if error.errno not in _NO_SUCH_RENAME:
+            raise
+        place_new(directory, target, spare)
+        place_new(directory, source, target)
+        return spare
+    return source
+
+
+def _move(source: int, name: str, target: int, new_name: str) -> None:
+    try:
+        os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        partial = f"{new_name}-part" if new_name.isdigit() else new_name
+        remove(target, partial)
+        _copy(source, name, target, partial)
+        if partial != new_name:
+            os.rename(partial, new_name, src_dir_fd=target, dst_dir_fd=target)
+        os.unlink(name, dir_fd=source)
+
+
+def _copy(source: int, name: str, target: int, new_name: str) -> None:
+    """Copy a file or link to another file system with everything that makes it what it is."""
+    found = os.stat(name, dir_fd=source, follow_symlinks=False)
+    times = (found.st_atime_ns, found.st_mtime_ns)
+    if stat.S_ISLNK(found.st_mode):
+        os.symlink(os.readlink(name, dir_fd=source), new_name, dir_fd=target)
+        with contextlib.suppress(PermissionError):
+            os.chown(new_name, found.st_uid, found.st_gid, dir_fd=target, follow_symlinks=False)
+        os.utime(new_name, ns=times, dir_fd=target, follow_symlinks=False)
+        return
+    reading = open_regular(source, name)
+    try:
+        writing = os.open(new_name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
+        try:
+            copy_content(reading, writing)
+            with contextlib.suppress(PermissionError):
+                os.fchown(writing, found.st_uid, found.st_gid)
+            with contextlib.suppress(OSError):
+                for attribute in os.listxattr(reading):
+                    os.setxattr(writing, attribute, os.getxattr(reading, attribute))
+            os.fchmod(writing, stat.S_IMODE(found.st_mode))
+            os.utime(writing, ns=times)
+            os.fsync(writing)
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)

