@@ -197,7 +197,7 @@ def artefact(prepared: Prepared) -> Artefact:
         wall_time_s=plan.limits.wall_time_s,
         workspace_bytes=plan.limits.workspace_bytes,
         workspace=(plan.workspace.path, plan.workspace.mode, plan.workspace.apply),
-        deny_write=list(plan.workspace.deny_write),
+        deny_write=[item if isinstance(item, tuple) else (item, False) for item in plan.workspace.deny_write],
         scoped=bool(plan.landlock_scopes),
         audit=(prepared.policy.audit_fsync, prepared.policy.audit_rotate_bytes),
         plan_digest=digest(plan),

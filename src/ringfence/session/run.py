@@ -102,7 +102,7 @@ class Run:
         finally:
             boundary.control.close()
             cgroup.remove(groups)
-            os.close(created.lock_fd)
+            created.release()
 
     def attend(self, boundary: launch.Boundary, created: "Created", groups: "list[str]", *, shared: bool) -> Finished:
         """Everything after the fork."""

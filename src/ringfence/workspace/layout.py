@@ -33,6 +33,12 @@ class Created:
         self.directory = directory
         self.lock_fd = lock_fd
 
+    def release(self) -> None:
+        """Give the run's lock back: every process of it is dead. A second call does nothing."""
+        if self.lock_fd >= 0:
+            os.close(self.lock_fd)
+            self.lock_fd = -1
+
 
 def runs_directory(environ: "os._Environ[str] | dict[str, str]", home: str) -> str:
     """Give the directory that holds every run: `$XDG_STATE_HOME/ringfence/runs`."""

@@ -70,6 +70,7 @@ def _undo_guarded(host: Host, entry: Entry) -> Result:
 
 
 def _undo(host: Host, entry: Entry, directory: int, name: str) -> None:
+    _repair(host, entry, directory, name)
     found = Identity.of(lstat_at(directory, name))
     if entry.change.kind is ChangeKind.MODE:
         _undo_mode(host, entry, found)
@@ -80,12 +81,19 @@ def _undo(host: Host, entry: Entry, directory: int, name: str) -> None:
         host.forget(entry)
     elif entry.old is None:
         _take_new_away(host, entry, directory, name)
-    elif entry.old.is_directory:
-        if entry.new is not None:
-            _take_new_away(host, entry, directory, name)
-        host.make_directory(entry, directory, name)
     else:
         _put_old_back(host, entry, directory, name)
+
+
+def _repair(host: Host, entry: Entry, directory: int, name: str) -> None:
+    """Complete what a kill left between the two renames that stand for an exchange."""
+    aside = host.aside(entry)
+    if lstat_at(directory, aside) is None:
+        return
+    if lstat_at(directory, name) is None:
+        place_new(directory, aside, name)
+    else:
+        remove(directory, aside)
 
 
 def _is_new(entry: Entry, found: Identity | None) -> bool:
@@ -130,22 +138,30 @@ def _take_new_away(host: Host, entry: Entry, directory: int, name: str) -> None:
 
 
 def _put_old_back(host: Host, entry: Entry, directory: int, name: str) -> None:
-    temporary = host.temporary(entry)
-    if entry.new is not None and entry.new.is_directory:
-        remove_directory(directory, name)
-        host.step("removed")
-    host.bring_back(entry, directory)
-    if entry.new is None or entry.new.is_directory:
+    old, temporary = entry.old, host.temporary(entry)
+    if old is not None and old.is_directory:
+        remove(directory, temporary)
+        host.make_directory(entry, directory, temporary)
+        host.step("made")
+    else:
+        host.bring_back(entry, directory)
+    if entry.new is None:
         place_new(directory, temporary, name)
         host.step("placed")
         return
     left = exchange(directory, temporary, name, host.aside(entry))
     host.step("placed")
-    if not entry.new.same(Identity.of(lstat_at(directory, left))):
+    try:
+        if not entry.new.same(Identity.of(lstat_at(directory, left))):
+            raise ConflictError("it was changed on the host a moment ago")
+        remove(directory, left)  # a directory only if nobody put anything into it
+    except ConflictError:
         host.put_back(entry, directory, name, left)
-        host.keep(entry, directory, temporary)
-        raise ConflictError("it was changed on the host a moment ago")
-    remove(directory, left)
+        if old is not None and old.is_directory:
+            remove(directory, temporary)
+        else:
+            host.keep(entry, directory, temporary)
+        raise
     host.step("removed")
 
 
