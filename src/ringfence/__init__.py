@@ -1,3 +1,52 @@
-"""ringfence contains AI coding agents, and any other command, with the operating system's own means."""
+"""ringfence contains AI coding agents, and any other command, with the operating system's own means.
+
+    from ringfence import Policy, Sandbox
+
+    with Sandbox(Policy({"limits": {"memory": "1GiB"}}), directory="project") as box:
+        done = box.run(["python3", "-m", "pytest"], timeout_s=600)
+
+The names below are the whole SDK; they are loaded when first used, so that importing `ringfence` costs nothing.
+"""
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "CommandFailedError": "ringfence.session.sdk",
+    "CommandTimeoutError": "ringfence.session.sdk",
+    "Completed": "ringfence.session.sdk",
+    "HostError": "ringfence.model.errors",
+    "InternalError": "ringfence.model.errors",
+    "Policy": "ringfence.session.sdk",
+    "Process": "ringfence.session.sdk",
+    "RingfenceError": "ringfence.model.errors",
+    "Sandbox": "ringfence.session.sdk",
+    "SandboxError": "ringfence.model.errors",
+    "UsageError": "ringfence.model.errors",
+}
+
+if False:  # what a type checker sees of the lazy names
+    from .model.errors import HostError, InternalError, RingfenceError, SandboxError, UsageError
+    from .session.sdk import CommandFailedError, CommandTimeoutError, Completed, Policy, Process, Sandbox
+
+__all__ = [  # noqa: RUF022 - errors last
+    "CommandFailedError",
+    "CommandTimeoutError",
+    "Completed",
+    "Policy",
+    "Process",
+    "Sandbox",
+    "HostError",
+    "InternalError",
+    "RingfenceError",
+    "SandboxError",
+    "UsageError",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a name of the SDK from where it is defined (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module `ringfence` has no name `{name}`")
+    from importlib import import_module  # noqa: PLC0415 - not on the hot path of the command line
+
+    return getattr(import_module(_PLACES[name]), name)

@@ -91,6 +91,7 @@ def become_command(order: Order, control: "_socket.socket", program: bytes) -> N
     for number in range(1, _signal.NSIG):
         if number not in (_signal.SIGKILL, _signal.SIGSTOP) and not 32 <= number < 34:
             _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     if order.single["group"] == b"own":
         os.setpgid(0, 0)
     privilege.enter_user_namespace(order.number("uid"), order.number("gid"))

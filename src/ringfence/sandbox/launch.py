@@ -6,10 +6,12 @@ memfds whose numbers are the only words on its command line. From then on the tw
 SOCK_SEQPACKET pair (inside/init.py): end of file on either side ends the run, whatever killed the other.
 
 SECURITY: every descriptor that bubblewrap does not need is closed before it is executed; a single inherited
-directory descriptor would be a way out (docs/threats.md, P5). Dispositions are set to ignore for signals that
-a terminal sends to the whole group, because bubblewrap's monitor would die of them and take the command along.
+directory descriptor would be a way out (docs/threats.md, P5). The signals that a terminal sends to the whole group are
+blocked in bubblewrap, because its monitor would die of them and take the command along; the first process gives the
+command a clean mask.
 """
 
+import _thread
 import os
 
 import _signal
@@ -18,17 +20,22 @@ import _socket
 if False:  # for type checkers only: `typing` costs 10 ms on the hot path
     from .artefact import Artefact
 
-IGNORED_BY_MONITOR = (
+SCM_CREDENTIALS = 2  # <linux/socket.h>
+BLOCKED_IN_MONITOR = (
     _signal.SIGINT,
-    _signal.SIGQUIT,
     _signal.SIGTERM,
     _signal.SIGHUP,
+    _signal.SIGQUIT,
     _signal.SIGUSR1,
     _signal.SIGUSR2,
-    _signal.SIGALRM,
+    _signal.SIGWINCH,
 )
-SCM_CREDENTIALS = 2  # <linux/socket.h>
 SETUP_FAILED = 125
+
+
+# SECURITY: descriptors are made inheritable in this process for the moment of a spawn; two threads doing so at once
+# would hand each other's to the wrong boundary.
+_one_at_a_time = _thread.allocate_lock()
 
 
 class Boundary:
@@ -52,6 +59,14 @@ class Boundary:
                 descriptor = int.from_bytes(content[:4], "little")
         return data, pid, descriptor
 
+    def abandon(self) -> None:
+        """End the boundary from outside: without its supervisor the first process ends everything."""
+        self.control.close()
+        try:
+            os.waitpid(self.monitor, 0)
+        except ChildProcessError:
+            pass  # its end had already been seen
+
 
 def memory_file(name: str, data: bytes) -> int:
     """A descriptor on an anonymous file that holds `data`, at its start."""
@@ -68,54 +83,125 @@ def pairs(items: "list[tuple[str, str]]") -> bytes:
     return b"".join(os.fsencode(key) + b"\0" + os.fsencode(value) + b"\0" for key, value in items)
 
 
-def start(artefact: "Artefact", order: "list[tuple[str, str]]", directory: str, groups: "list[str]") -> Boundary:
-    """Fork and execute the boundary; return at once. `directory` is the run's own, with its upper layers.
+class Request:
+    """What a launch needs beside the artefact.
 
-    `groups` are the control groups it is to live in. Raises OSError if the fork or a descriptor cannot be had. What fails in the child is written to standard
-    error there and ends the monitor with status 125 before `ready` was sent.
+    `order`: pairs for the first process. `directory`: the run's own. `groups`: control groups to live in. `stdio`: the
+    descriptors that become 0, 1 and 2 of the command.
+    """
+
+    __slots__ = ("directory", "groups", "order", "stdio")
+
+    def __init__(
+        self, order: "list[tuple[str, str]]", directory: str, groups: "list[str]", stdio: "tuple[int, int, int]"
+    ) -> None:
+        self.order = order
+        self.directory = directory
+        self.groups = groups
+        self.stdio = stdio
+
+
+def start(artefact: "Artefact", request: Request) -> Boundary:
+    """Execute the boundary and return at once. Raises OSError if a process or a descriptor cannot be had.
+
+    What fails in the new process is written to standard error there and ends the monitor with status 125 before
+    `ready` was sent.
     """
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
     files = [memory_file("file", text.encode()) for text in artefact.files]
     filters = memory_file("filters", artefact.filter + artefact.init_filter)
-    told = memory_file("order", pairs([*order, ("filter_bytes", str(len(artefact.filter)))]))
-    child = os.fork()
-    if child == 0:
+    told = memory_file("order", pairs([*request.order, ("filter_bytes", str(len(artefact.filter)))]))
+    told_to = (told, theirs.fileno(), filters)
+    begin = fork if artefact.idmap or request.groups else spawn
+    with _one_at_a_time:
         try:
-            execute(artefact, directory, files, (told, theirs.fileno(), filters), groups)
-        except BaseException as error:  # a forked copy of the supervisor must never return into its caller
-            os.write(2, f"ringfence: cannot build the boundary: {error}\n".encode(errors="replace"))
-        os._exit(SETUP_FAILED)
-    theirs.close()
-    for descriptor in (*files, filters, told):
-        os.close(descriptor)
+            child = begin(artefact, request, files, told_to)
+        finally:
+            theirs.close()
+            for descriptor in (*files, filters, told):
+                os.close(descriptor)
     return Boundary(child, ours)
 
 
-def execute(
-    artefact: "Artefact", directory: str, files: "list[int]", told: "tuple[int, int, int]", groups: "list[str]"
-) -> None:
-    """In the forked child: become bubblewrap. Raises OSError where the kernel refuses."""
-    for number in IGNORED_BY_MONITOR:
-        _signal.signal(number, _signal.SIG_IGN)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-    for group in groups:
-        with open(f"{group}/cgroup.procs", "w", encoding="ascii") as file:
-            file.write(str(os.getpid()))
-    program, places = stage(artefact, directory)
-    words = substitute(artefact.arguments, files, places)
-    arguments = memory_file("args", b"".join(os.fsencode(word) + b"\0" for word in words[: words.index("--")]))
+def fork(artefact: "Artefact", request: Request, files: "list[int]", told: "tuple[int, int, int]") -> int:
+    """As root, or with control groups: the steps that only the new process can take, then bubblewrap."""
+    if artefact.idmap:
+        from . import staging  # noqa: F401, PLC0415 - not in the child, where another thread may hold the import lock
+    child = os.fork()
+    if child:
+        return child
+    try:
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, BLOCKED_IN_MONITOR)
+        for group in request.groups:
+            with open(f"{group}/cgroup.procs", "w", encoding="utf-8") as file:
+                file.write(str(os.getpid()))
+        program, places = stage(artefact, request.directory)
+        words = command_line(artefact, files, places, told)
+        for number, descriptor in enumerate(safe(request.stdio)):
+            os.dup2(descriptor, number)
+        close_others({0, 1, 2, int(words[2]), *files, *told})
+        os.execve(program, words, {})
+    except BaseException as error:  # a forked copy of the supervisor must never return into its caller
+        os.write(2, f"ringfence: cannot build the boundary: {error}\n".encode(errors="replace"))
+    os._exit(SETUP_FAILED)
+
+
+def safe(stdio: "tuple[int, int, int]") -> "list[int]":
+    """The same descriptors, none of which the first `dup2` onto 0, 1 and 2 can overwrite before its turn."""
+    return [
+        descriptor if descriptor == number or descriptor > 2 else os.dup(descriptor)
+        for number, descriptor in enumerate(stdio)
+    ]
+
+
+def spawn(artefact: "Artefact", request: Request, files: "list[int]", told: "tuple[int, int, int]") -> int:
+    """As an ordinary user nothing has to be done in between, which saves the copy of this process (vfork)."""
+    program, places = stage(artefact, request.directory)
+    words = command_line(artefact, files, places, told)
+    arguments = int(words[2])
+    stdio = safe(request.stdio)
+    actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(stdio)]
     keep = {0, 1, 2, arguments, *files, *told}
-    for descriptor in sorted(keep):
+    others = [int(name) for name in os.listdir("/proc/self/fd") if int(name) not in keep]
+    actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in others if is_inheritable(descriptor)]
+    try:
+        return os.posix_spawn(program, words, {}, file_actions=actions, setsigmask=BLOCKED_IN_MONITOR)
+    finally:
+        os.close(arguments)
+        for number, descriptor in enumerate(stdio):
+            if descriptor != request.stdio[number]:
+                os.close(descriptor)
+
+
+def is_inheritable(descriptor: int) -> bool:
+    """Whether a descriptor would survive execve; the one of the listing itself is gone."""
+    try:
+        return os.get_inheritable(descriptor)
+    except OSError:
+        return False
+
+
+def command_line(
+    artefact: "Artefact", files: "list[int]", places: "dict[str, str]", told: "tuple[int, int, int]"
+) -> "list[str]":
+    """bubblewrap's whole command line: numbers of descriptors, and the fixed words that start the first process."""
+    words = substitute(artefact.arguments, files, places)
+    end = words.index("--")
+    arguments = memory_file("args", b"".join(os.fsencode(word) + b"\0" for word in words[:end]))
+    for descriptor in (arguments, *files, *told):
         os.set_inheritable(descriptor, True)
+    return ["bwrap", "--args", str(arguments), *words[end:], *(str(descriptor) for descriptor in told)]
+
+
+def close_others(keep: "set[int]") -> None:
+    """Close every descriptor that bubblewrap does not need."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) not in keep:
             try:
                 os.close(int(name))
             except OSError:
                 pass  # the descriptor of this very listing
-    command = words[words.index("--") :]
-    os.execve(program, ["bwrap", "--args", str(arguments), *command, *(str(fd) for fd in told)], {})
 
 
 def stage(artefact: "Artefact", directory: str) -> "tuple[str, dict[str, str]]":

@@ -10,7 +10,6 @@ If this process dies the kernel answers ENOSYS: refused.
 import fcntl
 import os
 
-from . import seccomp
 
 # <linux/seccomp.h>: _IOWR('!', 0, 80), _IOWR('!', 1, 24)
 RECEIVE, SEND = 0xC0502100, 0xC0182101
@@ -41,6 +40,8 @@ def serve(listener: int, profile: str, machine: str, is_inside: "_Inside") -> "N
     identifier, pid = bytes(buffer[0:8]), word(buffer[8:12], "little")
     number = word(buffer[16:20], "little")
     arguments = tuple(word(buffer[at : at + 8], "little") for at in range(32, 80, 8))
+    from . import seccomp  # noqa: PLC0415 - 2 ms of tables, needed only once something is refused
+
     error, code, name = seccomp.answer(number, arguments, profile=profile, machine=machine)
     target = describe(name, arguments, pid)
     reply = identifier + bytes(8)

@@ -38,18 +38,19 @@ EVENT_LIMIT = 1000  # per run: a flood must not fill the disk with records
 
 
 class Outcome:
-    """How a run ended: `kind` is `exit`, `killed`, or `lost` when the boundary never started."""
+    """How a run ended: `kind` is `exit` or `killed`, `number` the status or signal; `started` in monotonic seconds."""
 
-    __slots__ = ("kind", "number")
+    __slots__ = ("kind", "number", "started")
 
-    def __init__(self, kind: str, number: int) -> None:
+    def __init__(self, kind: str, number: int, started: float) -> None:
         self.kind = kind
         self.number = number
+        self.started = started
 
     @property
     def status(self) -> int:
         """The exit status to pass on: the command's own, or 128 + signal."""
-        return self.number if self.kind == "exit" else 128 + self.number if self.kind == "killed" else 125
+        return self.number if self.kind == "exit" else 128 + self.number
 
 
 class Supervisor:
@@ -84,11 +85,15 @@ class Supervisor:
         self.started = time.monotonic()
 
     def run(self, signals: int) -> Outcome:
-        """Serve until the boundary has ended; every process in it is dead on return."""
+        """Serve until the boundary has ended; every process in it is dead on return.
+
+        `signals` is the descriptor of `wait_for_signals`, -1 to leave this process's signals alone.
+        """
         poller = select.poll()
         control = self.boundary.control.fileno()
-        for descriptor in (control, signals):
-            poller.register(descriptor, select.POLLIN)
+        poller.register(control, select.POLLIN)
+        if signals >= 0:
+            poller.register(signals, select.POLLIN)
         if self.watcher:
             poller.register(self.watcher.descriptor, select.POLLIN)
         open_end = True
@@ -105,7 +110,16 @@ class Supervisor:
             self.watch_limits()
         self.observe()
         os.waitpid(self.boundary.monitor, 0)
-        return self.outcome or Outcome("killed", _signal.SIGKILL)
+        self.close()
+        return self.outcome or Outcome("killed", _signal.SIGKILL, self.started)
+
+    def close(self) -> None:
+        """Give every descriptor back."""
+        if self.watcher:
+            self.watcher.close()
+        for descriptor in (self.listener, self.handle):
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def converse(self, poller: "select.poll") -> bool:
         """Take one message of the first process; False at its end."""
@@ -118,7 +132,7 @@ class Supervisor:
                 poller.register(descriptor, select.POLLIN)
         elif message.startswith((b"exit ", b"killed ")):
             kind, _, number = message.decode().partition(" ")
-            self.outcome = self.outcome or Outcome(kind, int(number))
+            self.outcome = self.outcome or Outcome(kind, int(number), self.started)
         return bool(message)
 
     def forward(self, signals: int) -> None:
@@ -181,7 +195,7 @@ class Supervisor:
         self.report("limit", code, {"limit": limit})
         self.kill_at = time.monotonic() + GRACE_S
         if number == _signal.SIGKILL:
-            self.outcome = Outcome("killed", number)
+            self.outcome = Outcome("killed", number, self.started)
             _signal.pidfd_send_signal(self.handle, number)
         else:
             self.send(number)

@@ -35,6 +35,7 @@ class Options:
         "json",
         "no_user_policy",
         "policy",
+        "policy_text",
         "presets",
         "read",
         "seccomp",
@@ -45,7 +46,7 @@ class Options:
     )
 
     def __init__(self) -> None:
-        self.directory = self.policy = self.workspace = self.apply = self.seccomp = self.timeout = ""
+        self.directory = self.policy = self.policy_text = self.workspace = self.apply = self.seccomp = self.timeout = ""
         self.env: list[str] = []
         self.read: list[str] = []
         self.write: list[str] = []
@@ -56,7 +57,7 @@ class Options:
 
     def key(self) -> str:
         """A text that differs whenever the options that shape a plan differ."""
-        return repr([getattr(self, name) for name in sorted(FLAGS.values()) if name != "directory"])
+        return repr([getattr(self, name) for name in self.__slots__ if name not in ("directory", "verbose", "json")])
 
 
 def parse(words: "list[str]") -> "tuple[Options, list[str]]":

@@ -85,6 +85,7 @@ def policy_layers(options: Options, workspace: str) -> list[Layer]:
     """Every layer that applies, whatever its precedence."""
     found = read_layer(places.MANAGED_POLICY, "managed")
     found += read_layer(options.policy, "cli", required=True) if options.policy else []
+    found += [parse.parse(options.policy_text, file="Policy", scope="cli")] if options.policy_text else []
     found += command_line_layer(options)
     found += [] if options.no_user_policy else read_layer(places.user_policy(), "user")
     found += read_layer(places.project_policy(workspace), "project")

@@ -38,11 +38,16 @@ class Finished:
 
 def run(options: Options, argv: "list[str]") -> Finished:
     """Contain `argv` and wait for its end; raise RingfenceError for what keeps it from starting."""
+    return prepared_run(options, argv).carry_out()
+
+
+def prepared_run(options: Options, argv: "list[str]") -> "Run":
+    """The run for a request, ready to be carried out; raise RingfenceError where policy or host refuse."""
     if not argv:
         raise UsageError("no command", hint="ringfence run -- COMMAND [ARGUMENT...]")
     directory = working_directory(options)
     workspace = workspace_of(directory)
-    return Run(artefact_for(options, argv, directory, workspace), argv, directory).carry_out()
+    return Run(artefact_for(options, argv, directory, workspace), argv, directory)
 
 
 def working_directory(options: Options) -> str:
@@ -75,12 +80,20 @@ VERSION = str(os.stat(os.path.dirname(os.path.dirname(__file__)) + "/inside/init
 
 
 class Run:
-    """One run of one artefact."""
+    """One run of one artefact.
+
+    Whoever embeds it may set, before `carry_out`: `stdio`, descriptors for the command's standard streams;
+    `extra_environment`, variables set for it; `own_signals` False, to leave the process's signals alone.
+    """
 
     def __init__(self, found: "Artefact", argv: "list[str]", directory: str) -> None:
         self.artefact = found
         self.argv = argv
         self.directory = directory
+        self.stdio = (0, 1, 2)
+        self.extra_environment: dict[str, str] = {}
+        self.own_signals = True
+        self.supervisor: Supervisor | None = None
         self.denials: list[tuple[str, str]] = []
         self.skeleton: list[str] = []
         self.stand_ins: list[str] = []
@@ -93,12 +106,17 @@ class Run:
         created = self.create(workspace)
         limits = dict(self.artefact.order)
         groups = cgroup.create(created.run, self.artefact.memory_bytes, int(limits["pid_max"]))
-        block_signals()
-        terminal = any(os.isatty(descriptor) for descriptor in (0, 1, 2))
+        if self.own_signals:
+            block_signals()
+        terminal = any(os.isatty(descriptor) for descriptor in self.stdio)
         shared = terminal and (self.artefact.scoped or self.artefact.idmap)
-        boundary = launch.start(self.artefact, self.order(shared=shared), created.directory, groups)
+        request = launch.Request(self.order(shared=shared), created.directory, groups, self.stdio)
+        boundary = launch.start(self.artefact, request)
         try:
             return self.attend(boundary, created, groups, shared=shared)
+        except BaseException:
+            boundary.abandon()
+            raise
         finally:
             boundary.control.close()
             cgroup.remove(groups)
@@ -111,13 +129,15 @@ class Run:
         from . import terminal, wiring  # noqa: PLC0415 - likewise
 
         record = wiring.Recorder(created.run, self.artefact.audit, self.denials)
-        state = terminal.save()
-        supervisor = supervise.Supervisor(boundary, self.artefact, record.report, shared_group=shared)
-        signals = supervise.wait_for_signals()
+        state = terminal.save(self.stdio)
+        self.supervisor = supervisor = supervise.Supervisor(
+            boundary, self.artefact, record.report, shared_group=shared
+        )
+        signals = supervise.wait_for_signals() if self.own_signals else -1
         record.report("launch", "", self.described())
         try:
             if not supervisor.wait_for_ready():
-                raise failure(boundary)
+                raise failure(boundary, created.directory)
             self.remove_stand_ins()
             supervisor.go()
             outcome = supervisor.run(signals)
@@ -125,10 +145,10 @@ class Run:
             terminal.restore(state)
             self.remove_stand_ins()
             self.remove_skeleton()
-        return self.conclude(supervisor, outcome, record, created, groups)
+        return self.conclude(outcome, record, created, groups)
 
     def conclude(
-        self, supervisor: "Supervisor", outcome: "Outcome", record: "Recorder", created: "Created", groups: "list[str]"
+        self, outcome: "Outcome", record: "Recorder", created: "Created", groups: "list[str]"
     ) -> Finished:
         """Apply what may be applied and record the end."""
         from ringfence.sandbox import cgroup  # noqa: PLC0415 - see carry_out
@@ -138,7 +158,7 @@ class Run:
         if cgroup.out_of_memory(groups):
             record.report("limit", "memory", {"limit": self.artefact.memory_bytes})
         ending = wiring.finish(self.artefact, created, record)
-        fields = {outcome.kind: outcome.number, "duration_ms": int((time.monotonic() - supervisor.started) * 1000)}
+        fields = {outcome.kind: outcome.number, "duration_ms": int((time.monotonic() - outcome.started) * 1000)}
         record.report("exit", "", fields)
         record.close()
         return Finished(created.run, outcome.status, self.denials, ending)
@@ -215,6 +235,7 @@ class Run:
         """What the first process is told beyond the artefact's fixed part."""
         found = [*self.artefact.order, *(("argv", word) for word in self.argv)]
         found += [("env", f"{name}={value}") for name, value in environment(self.artefact.environment, os.environ)]
+        found += [("env", f"{name}={value}") for name, value in self.extra_environment.items()]
         inside = any(self.directory == p or self.directory.startswith(p + "/") for p in self.artefact.visible)
         found.append(("cwd", self.directory if inside else self.artefact.cwd))
         found.append(("group", "shared" if shared else "own"))
@@ -255,9 +276,12 @@ def block_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_BLOCK, (*blocked, _signal.SIGWINCH))
 
 
-def failure(boundary: launch.Boundary) -> SandboxError:
+def failure(boundary: launch.Boundary, directory: str) -> SandboxError:
     """The error for a boundary that ended before it was ready; bubblewrap has said why on standard error."""
+    from ringfence.workspace import removal  # noqa: PLC0415 - only on failure
+
     _, status = os.waitpid(boundary.monitor, 0)
+    removal.remove_tree(directory)
     return SandboxError(
         f"the boundary could not be built (status {os.waitstatus_to_exitcode(status)})",
         hint="`ringfence doctor` tests each part of it and says what to change",

@@ -8,10 +8,10 @@ if False:  # for type checkers only
     Attributes = list[object]
 
 
-def save() -> "dict[int, Attributes]":
-    """The attributes of each standard descriptor that is a terminal."""
+def save(descriptors: "tuple[int, ...]") -> "dict[int, Attributes]":
+    """The attributes of each of `descriptors` that is a terminal."""
     found: dict[int, list[object]] = {}
-    for descriptor in (0, 1, 2):
+    for descriptor in descriptors:
         if os.isatty(descriptor):
             import termios  # noqa: PLC0415 - only with a terminal
 

@@ -42,9 +42,11 @@ def _same_bytes(first: int, second: int) -> bool:
         return False
     position = 0
     while position < size:
-        position = min(_next_data(first, position, size), _next_data(second, position, size))
-        left = os.pread(first, CHUNK_BYTES, position)
-        if left != os.pread(second, CHUNK_BYTES, position):
+        if size > CHUNK_BYTES:
+            position = min(_next_data(first, position, size), _next_data(second, position, size))
+        length = min(size - position, CHUNK_BYTES)
+        left = os.pread(first, length, position)
+        if left != os.pread(second, length, position):
             return False
         position += len(left) or size
     return True

@@ -38,8 +38,8 @@ class ConflictError(Exception):
 
 def explained(error: OSError) -> str:
     """Say for the operator what the operating system refused."""
-    if error.errno == errno.ELOOP:
-        return "a directory above it is a link on the host"
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):  # what openat2(2) says of a link, in the middle and at the end
+        return "a directory above it is a link or a file on the host"
     if error.errno == errno.EXDEV:
         return "a directory above it is a mount point on the host"
     return error.strerror or "the operating system refused"

@@ -146,7 +146,9 @@ def _kind(pair: _Pair) -> ChangeKind | None:
     if stat.S_ISLNK(new.st_mode):
         same = os.readlink(pair.name, dir_fd=pair.upper_fd) == os.readlink(pair.name, dir_fd=pair.lower_fd)
         return None if same else ChangeKind.MODIFY
-    if stat.S_ISREG(new.st_mode) and not same_content(pair.upper_fd, pair.lower_fd, pair.name):
+    if stat.S_ISREG(new.st_mode) and (
+        new.st_size != old.st_size or not same_content(pair.upper_fd, pair.lower_fd, pair.name)
+    ):
         return ChangeKind.MODIFY
     if not stat.S_ISREG(new.st_mode) and not stat.S_ISDIR(new.st_mode):
         return ChangeKind.MODIFY

@@ -1,0 +1,156 @@
+"""`ringfence explain`: whether a path, host or variable can be reached, which line says so, and which would change it."""
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Sequence
+
+from ringfence.model.action import Action, ActionKind
+from ringfence.model.errors import UsageError
+from ringfence.policy import evaluate
+from ringfence.session import options as options_module
+from ringfence.session.prepare import Prepared
+
+from . import help as help_text
+from .catalogue import find
+from .explain_path import explain_path
+from .explanation import Answer, Explanation, Remedy
+from .plan import prepared_for
+from .terminal import paint, put, put_json, safe, table
+
+_HOST = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?", re.I)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_STYLES = {"yes": "good", "no": "bad", "private": "warn"}
+
+
+def main(name: str, words: Sequence[str]) -> int:
+    """Explain one target under the policy in force here."""
+    if list(words[:1]) in (["-h"], ["--help"]):
+        return help_text.show([name])
+    options, target = split(list(words))
+    if not 1 <= len(target) <= 2:
+        raise UsageError("name one path, host or variable", hint=find("explain").usage[0])
+    kind, text = classify(target)
+    found = EXPLAINERS[kind](prepared_for(options, []), text)
+    if options.json:
+        put_json(found)
+    else:
+        put(*rendered(found))
+    return 0
+
+
+def split(words: list[str]) -> tuple[options_module.Options, list[str]]:
+    """Options before and after the target; words behind `--` are never options."""
+    ours: list[str] = []
+    others: list[str] = []
+    while words:
+        _, rest = options_module.parse(words)
+        used = words[: len(words) - len(rest)]
+        if used[-1:] == ["--"]:
+            return options_module.parse(ours + used[:-1])[0], others + rest
+        ours += used
+        others += rest[:1]
+        words = rest[1:]
+    return options_module.parse(ours)[0], others
+
+
+def classify(target: Sequence[str]) -> tuple[str, str]:
+    """The kind of thing `target` names and its name; the kind can be written before it."""
+    if len(target) == 2:
+        kind = target[0].lower()
+        if kind not in EXPLAINERS:
+            raise UsageError(f"no kind `{safe(target[0])}`", hint="write `path`, `host` or `env` before the name")
+        return kind, target[1].removeprefix("$") if kind == "env" else target[1]
+    text = target[0]
+    if text.startswith("$"):
+        return "env", text[1:]
+    if "://" in text:
+        return "host", text.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    if "/" in text or text.startswith((".", "~")) or os.path.lexists(text):
+        return "path", text
+    host, port = split_port(text)
+    is_host = port or is_address(host) or host == "localhost" or ("." in host and _HOST.fullmatch(host))
+    return ("host" if is_host else "path"), text
+
+
+def split_port(text: str) -> tuple[str, str]:
+    """Host and port of `host:port` or `[address]:port`; the port is empty where there is none."""
+    host, _, port = text.rpartition(":")
+    if host and port.isascii() and port.isdigit() and (":" not in host or host.startswith("[")):
+        return host.strip("[]"), port
+    return text.strip("[]"), ""
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def explain_host(prepared: Prepared, text: str) -> Explanation:
+    """Whether `text` can be connected to."""
+    host, port = split_port(text)
+    if not is_address(host) and not _HOST.fullmatch(host) or port and not 0 < int(port) < 65536:
+        raise UsageError(f"`{safe(text)}` is not a host", hint="write HOST, HOST:PORT or a URL; for a file `path NAME`")
+    action = Action(kind=ActionKind.CONNECT, target=text)
+    decision = evaluate.evaluate(prepared.policy, action, workspace=prepared.request.workspace)
+    local = host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+    answer = Answer(status="no", reason=decision.reason, rule=decision.rule, origin=str(decision.source))
+    if local:
+        answer = Answer(
+            status="private", reason="the sandbox has a loopback of its own; the host's is not reachable", origin="default"
+        )
+    remedies = (Remedy(why="no line of policy changes this: nothing inside can connect out in this version"),)
+    return Explanation(kind="host", target=text, answers={"connect": answer}, remedies=remedies)
+
+
+def explain_variable(prepared: Prepared, name: str) -> Explanation:
+    """Whether the variable `name` is seen inside."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"`{safe(name)}` is not the name of a variable", hint="letters, digits and `_`, as in `env HOME`")
+    found = next((item for item in prepared.plan.environment if item.name == name), None) or next(
+        (i for i in prepared.plan.environment if i.name.endswith("*") and name.startswith(i.name[:-1])), None
+    )
+    if found is None:
+        answer = Answer(status="no", reason="no rule passes or sets this variable", origin="default")
+        lines = ("[env]", f'pass = ["{name}"]')
+        remedy = Remedy(why="to pass it", lines=lines, once=f"ringfence run --env {name}")
+        return Explanation(kind="env", target=name, answers={"seen": answer}, remedies=(remedy,))
+    if found.value is not None:
+        answer = Answer(status="yes", reason=f"set to `{found.value}`: {found.reason}", origin=str(found.origin))
+    else:
+        here = "" if name in os.environ else ", but it is not set here"
+        answer = Answer(
+            status="yes", reason=f"passed{here}: {found.reason}", rule=f'env.pass = "{found.name}"', origin=str(found.origin)
+        )
+    return Explanation(kind="env", target=name, answers={"seen": answer})
+
+
+EXPLAINERS: dict[str, Callable[[Prepared, str], Explanation]] = {
+    "path": explain_path,
+    "host": explain_host,
+    "env": explain_variable,
+}
+
+
+def rendered(found: Explanation) -> list[str]:
+    """An explanation for people."""
+    lines = [f"{found.kind} {paint(safe(found.target), 'bold')}"]
+    rows = [(what, a.status, a.reason, said(a)) for what, a in found.answers.items()]
+    for line, row in zip(table(rows, styles=("",)), rows, strict=True):
+        status = row[1]
+        lines.append(line.replace(f"  {status} ", f"  {paint(status, _STYLES[status])} ", 1))
+    lines += [f"  {safe(note)}" for note in found.notes]
+    for remedy in found.remedies:
+        lines += ["", f"{safe(remedy.why)}" + (f", add to {safe(remedy.file)}:" if remedy.lines else "")]
+        lines += [f"    {safe(line)}" for line in remedy.lines]
+        lines += [f"  or once: {safe(remedy.once)}"] if remedy.once else []
+    return lines
+
+
+def said(answer: Answer) -> str:
+    """Who says so: the place, and the rule there."""
+    return answer.origin + (f": {answer.rule}" if answer.rule else "")

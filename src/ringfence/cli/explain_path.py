@@ -1,0 +1,178 @@
+"""Whether a path can be read and written inside: what policy says of it, and what stands there in the view.
+
+Policy answers by rule and line, the plan by what is mounted where. A denial by rule counts before the view; where
+no rule speaks, the last mount that covers the path decides, as it does in the kernel.
+"""
+
+import os
+import shlex
+import stat
+
+import msgspec
+
+from ringfence.model.action import Action, ActionKind
+from ringfence.model.decision import Decision, Source, Verdict
+from ringfence.model.errors import UsageError
+from ringfence.model.plan import Mount, MountKind, PathKind, Plan
+from ringfence.planner.mounts import DECOY_TEXT
+from ringfence.policy import entries, evaluate
+from ringfence.policy.effective import PathRule
+from ringfence.session.prepare import Prepared
+from ringfence.workspace import filter as apply_filter
+from ringfence.workspace.change import Change, ChangeKind, FileType
+
+from .explanation import Answer, Explanation, Remedy
+
+_SHOWN = (MountKind.BIND, MountKind.RO_BIND, MountKind.OVERLAY)
+_LINKS = 40  # as many as the kernel follows, path_resolution(7)
+
+
+def explain_path(prepared: Prepared, text: str) -> Explanation:
+    """Read and write access to `text`, a path of this host as seen from the working directory."""
+    given = os.path.normpath(os.path.join(os.getcwd(), os.path.expanduser(text)))
+    real = os.path.realpath(given)
+    notes = [f"{given} leads to {real}"] if real != given else []
+    if not os.path.lexists(given):
+        notes.append("there is nothing of that name on this host now")
+    mount, path = place(prepared.plan, real)
+    answers = {
+        "read": answer(prepared, mount, path, ActionKind.READ),
+        "write": answer(prepared, mount, path, ActionKind.WRITE),
+    }
+    denied = {kind: decision(prepared, given, kind) for kind in (ActionKind.READ, ActionKind.WRITE)}
+    for kind, said in denied.items():
+        if said.verdict is Verdict.DENY and said.rule:
+            answers[kind.value] = by_rule(said)
+    notes += fate(prepared, real) if answers["write"].status == "yes" else []
+    remedies = tuple(remedy for kind in answers for remedy in remedies_for(prepared, real, kind, answers[kind]))
+    return Explanation(kind="path", target=given, answers=answers, notes=tuple(notes), remedies=remedies)
+
+
+def place(plan: Plan, path: str) -> tuple[Mount | None, str]:
+    """The operation of the plan that decides what is at `path`, and the path after the view's own symlinks."""
+    for _ in range(_LINKS):
+        found = None
+        for mount in plan.mounts:
+            if mount.kind is not MountKind.READ_ONLY and within(path, mount.target):
+                found = mount
+        if found is None or found.kind is not MountKind.SYMLINK:
+            return found, path
+        path = os.path.normpath(os.path.join(os.path.dirname(found.target), found.text) + path[len(found.target) :])
+    return None, path
+
+
+def within(path: str, directory: str) -> bool:
+    """Whether `path` is `directory` or below it."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def decision(prepared: Prepared, path: str, kind: ActionKind) -> Decision:
+    """What the rules of policy say, knowing which system trees every view has."""
+    default = Source(scope="default")
+    system = [
+        PathRule(pattern=mount.target, source=default, reason=mount.reason, literal=True)
+        for mount in prepared.plan.mounts
+        if mount.kind is MountKind.RO_BIND and mount.origin == default
+    ]
+    action = Action(kind=kind, target=path)
+    return evaluate.evaluate(prepared.policy, action, workspace=prepared.request.workspace, system=system)
+
+
+def by_rule(said: Decision) -> Answer:
+    """An answer in the words of policy."""
+    status = "yes" if said.verdict is Verdict.ALLOW else "no"
+    return Answer(status=status, reason=said.reason, rule=said.rule, origin=str(said.source))
+
+
+def answer(prepared: Prepared, mount: Mount | None, path: str, kind: ActionKind) -> Answer:
+    """What the view says of `path`."""
+    if mount is None:
+        return Answer(status="no", reason="not in the view: nothing makes it visible", origin="default")
+    said = decision(prepared, path, kind)
+    origin = str(mount.origin)
+    if mount.kind is MountKind.COVER:
+        return Answer(status="no", reason=f"covered: {mount.reason}", origin=origin)
+    if mount.kind not in _SHOWN:
+        return own(prepared, mount, path, kind)
+    if kind is ActionKind.WRITE and mount.kind is MountKind.RO_BIND:
+        return Answer(status="no", reason=f"read-only: {mount.reason}", origin=origin)
+    host = f"{mount.source}{path[len(mount.target) :]}"
+    if not permitted(prepared.plan, host):
+        return Answer(status="no", reason="in the view, but its file permissions keep the command out", origin=origin)
+    if said.verdict is Verdict.ALLOW and said.rule:
+        return by_rule(said)
+    return Answer(status="yes", reason=mount.reason, origin=origin)
+
+
+def own(prepared: Prepared, mount: Mount, path: str, kind: ActionKind) -> Answer:
+    """What the sandbox has of its own: private directories, generated files, copies."""
+    origin = str(mount.origin)
+    if mount.kind is MountKind.FILE:
+        if mount.text == DECOY_TEXT or (mount.text == "{}\n" and path.startswith(prepared.plan.identity.home)):
+            reason = "a notice stands in its place; opening it is recorded"
+            return Answer(status="no", reason=reason, origin=origin)
+        known = prepared.facts.paths.get(path)
+        if kind is ActionKind.READ and known and known.kind is not PathKind.ABSENT and known.text == mount.text:
+            return Answer(status="yes", reason=f"a copy: {mount.reason}", origin=origin)
+        return Answer(status="private", reason=f"generated for the run: {mount.reason}", origin=origin)
+    return Answer(status="private", reason=f"the host's is hidden: the sandbox has its own {mount.target} ({mount.reason})", origin=origin)
+
+
+def permitted(plan: Plan, host: str) -> bool:
+    """Whether the file's own mode lets the command read it; what does not exist is no matter of permission."""
+    try:
+        found = os.stat(host)
+    except OSError:
+        return not os.path.lexists(os.path.dirname(host)) or os.access(os.path.dirname(host), os.X_OK)
+    if not plan.identity.idmap:
+        return os.access(host, os.R_OK)
+    owned = found.st_uid == plan.identity.owner_uid and found.st_mode & stat.S_IRUSR
+    return bool(owned or found.st_mode & stat.S_IROTH)
+
+
+def fate(prepared: Prepared, path: str) -> list[str]:
+    """What becomes of a change to `path` in the overlay when the command ends."""
+    workspace = prepared.plan.workspace
+    if workspace.mode != "overlay" or not path.startswith(workspace.path + "/"):
+        return []
+    change = Change(path=path[len(workspace.path) + 1 :], kind=ChangeKind.MODIFY, type=FileType.FILE, mode=0o644)
+    (reviewed,) = apply_filter.review([change], rules=apply_filter.Rules())
+    if not reviewed.allowed:
+        return [f"a change is kept apart and held back ({reviewed.code}): {reviewed.sentence}"]
+    when = "applied when the command ends" if workspace.apply == "exit" else "applied by `ringfence apply`"
+    return [f"a change is kept apart and {when}"]
+
+
+def remedies_for(prepared: Prepared, path: str, kind: str, found: Answer) -> list[Remedy]:
+    """The line that would let `path` be read or written, where one may say so."""
+    if found.status == "yes" or (kind == "write" and systems_own(path)):
+        return []
+    verb = "be read" if kind == "read" else "be written"
+    if found.rule.startswith("workspace.mode"):
+        lines = ("[workspace]", 'mode = "overlay"')
+        return [Remedy(why=f"to let it {verb}", lines=lines, once="ringfence run --workspace overlay")]
+    if found.rule:
+        return [Remedy(why=f"to let it {verb}, narrow or remove `{found.rule}` at {found.origin}")]
+    if not permitted(prepared.plan, path):
+        return [Remedy(why=f"no line of policy lets it {verb}: its file permissions keep the command out")]
+    shown = path.replace(prepared.facts.home, "~", 1) if within(path, prepared.facts.home) else path
+    home, workspace = prepared.facts.home, prepared.request.workspace
+    build = entries.write_rule if kind == "write" else entries.path_rule
+    entry = entries.PathEntry(path=path, literal=True)
+    try:
+        build(entry, Source(scope="user"), entries.Places(home=home, workspace=workspace))
+    except UsageError as error:
+        return [Remedy(why=f"no line of policy lets it {verb}: {error.message}")]
+    text = msgspec.json.encode(shown).decode()
+    lines = ("[filesystem]", f"{kind} = [{{ path = {text}, literal = true }}]" if wild(path) else f"{kind} = [{text}]")
+    return [Remedy(why=f"to let it {verb}", lines=lines, once=f"ringfence run --{kind} {shlex.quote(path)}")]
+
+
+def systems_own(path: str) -> bool:
+    """Whether `path` is the system's: nobody is advised to let a command write there."""
+    return any(within(path, root) for root in ("/usr", "/etc", "/bin", "/sbin", "/lib", "/proc", "/sys", "/dev"))
+
+
+def wild(path: str) -> bool:
+    """Whether a pattern would read `path` otherwise than as a name."""
+    return any(mark in path for mark in "*?[\\!$")

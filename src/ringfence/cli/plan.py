@@ -1,0 +1,135 @@
+"""`ringfence plan`: what a run would be given, without running."""
+
+import os
+from collections.abc import Iterable, Sequence
+
+from ringfence.model.plan import Mount, MountKind, Plan, Variable
+from ringfence.policy.effective import Policy
+from ringfence.policy.units import size_text
+from ringfence.session import options as options_module
+from ringfence.session import prepare
+from ringfence.session import run as session
+
+from . import help as help_text
+from .terminal import paint, put, put_json, safe, table
+
+_LIMITS = (
+    ("processes", "processes", "count"),
+    ("memory", "memory_bytes", "size"),
+    ("cpu-time", "cpu_time_s", "time"),
+    ("file-size", "file_size_bytes", "size"),
+    ("open-files", "open_files", "count"),
+    ("wall-time", "wall_time_s", "time"),
+    ("tmp-size", "tmp_bytes", "size"),
+    ("home-size", "home_bytes", "size"),
+    ("run-size", "run_bytes", "size"),
+    ("shm-size", "shm_bytes", "size"),
+    ("workspace-size", "workspace_bytes", "size"),
+)
+
+
+def main(name: str, words: Sequence[str]) -> int:
+    """Show the plan for the command in `words`; raise RingfenceError where there would be no run."""
+    if list(words[:1]) in (["-h"], ["--help"]):
+        return help_text.show([name])
+    options, argv = options_module.parse(list(words))
+    prepared = prepared_for(options, argv)
+    if options.json:
+        put_json(prepared.plan)
+    else:
+        put(*lines(prepared.plan, prepared.policy))
+    return 0
+
+
+def prepared_for(options: options_module.Options, argv: Sequence[str]) -> prepare.Prepared:
+    """Everything that is known before a launch from the directory the options name."""
+    directory = session.working_directory(options)
+    return prepare.prepare(options, list(argv), directory, session.workspace_of(directory))
+
+
+def lines(plan: Plan, policy: Policy) -> Iterable[str]:
+    """The plan for people: workspace, mounts, environment, limits, process."""
+    command = " ".join(plan.argv)
+    yield safe(f"plan for `{command}`" if command else "plan for any command") + f" in {safe(plan.cwd)}"
+    yield from section("workspace", workspace_rows(plan, policy))
+    yield from section("mounts", [mount_row(mount) for mount in plan.mounts])
+    absent = [item.name for item in plan.environment if item.value is None and not present(item.name)]
+    yield from section("environment", [variable_row(item) for item in plan.environment if item.name not in absent])
+    yield from [f"  not set here: {safe(' '.join(absent))}"] if absent else []
+    yield from section("limits", limit_rows(policy))
+    yield from section("process", process_rows(plan, policy))
+    yield from section("recorded when touched", watch_rows(plan))
+    yield from section("notes", [(note,) for note in plan.notes])
+
+
+def section(title: str, rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    """A heading and aligned rows; nothing where there are none."""
+    if rows:
+        yield ""
+        yield paint(title, "bold")
+        yield from table(rows, styles=("name",))
+
+
+def workspace_rows(plan: Plan, policy: Policy) -> list[tuple[str, ...]]:
+    """Where writes go and what becomes of them."""
+    mode = plan.workspace.mode
+    fate = {"direct": "writes reach the host at once", "readonly": "nothing can be changed"}.get(mode, "")
+    if not fate:
+        when = "when the command ends" if plan.workspace.apply == "exit" else "by `ringfence apply`"
+        fate = f"changes are kept apart, and applied {when}"
+    rows = [(plan.workspace.path, mode, str(policy.origins["workspace.mode"]), fate)]
+    return rows + [(path, mode, "default", "git directory of the workspace") for path in plan.workspace.repositories]
+
+
+def mount_row(mount: Mount) -> tuple[str, str, str, str]:
+    """Target, kind, origin, reason."""
+    target = str(mount.target)
+    if mount.kind is MountKind.SYMLINK:
+        target += f" -> {mount.text}"
+    elif mount.source and mount.source != mount.target:
+        target += f" <- {mount.source}"
+    kind = mount.kind.value + (f" {size_text(mount.size_bytes)}" if mount.size_bytes else "")
+    return target, kind, str(mount.origin), mount.reason
+
+
+def present(name: str) -> bool:
+    """Whether the variable, or one that begins so where `name` ends in `*`, is set here."""
+    return any(key.startswith(name[:-1]) for key in os.environ) if name.endswith("*") else name in os.environ
+
+
+def variable_row(item: Variable) -> tuple[str, str, str, str]:
+    """Name, where the value comes from, origin, reason. Values that pass through are never shown."""
+    return item.name, "passed" if item.value is None else f"= {item.value}", str(item.origin), item.reason
+
+
+def limit_rows(policy: Policy) -> list[tuple[str, str, str]]:
+    """Name, value, origin."""
+    rows = []
+    for key, field, unit in _LIMITS:
+        amount = int(getattr(policy.limits, field))
+        text = "no limit" if amount == 0 else size_text(amount) if unit == "size" else str(amount)
+        rows.append((key, text + (" s" if unit == "time" and amount else ""), str(policy.origins[f"limits.{key}"])))
+    return rows
+
+
+def process_rows(plan: Plan, policy: Policy) -> list[tuple[str, ...]]:
+    """Identity, isolation and what each rests on."""
+    who = plan.identity
+    kernel = "an unprivileged kernel uid through id-mapped mounts" if who.idmap else "your own kernel uid"
+    if who.uid != who.owner_uid and not who.idmap:
+        kernel = "kernel uid 0 without capabilities"
+    said = {key: str(policy.origins[key]) for key in ("isolation.tier", "isolation.seccomp", "network.mode")}
+    return [
+        ("user", f"{who.user} ({who.uid}:{who.gid})", "default", f"{kernel}; no capability"),
+        ("home", who.home, "default", "private, ends with the run"),
+        ("tier", plan.tier, said["isolation.tier"], "Linux namespaces: " + " ".join(plan.namespaces)),
+        ("seccomp", plan.seccomp, said["isolation.seccomp"], "allowed system calls"),
+        ("landlock", " ".join(plan.landlock_scopes) or "none", "default", "scopes of signals and sockets"),
+        ("network", plan.network, said["network.mode"], "only the sandbox's own loopback"),
+        ("presets", " ".join(plan.presets) or "none", "default", "toolchains that may be read"),
+    ]
+
+
+def watch_rows(plan: Plan) -> list[tuple[str, str, str]]:
+    """Path, what is watched for, the event's code."""
+    return [(item.target, item.on, item.code) for item in plan.watches]

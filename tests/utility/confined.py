@@ -1,0 +1,133 @@
+"""Run the real command line as a user of this machine, in a workspace and a home of the test's own.
+
+`Place` is where one test works: a workspace, a home and an account. `Item` is one piece of everyday work, as data:
+what the host prepares, what the contained side does, what the host must see afterwards. Scripts are `sh -eu`.
+"""
+
+import dataclasses
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests import requirements
+from tests.house.sources import ROOT
+
+ENTRY = "from ringfence.cli.entry import main; main()"
+# A fixed PATH: a shim of some version manager in a home that is not there inside would hide the system's program.
+PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+TIMEOUT_S = 60.0
+GIT_IDENTITY = "[user]\n\tname = Ada Lovelace\n\temail = ada@example.org\n[init]\n\tdefaultBranch = main\n"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Item:
+    """One thing that must work; it passes when the script's status is `status` and `after` succeeds on the host.
+
+    `before` and `after` run on the host in the place's root, beside `ws` and `home`. `start` is where ringfence is
+    started, relative to the root. `argv` replaces `sh -euc SCRIPT`.
+    """
+
+    name: str
+    script: str
+    needs: tuple[str, ...] = ()
+    before: str = ""
+    after: str = ""
+    options: tuple[str, ...] = ()
+    start: str = "ws"
+    shell: tuple[str, ...] = ("sh", "-euc")
+    status: int = 0
+
+
+def python(name: str, script: str, **more: object) -> Item:
+    """An item whose script is Python."""
+    return Item(name=name, script=script, shell=("/usr/bin/python3", "-Wignore", "-c"), **more)  # type: ignore[arg-type]  # passed on
+
+
+class Place:
+    """A root that holds `ws` and `home`, owned by the account that works there."""
+
+    def __init__(self, root: Path, account: pwd.struct_passwd) -> None:
+        self.root = root
+        self.account = account
+        self.workspace = root / "ws"
+        self.home = root / "home"
+        for directory in (root, self.workspace, self.home):
+            directory.mkdir(exist_ok=True)
+            os.chown(directory, account.pw_uid, account.pw_gid)
+        self.home.chmod(0o700)
+        (self.home / ".gitconfig").write_text(GIT_IDENTITY)
+        os.chown(self.home / ".gitconfig", account.pw_uid, account.pw_gid)
+
+    def environment(self) -> dict[str, str]:
+        """What a login of this account would have, as far as it matters here."""
+        return {
+            "PATH": PATH,
+            "HOME": str(self.home),
+            "USER": self.account.pw_name,
+            "LANG": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "PYTHONPATH": str(ROOT / "src"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+        }
+
+    def identity(self) -> dict[str, object]:
+        """Arguments for subprocess that become the account; none where we are that account already."""
+        if self.account.pw_uid == os.geteuid():
+            return {}
+        return {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": []}
+
+    def command(self, argv: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+        """The words that run `argv` inside."""
+        return [sys.executable, "-P", "-c", ENTRY, "run", *options, "--", *argv]
+
+    def host(self, script: str) -> None:
+        """Run a script on the host as the account, in the root; its failure is an error of the test."""
+        done = self._run(["sh", "-euc", script], self.root)
+        if done.returncode != 0:
+            pytest.fail(f"on the host: {script}\n{said(done)}", pytrace=False)
+
+    def start(self, argv: Sequence[str], options: Sequence[str] = (), **more: object) -> subprocess.Popen[bytes]:
+        """Start a contained command and return at once; `more` goes to Popen."""
+        settings: dict[str, object] = {"cwd": self.workspace, "env": self.environment(), **self.identity(), **more}
+        return subprocess.Popen(self.command(argv, options), **settings)  # type: ignore[call-overload,no-any-return]  # settings are the caller's
+
+    def run(
+        self, argv: Sequence[str], options: Sequence[str] = (), *, start: str = "ws", data: bytes | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a contained command to its end, started in the directory `start` of the root."""
+        return self._run(self.command(argv, options), self.root / start, data)
+
+    def _run(self, words: Sequence[str], directory: Path, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        environment = self.environment() | {"PWD": str(directory)}
+        source: dict[str, object] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
+        return subprocess.run(  # type: ignore[call-overload,no-any-return]  # identity() gives what subprocess takes
+            words, cwd=directory, env=environment, capture_output=True, timeout=TIMEOUT_S, **source, **self.identity()
+        )
+
+    def without_ringfence(self, item: Item) -> int:
+        """The status of the item's script on the bare host: tells a gap of the machine from one of ours."""
+        return self._run([*item.shell, item.script], self.root / item.start).returncode
+
+
+def said(done: subprocess.CompletedProcess[bytes]) -> str:
+    """The end of what a process printed."""
+    return (done.stdout + done.stderr).decode(errors="replace")[-3000:]
+
+
+def carry_out(item: Item, place: Place) -> None:
+    """Do one item; on failure say what it printed, and whether the machine alone could have done it."""
+    requirements.require(*item.needs)
+    if item.before:
+        place.host(item.before)
+    done = place.run([*item.shell, item.script], item.options, start=item.start)
+    if done.returncode != item.status:
+        bare = place.without_ringfence(item)
+        text = f"status {done.returncode}, wanted {item.status}; without ringfence {bare}\n{said(done)}"
+        pytest.fail(text, pytrace=False)
+    if item.after:
+        place.host(item.after)
