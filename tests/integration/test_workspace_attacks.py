@@ -23,6 +23,7 @@ from tests.trees import Place, opaque, outcomes, whiteout, write
 FILES: dict[str, str | bytes | None] = {"README": "hello\n", "src/main.py": "print()\n"}
 ENVIRONMENT = {
     "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+    "HOME": "/nonexistent",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_AUTHOR_NAME": "a",
     "GIT_AUTHOR_EMAIL": "a@example.org",
@@ -32,12 +33,10 @@ ENVIRONMENT = {
 
 
 def git(directory: Path, *arguments: str, check: bool = True) -> str:
-    home = directory.parent / "git-home"
-    home.mkdir(exist_ok=True)
     done = subprocess.run(
         ["git", *arguments],
         cwd=directory,
-        env=ENVIRONMENT | {"HOME": str(home)},
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=30,
@@ -314,7 +313,8 @@ def test_links_that_leave(tmp_path: Path, target: str) -> None:
     def plant(place: Place) -> None:
         victim = place.workspace.parent / "victim"
         victim.mkdir()
-        text = {"absolute": str(victim), "dots": "../victim", "through": "a/b/up/../../../victim"}[target]
+        # Where `up` is the workspace, `..` of it is outside, though the text alone looks harmless.
+        text = {"absolute": str(victim), "dots": "../victim", "through": "a/b/up/../victim"}[target]
         write(place.upper, {"a/b/up": "-> ../..", "out": f"-> {text}"})
 
     def damaged(place: Place) -> bool:
@@ -324,16 +324,7 @@ def test_links_that_leave(tmp_path: Path, target: str) -> None:
             return False
         return any((place.workspace.parent / "victim").iterdir())
 
-    if target == "through":  # where `up` is the workspace, `..` of it is outside: the text alone looks harmless
-        compare_text = "a/b/up/../victim"
-
-        def through(place: Place) -> None:
-            (place.workspace.parent / "victim").mkdir()
-            write(place.upper, {"a/b/up": "-> ../..", "out": f"-> {compare_text}"})
-
-        compare(tmp_path, through, damaged)
-    else:
-        compare(tmp_path, plant, damaged)
+    compare(tmp_path, plant, damaged)
 
 
 def test_a_link_for_a_directory_of_the_workspace(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def main() -> None:
 
     The interpreter's own shutdown costs 3 ms and has nothing left to do, so it is skipped.
     """
+    open_standard_descriptors()
     status = dispatch(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -39,6 +40,22 @@ def main() -> None:
     except OSError:
         status = status or 1
     os._exit(status)
+
+
+def open_standard_descriptors() -> None:
+    """Put /dev/null where 0, 1 or 2 is closed, before anything of ours takes that number.
+
+    SECURITY: the command inherits 0, 1 and 2 whatever they are (docs/threats.md, P5).
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - likewise
 
 
 def dispatch(words: "list[str]") -> int:

@@ -71,19 +71,28 @@ def read_all(descriptor: int) -> bytes:
 
 
 def prepare(order: Order) -> None:
-    """What needs power over the namespaces: process limit, sysctls, keyring."""
+    """What needs power over the namespaces: limits on processes and System V memory, sysctls, keyring."""
     privilege.make_opaque()
     privilege.die_with_parent(_signal.SIGKILL)
-    if pid_max := order.single.get("pid_max"):
-        # Per pid namespace since kernel 6.14; older ones refuse, and RLIMIT_NPROC alone holds.
-        try:
-            descriptor = os.open("/proc/sys/kernel/pid_max", os.O_WRONLY)
-            os.write(descriptor, pid_max)
-            os.close(descriptor)
-        except OSError:
-            pass
+    # pid_max is per pid namespace since kernel 6.14; older ones refuse, and RLIMIT_NPROC alone holds. shmall counts
+    # pages of System V shared memory, which belongs to no process once it is detached.
+    for name in ("pid_max", "shmall"):
+        if value := order.single.get(name):
+            try:
+                set_sysctl(name, value)
+            except OSError:
+                pass
     privilege.seal_sysctls()
     privilege.leave_session_keyring()
+
+
+def set_sysctl(name: str, value: bytes) -> None:
+    """Write one file of /proc/sys/kernel."""
+    descriptor = os.open(f"/proc/sys/kernel/{name}", os.O_WRONLY)
+    try:
+        os.write(descriptor, value)
+    finally:
+        os.close(descriptor)
 
 
 def become_command(order: Order, control: "_socket.socket", program: bytes) -> None:
@@ -100,8 +109,9 @@ def become_command(order: Order, control: "_socket.socket", program: bytes) -> N
         value = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(limit, (value, value))
     privilege.drop_capabilities()
-    if order.scopes:
-        landlock.restrict(order.scopes)
+    files = order.single["landlock_files"] == b"1"
+    if order.scopes or files:
+        landlock.restrict(order.scopes, files=files)
     os.chdir(order.single["cwd"])
     listen = order.single["listen"] == b"1"
     listener = privilege.install_filter(program, listen=listen)

@@ -11,6 +11,8 @@ INVARIANT: once `drop_capabilities` has returned, CapInh, CapPrm, CapEff, CapBnd
 """
 
 import ctypes
+import errno
+import fcntl
 import os
 import struct
 
@@ -52,6 +54,11 @@ def syscall(number: int, *arguments: object) -> int:
     return _check(_libc.syscall(ctypes.c_long(number), *wide), f"syscall {number}")
 
 
+def descriptor_flags(descriptor: int) -> int:
+    """The open file description's flags: access mode, O_APPEND (fcntl(2), F_GETFL)."""
+    return fcntl.fcntl(descriptor, fcntl.F_GETFL)
+
+
 def prctl(option: int, argument: int = 0, *, second: int = 0) -> int:
     """prctl(2) with the unused arguments zero, as the kernel demands."""
     zero = ctypes.c_ulong(0)
@@ -83,11 +90,15 @@ def seal_sysctls() -> None:
 
 
 def leave_session_keyring() -> None:
-    """Replace the inherited session keyring by a fresh, empty one; a kernel without keyrings has none to leave."""
+    """Replace the inherited session keyring by a fresh, empty one.
+
+    A kernel without keyrings has none to leave (ENOSYS); in a sandbox within a sandbox the outer filter refuses the
+    call (EPERM), and the outer keyring is fresh already.
+    """
     try:
         syscall(_NUMBERS["keyctl"], KEYCTL_JOIN_SESSION_KEYRING, None)
     except OSError as error:
-        if error.errno != 38:  # ENOSYS
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
             raise
 
 

@@ -124,6 +124,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     namespaces: tuple[str, ...]
     seccomp: str
     landlock_scopes: tuple[str, ...]
+    landlock_files: bool
     network: str
     limits: Limits
     workspace: WorkspacePlan

@@ -93,6 +93,8 @@ def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
         namespaces=NAMESPACES,
         seccomp=policy.seccomp,
         landlock_scopes=("abstract-sockets", "signals") if facts.landlock_abi >= 6 else (),
+        # A Landlock domain with file rules may not change mounts, which nested sandboxes must.
+        landlock_files=facts.landlock_abi >= 3 and policy.seccomp != "nested",
         network=policy.network,
         limits=policy.limits,
         workspace=workspace_plan(policy, request, repositories),

@@ -27,6 +27,8 @@ FIELDS = (
     "visible",  # list[str]: places below which a working directory exists inside
     "watches",  # list[(str, str, str, list[str])]
     "memory_bytes",  # int
+    "processes",  # int
+    "tmpfs",  # list[str]: the private tmpfs mounts inside
     "wall_time_s",  # int
     "workspace_bytes",  # int
     "workspace",  # (str path, str mode, str apply)

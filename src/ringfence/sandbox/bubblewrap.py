@@ -33,6 +33,7 @@ NAMESPACE_FLAGS = {
 }
 # Host paths of these trees belong to the system; everything else is the user's own.
 SYSTEM_ROOTS = ("/usr", "/opt", "/nix", "/sys", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+PAGE_BYTES = 4096  # the smallest page; with larger ones the limit on System V memory is looser than asked
 PID_MAX_MINIMUM = 301  # RESERVED_PIDS + 1, kernel/pid.c
 
 
@@ -142,14 +143,19 @@ def order(plan: Plan) -> list[tuple[str, str]]:
     """The fixed part of what the first process is told; command, environment and terminal are added at launch."""
     pairs = [("uid", str(plan.identity.uid)), ("gid", str(plan.identity.gid))]
     pairs.append(("pid_max", str(max(PID_MAX_MINIMUM, plan.limits.processes))))
+    if plan.limits.memory_bytes:
+        pairs.append(("shmall", str(max(1, plan.limits.memory_bytes // PAGE_BYTES))))
     pairs += [("scope", name) for name in plan.landlock_scopes]
+    pairs.append(("landlock_files", "1" if plan.landlock_files else "0"))
     pairs += [("limit", f"{name}={amount}") for name, amount in resource_limits(plan.limits)]
     return pairs
 
 
 def resource_limits(limits: Limits) -> list[tuple[str, int]]:
     """setrlimit(2) names and values for what the kernel enforces per process or per user namespace."""
-    found = [("NPROC", limits.processes), ("CORE", 0)]
+    # SECURITY: with a core_pattern that starts a program only the limit 1 keeps the host's handler from being run on
+    # contained memory; 0 does not (core(5), kernel/coredump.c).
+    found = [("NPROC", limits.processes), ("CORE", 1)]
     optional = {
         "CPU": limits.cpu_time_s,
         "FSIZE": limits.file_size_bytes,

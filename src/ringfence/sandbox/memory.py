@@ -1,21 +1,24 @@
-"""How much memory a sandbox uses, without cgroups: the watchdog that enforces the limit where none is delegated."""
+"""How much memory a sandbox uses, without cgroups: the watchdog that enforces the limit where none is delegated.
+
+What counts: the processes' share of what they map, the private tmpfs mounts, and anonymous files that nobody maps.
+System V memory is bounded in the sandbox's own IPC namespace (inside/init.py, shmall), pipes and sockets by the kernel.
+"""
 
 import os
 
 
-def used_bytes(init: int) -> int:
-    """Memory of every process under the sandbox's first process `init` and of its private tmpfs mounts.
-
-    Resident pages are counted first, which is cheap but counts shared pages once per process; only the
-    processes' proportional share (PSS) is exact, and only that decides. Returns 0 when the sandbox is gone.
-    """
-    root = f"/proc/{init}/root"
+def pids(root: str) -> "list[str]":
+    """The sandbox's processes, in its own numbering; empty when it is gone. `root` is /proc/INIT/root."""
     try:
-        pids = [name for name in os.listdir(f"{root}/proc") if name.isdigit()]
+        return [name for name in os.listdir(f"{root}/proc") if name.isdigit()]
     except OSError:
-        return 0
-    total = 0
-    for pid in pids:
+        return []
+
+
+def used_bytes(root: str, mounts: "list[str]") -> int:
+    """Memory of every process, exactly (PSS), of the tmpfs `mounts` and of anonymous files."""
+    total = tmpfs_bytes(root, mounts) + unmapped_bytes(root)
+    for pid in pids(root):
         try:
             with open(f"{root}/proc/{pid}/smaps_rollup", "rb") as file:
                 for line in file:
@@ -23,34 +26,61 @@ def used_bytes(init: int) -> int:
                         total += int(line.split()[1]) * 1024
         except OSError:
             continue
-    return total + tmpfs_bytes(root)
+    return total
 
 
-def resident_bytes(init: int) -> int:
-    """An upper bound for the processes' share of `used_bytes`, cheap enough for every tick."""
-    root = f"/proc/{init}/root"
+def resident_bytes(root: str, mounts: "list[str]") -> int:
+    """An upper bound for `used_bytes` that is cheap enough for every tick: shared pages count once per process."""
     page = os.sysconf("SC_PAGE_SIZE")
-    total = 0
-    try:
-        pids = [name for name in os.listdir(f"{root}/proc") if name.isdigit()]
-    except OSError:
-        return 0
-    for pid in pids:
+    total = tmpfs_bytes(root, mounts) + unmapped_bytes(root)
+    for pid in pids(root):
         try:
             with open(f"{root}/proc/{pid}/statm", "rb") as file:
                 total += int(file.read().split()[1]) * page
         except OSError:
             continue
-    return total + tmpfs_bytes(root)
+    return total
 
 
-def tmpfs_bytes(root: str) -> int:
+def tmpfs_bytes(root: str, mounts: "list[str]") -> int:
     """Bytes held by the private tmpfs mounts, which no process's share contains."""
     total = 0
-    for place in ("/tmp", "/dev/shm", "/run"):
+    for place in mounts:
         try:
             found = os.statvfs(root + place)
         except OSError:
             continue
         total += (found.f_blocks - found.f_bfree) * found.f_frsize
     return total
+
+
+def full_mounts(root: str, mounts: "list[str]") -> "list[str]":
+    """Those of `mounts` that have no space or no file left."""
+    full = []
+    for place in mounts:
+        try:
+            found = os.statvfs(root + place)
+        except OSError:
+            continue
+        if found.f_blocks and (found.f_bfree == 0 or (found.f_files and found.f_ffree == 0)):
+            full.append(place)
+    return full
+
+
+def unmapped_bytes(root: str) -> int:
+    """Bytes of anonymous files (memfd_create(2)) held open, each counted once."""
+    seen: dict[tuple[int, int], int] = {}
+    for pid in pids(root):
+        place = f"{root}/proc/{pid}/fd"
+        try:
+            names = os.listdir(place)
+        except OSError:
+            continue
+        for name in names:
+            try:
+                if os.readlink(f"{place}/{name}").startswith("/memfd:"):
+                    found = os.stat(f"{place}/{name}")
+                    seen[found.st_dev, found.st_ino] = found.st_blocks * 512
+            except OSError:
+                continue
+    return sum(seen.values())

@@ -12,7 +12,7 @@ import time
 
 import _signal
 
-from . import memory, notify, watch
+from . import disk, memory, notify, watch
 
 if False:  # for type checkers only: `typing` costs 10 ms
     from collections.abc import Callable
@@ -56,7 +56,9 @@ class Outcome:
 class Supervisor:
     """One run from `ready` to its end. `report(kind, code, fields)` receives events in order."""
 
-    def __init__(self, boundary: "Boundary", artefact: "Artefact", report: "Report", *, shared_group: bool) -> None:
+    def __init__(
+        self, boundary: "Boundary", artefact: "Artefact", report: "Report", *, shared_group: bool, uppers: "list[str]"
+    ) -> None:
         self.boundary = boundary
         self.artefact = artefact
         self.report = report
@@ -68,6 +70,9 @@ class Supervisor:
         self.machine = os.uname().machine
         self.started = time.monotonic()
         self.kill_at: float | None = None
+        self.next_look = 0.0
+        self.reached: set[str] = set()
+        self.usage = disk.Usage(uppers, artefact.workspace_bytes)
 
     def wait_for_ready(self) -> bool:
         """Whether the view was built; False when bubblewrap ended instead."""
@@ -177,18 +182,43 @@ class Supervisor:
             self.report("limit", "events", {"limit": EVENT_LIMIT})
 
     def watch_limits(self) -> None:
-        """Wall clock and memory, once per tick."""
+        """Every limit that no kernel mechanism enforces or reports, once per tick."""
         now = time.monotonic()
-        artefact = self.artefact
         if self.kill_at is not None:
             if now >= self.kill_at:
                 self.send(_signal.SIGKILL)
             return
+        if now < self.next_look:
+            return
+        self.next_look = now + TICK_S
+        artefact = self.artefact
+        root = f"/proc/{self.init}/root"
         if artefact.wall_time_s and now - self.started >= artefact.wall_time_s:
             self.stop("wall-time", artefact.wall_time_s, _signal.SIGTERM)
-        elif artefact.memory_bytes and memory.resident_bytes(self.init) > artefact.memory_bytes:
-            if memory.used_bytes(self.init) > artefact.memory_bytes:
-                self.stop("memory", artefact.memory_bytes, _signal.SIGKILL)
+        elif self.too_much_memory(root):
+            self.stop("memory", artefact.memory_bytes, _signal.SIGKILL)
+        elif self.usage.exceeded():
+            self.stop("workspace-size", artefact.workspace_bytes, _signal.SIGKILL)
+        else:
+            self.notice(root)
+
+    def too_much_memory(self, root: str) -> bool:
+        """Whether the sandbox uses more than its limit; the exact count is taken only when the cheap one says so."""
+        limit, mounts = self.artefact.memory_bytes, self.artefact.tmpfs
+        if not limit or memory.resident_bytes(root, mounts) <= limit:
+            return False
+        return memory.used_bytes(root, mounts) > limit
+
+    def notice(self, root: str) -> None:
+        """Record, once each, limits that the kernel enforces without telling anybody."""
+        processes = self.artefact.processes
+        found = [("tmpfs-size", place) for place in memory.full_mounts(root, self.artefact.tmpfs)]
+        if processes and len(memory.pids(root)) >= processes * 95 // 100:
+            found.append(("processes", str(processes)))
+        for code, target in found:
+            if code + target not in self.reached:
+                self.reached.add(code + target)
+                self.report("limit", code, {"target": target})
 
     def stop(self, code: str, limit: int, number: int) -> None:
         """End the run because a limit was reached."""

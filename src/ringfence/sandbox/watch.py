@@ -6,6 +6,7 @@ inside can see or remove them (inotify(7)).
 """
 
 import ctypes
+import errno
 import os
 
 IN_OPEN, IN_MODIFY, IN_CLOSE_WRITE, IN_CREATE, IN_MOVED_TO = 0x20, 0x2, 0x8, 0x100, 0x80
@@ -26,6 +27,9 @@ class Watcher:
             number = libc.inotify_add_watch(self.descriptor, os.fsencode(root + target), EVENTS[on])
             if number >= 0:
                 self.meaning[number] = (target, code, frozenset(names))
+            elif ctypes.get_errno() != errno.ENOENT:
+                # SECURITY: another sandbox of the same user must not be able to use up the watches of this one.
+                raise OSError(ctypes.get_errno(), "inotify_add_watch: raise fs.inotify.max_user_watches")
 
     def read(self) -> "list[tuple[str, str]]":
         """Code and path of what happened since the last call."""

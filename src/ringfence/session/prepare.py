@@ -195,6 +195,8 @@ def artefact(prepared: Prepared) -> Artefact:
         visible=[mount.target for mount in plan.mounts if mount.kind.value in kinds],
         watches=[(item.target, item.on, item.code, list(item.names)) for item in plan.watches],
         memory_bytes=plan.limits.memory_bytes,
+        processes=plan.limits.processes,
+        tmpfs=[mount.target for mount in plan.mounts if mount.kind.value == "tmpfs"],
         wall_time_s=plan.limits.wall_time_s,
         workspace_bytes=plan.limits.workspace_bytes,
         workspace=(plan.workspace.path, plan.workspace.mode, plan.workspace.apply),

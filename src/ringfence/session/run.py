@@ -63,7 +63,8 @@ def working_directory(options: Options) -> str:
 
 def artefact_for(options: Options, argv: "list[str]", directory: str, workspace: str) -> "Artefact":
     """The compiled launch for this request, from the cache where nothing has changed."""
-    key = "\0".join((workspace, directory, os.environ.get("PWD", ""), str(os.getuid()), options.key(), VERSION))
+    scope = (os.environ.get("HOME", ""), places.user_policy(), places.state(), os.environ.get("PWD", ""))
+    key = "\0".join((workspace, directory, *scope, str(os.getuid()), options.key(), VERSION))
     found = cache.load(key)
     if found is None:
         from . import prepare  # noqa: PLC0415 - policy, planner and msgspec: the slow path
@@ -95,7 +96,7 @@ class Run:
         self.own_signals = True
         self.supervisor: Supervisor | None = None
         self.denials: list[tuple[str, str]] = []
-        self.skeleton: list[str] = []
+        self.skeleton: list[tuple[str, str]] = []
         self.stand_ins: list[str] = []
 
     def carry_out(self) -> Finished:
@@ -131,7 +132,7 @@ class Run:
         record = wiring.Recorder(created.run, self.artefact.audit, self.denials)
         state = terminal.save(self.stdio)
         self.supervisor = supervisor = supervise.Supervisor(
-            boundary, self.artefact, record.report, shared_group=shared
+            boundary, self.artefact, record.report, shared_group=shared, uppers=self.uppers(created.directory)
         )
         signals = supervise.wait_for_signals() if self.own_signals else -1
         record.report("launch", "", self.described())
@@ -146,6 +147,10 @@ class Run:
             self.remove_stand_ins()
             self.remove_skeleton()
         return self.conclude(outcome, record, created, groups)
+
+    def uppers(self, directory: str) -> "list[str]":
+        """The upper layers of this run."""
+        return [f"{directory}/upper.{number}" if number else f"{directory}/upper" for number in range(len(self.artefact.lowers))]
 
     def conclude(
         self, outcome: "Outcome", record: "Recorder", created: "Created", groups: "list[str]"
@@ -189,7 +194,8 @@ class Run:
         for number, relative, is_directory in self.artefact.covers:
             self.stand_in(f"{directory}/upper.{number}" if number else f"{directory}/upper", number, relative, is_directory)
         if owner is not None:
-            for path in (directory, *(entry.path for entry in os.scandir(directory)), *self.skeleton, *self.stand_ins):
+            made = [f"{upper}/{part}" for upper, part in self.skeleton]
+            for path in (directory, *(entry.path for entry in os.scandir(directory)), *made, *self.stand_ins):
                 os.chown(path, *owner, follow_symlinks=False)
         return created
 
@@ -201,7 +207,7 @@ class Run:
             part = "/".join(parents[: depth + 1])
             if not os.path.isdir(f"{upper}/{part}"):
                 os.mkdir(f"{upper}/{part}")
-                self.skeleton.append(f"{upper}/{part}")
+                self.skeleton.append((upper, part))
                 if os.path.isdir(f"{lower}/{part}") and not os.path.islink(f"{lower}/{part}"):
                     os.chmod(f"{upper}/{part}", os.stat(f"{lower}/{part}").st_mode & 0o7777)
         place = f"{upper}/{relative}"
@@ -223,13 +229,13 @@ class Run:
                 pass
 
     def remove_skeleton(self) -> None:
-        """Take away the parents of stand-ins that nothing was written to."""
-        for place in reversed(self.skeleton):
-            try:
-                os.rmdir(place)
-            except OSError:
-                pass  # the run wrote there
-        self.skeleton.clear()
+        """Take away the parents of stand-ins that nothing was written to.
+
+        SECURITY: by now the command may have put links in their place; none is followed (docs/threats.md, W1).
+        """
+        while self.skeleton:
+            upper, relative = self.skeleton.pop()
+            remove_empty(upper, relative.split("/"))
 
     def order(self, *, shared: bool) -> "list[tuple[str, str]]":
         """What the first process is told beyond the artefact's fixed part."""
@@ -241,6 +247,22 @@ class Run:
         found.append(("group", "shared" if shared else "own"))
         found.append(("listen", "1" if self.artefact.profile == "default" else "0"))
         return found
+
+
+def remove_empty(root: str, parts: "list[str]") -> None:
+    """rmdir(2) of a path below `root`, following no link; what is not there, or not empty, stays."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    place = os.open(root, flags)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, flags, dir_fd=place)
+            os.close(place)
+            place = below
+        os.rmdir(parts[-1], dir_fd=place)
+    except OSError:
+        pass
+    finally:
+        os.close(place)
 
 
 def make_layers(directory: str, number: int, lower: str) -> None:

@@ -1,7 +1,7 @@
 """Names as other file systems would read them, and as a terminal may show them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.workspace.names import canonical, canonical_path, shown
@@ -38,6 +38,7 @@ def test_composed_and_decomposed_letters_are_one() -> None:
     assert canonical("cafe\u0301") == canonical("CAF\u00c9")
 
 
+@settings(database=None)
 @given(st.text(min_size=1).filter(lambda name: "/" not in name))
 def test_canonical_is_stable_and_never_empty(name: str) -> None:
     once = canonical(name)
@@ -45,6 +46,7 @@ def test_canonical_is_stable_and_never_empty(name: str) -> None:
     assert canonical_path(f"{name}/{name}") == (once, once)
 
 
+@settings(database=None)
 @given(st.text())
 def test_what_is_shown_cannot_steer_a_terminal(text: str) -> None:
     assert all(character.isprintable() for character in shown(text))

@@ -1,0 +1,89 @@
+"""How much disk a run's upper layers hold: the watchdog behind `limits.workspace-size`.
+
+A walk costs time in proportion to what was written, so the file system's own count is asked first.
+"""
+
+import os
+
+ENTRY_LIMIT = 500_000  # the apply step takes no more changes than this
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Usage:
+    """Tells whether `uppers` together hold more than `limit_bytes`."""
+
+    def __init__(self, uppers: "list[str]", limit_bytes: int) -> None:
+        self.uppers = uppers
+        self.limit_bytes = limit_bytes
+        self.free_at_start = free_bytes(uppers)
+        self.looks = 0
+
+    def exceeded(self) -> bool:
+        """Ask the file system; walk when it has lost half the limit since the start, and now and then anyway."""
+        if not self.limit_bytes or not self.uppers:
+            return False
+        self.looks += 1
+        lost = self.free_at_start - free_bytes(self.uppers)
+        if lost < self.limit_bytes // 2 and self.looks % 32:
+            return False
+        return sum(tree_bytes(upper) for upper in self.uppers) > self.limit_bytes
+
+
+def free_bytes(places: "list[str]") -> int:
+    """Free space of the file system that holds the first place; 0 when it cannot be asked."""
+    try:
+        found = os.statvfs(places[0])
+    except (OSError, IndexError):
+        return 0
+    return found.f_bfree * found.f_frsize
+
+
+def tree_bytes(root: str) -> int:
+    """Bytes on disk below `root`; more than `ENTRY_LIMIT` names count as more than any limit.
+
+    SECURITY: the contained side changes the tree while we walk: directories are opened relative to one another without
+    following links.
+    """
+    total = entries = 0
+    try:
+        top = os.open(root, _FLAGS)
+    except OSError:
+        return 0
+    pending: list[tuple[str, ...]] = [()]
+    try:
+        while pending and entries <= ENTRY_LIMIT:
+            parts = pending.pop()
+            try:
+                place = open_below(top, parts)
+            except OSError:
+                continue
+            with os.scandir(place) as found:
+                for entry in found:
+                    entries += 1
+                    total += blocks(entry)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append((*parts, entry.name))
+            os.close(place)
+    finally:
+        os.close(top)
+    return total if entries <= ENTRY_LIMIT else 1 << 62
+
+
+def open_below(top: int, parts: "tuple[str, ...]") -> int:
+    """A descriptor on the directory `parts` below `top`; depth costs no descriptors."""
+    place = os.dup(top)
+    for part in parts:
+        try:
+            below = os.open(part, _FLAGS, dir_fd=place)
+        finally:
+            os.close(place)
+        place = below
+    return place
+
+
+def blocks(entry: "os.DirEntry[str]") -> int:
+    """Bytes on disk of one name; 0 when it has just gone."""
+    try:
+        return entry.stat(follow_symlinks=False).st_blocks * 512
+    except OSError:
+        return 0

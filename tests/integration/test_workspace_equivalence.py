@@ -1,0 +1,98 @@
+"""For random trees and random changes, an unfiltered apply equals running directly, and rollback restores the tree."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ringfence.workspace.apply import apply
+from ringfence.workspace.change import Outcome
+from ringfence.workspace.rollback import rollback
+from tests.trees import Place, snapshot, without_times
+
+NAMES = ("a", "b", "c d", "e\n", "\u00e9")
+PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
+CONTENTS = st.sampled_from(("", "one", "two", "much longer than a block\n" * 300))
+MODES = st.sampled_from((0o644, 0o600, 0o755, 0o444))
+DIRECTORY_MODES = st.sampled_from((0o755, 0o700, 0o555))
+ACTIONS = st.one_of(
+    st.tuples(st.just("write"), PATHS, CONTENTS),
+    st.tuples(st.just("append"), PATHS, CONTENTS),
+    st.tuples(st.just("remove"), PATHS, st.just("")),
+    st.tuples(st.just("mkdir"), PATHS, st.just("")),
+    st.tuples(st.just("link"), PATHS, st.sampled_from(("a", "../b", "missing"))),
+    st.tuples(st.just("hardlink"), PATHS, PATHS),
+    st.tuples(st.just("move"), PATHS, PATHS),
+    st.tuples(st.just("chmod"), PATHS, MODES),
+    st.tuples(st.just("chmod-directory"), PATHS, DIRECTORY_MODES),
+)
+
+# Carried out inside the boundary and, for comparison, without one. What is impossible in one is so in the other.
+PERFORM = """
+import json, os, shutil, sys
+def perform(action, path, extra):
+    if action in ("write", "append"):
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(path, "w" if action == "write" else "a") as file: file.write(extra)
+    elif action == "remove":
+        shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+    elif action == "mkdir": os.makedirs(path)
+    elif action == "link": os.symlink(extra, path)
+    elif action == "hardlink": os.link(path, extra, follow_symlinks=False)
+    elif action == "move": shutil.move(path, extra)
+    elif os.path.islink(path) or os.path.isdir(path) != (action == "chmod-directory"): pass
+    else: os.chmod(path, extra)
+for step in json.loads(sys.argv[1]):
+    try: perform(*step)
+    except (OSError, shutil.Error): pass
+"""
+
+
+@pytest.mark.require("overlay", "bubblewrap")
+@pytest.mark.timeout(300)
+@settings(max_examples=40, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+@given(before=st.lists(ACTIONS, max_size=12), during=st.lists(ACTIONS, min_size=1, max_size=10))
+def test_apply_equals_running_directly_and_rollback_restores(
+    before: list[tuple[str, str, str]], during: list[tuple[str, str, str]]
+) -> None:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        root = Path(directory)
+        try:
+            _compare(root, json.dumps(before), json.dumps(during))
+        finally:
+            _open_up(root)
+
+
+def _compare(root: Path, before: str, during: str) -> None:
+    direct = root / "direct"
+    direct.mkdir()
+    place = Place(root, {})
+    for tree in (direct, place.workspace):
+        _perform(tree, before)
+    place.run = place.begin()
+    original = snapshot(place.workspace)
+    _perform(direct, during)
+    place.contain_python(PERFORM, during)
+    results = apply(place.run, place.unfiltered())
+    assert {result.outcome for result in results} <= {Outcome.APPLIED}, results
+    assert without_times(snapshot(place.workspace)) == without_times(snapshot(direct))
+    results = rollback(place.run)
+    assert {result.outcome for result in results} <= {Outcome.APPLIED}, results
+    assert snapshot(place.workspace) == original
+
+
+def _perform(tree: Path, actions: str) -> None:
+    subprocess.run([sys.executable, "-I", "-S", "-c", PERFORM, actions], cwd=tree, check=True, timeout=60)
+
+
+def _open_up(root: Path) -> None:
+    for directory, names, _ in os.walk(root):
+        for name in names:
+            if not os.path.islink(os.path.join(directory, name)):
+                os.chmod(os.path.join(directory, name), 0o700)
