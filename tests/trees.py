@@ -24,7 +24,7 @@ _CONTAINED_TIMEOUT_S = 60
 
 
 def snapshot(root: Path, *, directory_times: bool = True) -> dict[str, Facts]:
-    """Describe everything below `root`: type, mode, mtime and content of each path, and the root itself as the empty path."""
+    """Describe `root` (the empty path) and everything below it: type, mode, mtime and content of each path."""
     found: dict[str, Facts] = {}
     pending = [""]
     while pending:
@@ -37,7 +37,7 @@ def snapshot(root: Path, *, directory_times: bool = True) -> dict[str, Facts]:
         elif stat.S_ISREG(facts.st_mode):
             content = read(place)
         elif stat.S_ISDIR(facts.st_mode):
-            pending += [f"{path}/{name}" if path else name for name in names_in(place)]
+            pending += [f"{path}/{name}" if path else name for name in os.listdir(place)]
         timed = directory_times or not stat.S_ISDIR(facts.st_mode)
         found[path] = (
             file_type(facts.st_mode).value,
@@ -58,11 +58,6 @@ def read(place: str) -> bytes:
         return Path(place).read_bytes()
     finally:
         os.chmod(place, mode)
-
-
-def names_in(place: str) -> list[str]:
-    """List a directory even where its mode denies that to its owner; the access is left open for what follows."""
-    return os.listdir(place)
 
 
 def without_times(tree: Mapping[str, Facts]) -> dict[str, tuple[str, int, bytes]]:
@@ -153,7 +148,7 @@ def outcomes(results: list[Result]) -> dict[str, str]:
     return {result.path: result.outcome.value for result in results}
 
 
-def in_child(work: Callable[[], None], *, deny: tuple[int, ...] = ()) -> int:
+def in_child(work: Callable[[], object], *, deny: tuple[int, ...] = ()) -> int:
     """Run `work` in a forked child, without the system calls `deny` (ENOSYS); give its wait status."""
     child = os.fork()
     if child == 0:
@@ -163,7 +158,7 @@ def in_child(work: Callable[[], None], *, deny: tuple[int, ...] = ()) -> int:
                 _deny(deny)
             work()
             status = 0
-        except BaseException as error:  # noqa: BLE001 - a child must never return into pytest
+        except BaseException as error:  # a child must never return into pytest
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
         finally:
             os._exit(status)

@@ -24,7 +24,8 @@ _PLACES = {
     "UsageError": "ringfence.model.errors",
 }
 
-if False:  # what a type checker sees of the lazy names
+TYPE_CHECKING = False  # what a type checker sees of the lazy names
+if TYPE_CHECKING:
     from .model.errors import HostError, InternalError, RingfenceError, SandboxError, UsageError
     from .session.sdk import CommandFailedError, CommandTimeoutError, Completed, Policy, Process, Sandbox
 
@@ -47,6 +48,6 @@ def __getattr__(name: str) -> object:
     """Load a name of the SDK from where it is defined (PEP 562)."""
     if name not in _PLACES:
         raise AttributeError(f"module `ringfence` has no name `{name}`")
-    from importlib import import_module  # noqa: PLC0415 - not on the hot path of the command line
+    from importlib import import_module
 
     return getattr(import_module(_PLACES[name]), name)

@@ -1,7 +1,7 @@
 """What a hostile run leaves in its upper layer does no damage on the host.
 
-Each attack first runs against a naive `cp -a upper/. workspace/` and must succeed there, then against the filter and the
-apply, where the evidence must be missing and the path must be held or refused.
+Each attack first runs against a naive `cp -a upper/. workspace/` and must succeed there, then against the filter and
+the apply, where the evidence must be missing and the path must be held or refused.
 """
 
 import os
@@ -291,9 +291,7 @@ NEW_NAMES = (
 
 @pytest.mark.parametrize("path", NEW_NAMES)
 def test_new_names(tmp_path: Path, path: str) -> None:
-    compare(
-        tmp_path, lambda place: write(place.upper, {path: "evil"}), lambda place: (place.workspace / path).exists()
-    )
+    compare(tmp_path, lambda place: write(place.upper, {path: "evil"}), lambda place: (place.workspace / path).exists())
 
 
 def test_a_directory_swap(tmp_path: Path) -> None:

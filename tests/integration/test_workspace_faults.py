@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -134,10 +135,10 @@ def test_everything_is_applied_and_put_back(fresh: Fresh) -> None:
 def test_a_kill_at_any_step_of_an_apply(fresh: Fresh, denied: tuple[int, ...]) -> None:
     count, whole = steps_of(fresh, back=False), expected(fresh)
     assert count > 60
-    for at in range(0, count, 1):
+    for at in range(count):
         made = fresh()
         before, allowed = snapshot(made.workspace), made.unfiltered()
-        status = in_child(lambda made=made, allowed=allowed, at=at: apply(made.run, allowed, step=killer(at)), deny=denied)
+        status = in_child(partial(apply, made.run, allowed, step=killer(at)), deny=denied)
         assert os.WIFSIGNALED(status)
         assert os.WTERMSIG(status) == signal.SIGKILL
         assert interrupted(made.run)
@@ -155,7 +156,7 @@ def test_a_kill_at_any_step_of_a_rollback(fresh: Fresh) -> None:
         made = fresh()
         before = snapshot(made.workspace)
         apply(made.run, made.unfiltered())
-        status = in_child(lambda made=made, at=at: rollback(made.run, step=killer(at)))
+        status = in_child(partial(rollback, made.run, step=killer(at)))
         assert os.WIFSIGNALED(status)
         assert {result.outcome for result in rollback(made.run)} <= {Outcome.APPLIED}, at
         assert snapshot(made.workspace) == before, at

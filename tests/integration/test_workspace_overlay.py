@@ -31,7 +31,8 @@ def test_the_kernel_s_layer(tmp_path: Path) -> None:
     place.contain(
         "sh",
         "-c",
-        "echo more >> a; rm b; mv dir moved; mkdir new; echo n > new/f; ln -sf b l; ln new/f new/hard; mkfifo p; chmod 600 a",
+        "echo more >> a; chmod 600 a; rm b; mv dir moved; mkdir new; echo n > new/f; ln -sf b l; ln new/f new/hard; "
+        "mkfifo p",
     )
     found = changes(place)
     assert {path: change.kind.value for path, change in found.items()} == {
@@ -63,7 +64,9 @@ def test_the_kernel_s_layer(tmp_path: Path) -> None:
 @pytest.mark.require("overlay", "bubblewrap")
 def test_what_was_only_copied_up_or_touched_is_no_change(tmp_path: Path) -> None:
     place = Place(tmp_path, FILES)
-    place.contain("sh", "-c", "touch a dir/x; chmod 600 b; chmod 644 b; echo y > dir/y2; rm dir/y2; printf z > dir/sub/z")
+    place.contain(
+        "sh", "-c", "touch a dir/x; chmod 600 b; chmod 644 b; echo y > dir/y2; rm dir/y2; printf z > dir/sub/z"
+    )
     assert kinds(place) == {}
 
 

@@ -8,6 +8,10 @@ import sys
 
 from ringfence.model.errors import RingfenceError
 
+TYPE_CHECKING = False  # for type checkers only: `types` is not needed to run
+if TYPE_CHECKING:
+    from types import ModuleType
+
 COMMANDS = {
     "run": "run",
     "shell": "run",
@@ -53,9 +57,9 @@ def open_standard_descriptors() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
     if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - likewise
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
 
 
 def dispatch(words: "list[str]") -> int:
@@ -63,20 +67,20 @@ def dispatch(words: "list[str]") -> int:
     try:
         name = words[0] if words else "--help"
         if name in ("-h", "--help", "help"):
-            from . import help as text  # noqa: PLC0415 - only when asked for
+            from . import help as text
 
             return text.show(words[1:])
         if name in ("-V", "--version"):
-            from ringfence import __version__  # noqa: PLC0415 - only when asked for
+            from ringfence import __version__
 
-            print(f"ringfence {__version__}")
+            sys.stdout.write(f"ringfence {__version__}\n")
             return 0
         module = COMMANDS.get(name)
         if module is None:
-            from . import help as text  # noqa: PLC0415 - only on an error
+            from . import help as text
 
             return text.unknown(name)
-        return load(module).main(name, words[1:])
+        return int(load(module).main(name, words[1:]))
     except RingfenceError as error:
         return report(error)
     except BrokenPipeError:
@@ -86,9 +90,9 @@ def dispatch(words: "list[str]") -> int:
         return 130
 
 
-def load(name: str):  # type: ignore[no-untyped-def]  # modules have no common type without `typing`
+def load(name: str) -> "ModuleType":
     """Import one command's module."""
-    from importlib import import_module  # noqa: PLC0415 - already loaded by the interpreter itself
+    from importlib import import_module
 
     return import_module(f"ringfence.cli.{name}")
 

@@ -101,7 +101,9 @@ def explain_host(prepared: Prepared, text: str) -> Explanation:
     answer = Answer(status="no", reason=decision.reason, rule=decision.rule, origin=str(decision.source))
     if local:
         answer = Answer(
-            status="private", reason="the sandbox has a loopback of its own; the host's is not reachable", origin="default"
+            status="private",
+            reason="the sandbox has a loopback of its own; the host's is not reachable",
+            origin="default",
         )
     remedies = (Remedy(why="no line of policy changes this: nothing inside can connect out in this version"),)
     return Explanation(kind="host", target=text, answers={"connect": answer}, remedies=remedies)
@@ -110,7 +112,9 @@ def explain_host(prepared: Prepared, text: str) -> Explanation:
 def explain_variable(prepared: Prepared, name: str) -> Explanation:
     """Whether the variable `name` is seen inside."""
     if not _NAME.fullmatch(name):
-        raise UsageError(f"`{safe(name)}` is not the name of a variable", hint="letters, digits and `_`, as in `env HOME`")
+        raise UsageError(
+            f"`{safe(name)}` is not the name of a variable", hint="letters, digits and `_`, as in `env HOME`"
+        )
     found = next((item for item in prepared.plan.environment if item.name == name), None) or next(
         (i for i in prepared.plan.environment if i.name.endswith("*") and name.startswith(i.name[:-1])), None
     )
@@ -124,7 +128,10 @@ def explain_variable(prepared: Prepared, name: str) -> Explanation:
     else:
         here = "" if name in os.environ else ", but it is not set here"
         answer = Answer(
-            status="yes", reason=f"passed{here}: {found.reason}", rule=f'env.pass = "{found.name}"', origin=str(found.origin)
+            status="yes",
+            reason=f"passed{here}: {found.reason}",
+            rule=f'env.pass = "{found.name}"',
+            origin=str(found.origin),
         )
     return Explanation(kind="env", target=name, answers={"seen": answer})
 

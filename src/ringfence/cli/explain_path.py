@@ -115,7 +115,11 @@ def own(prepared: Prepared, mount: Mount, path: str, kind: ActionKind) -> Answer
         if kind is ActionKind.READ and known and known.kind is not PathKind.ABSENT and known.text == mount.text:
             return Answer(status="yes", reason=f"a copy: {mount.reason}", origin=origin)
         return Answer(status="private", reason=f"generated for the run: {mount.reason}", origin=origin)
-    return Answer(status="private", reason=f"the host's is hidden: the sandbox has its own {mount.target} ({mount.reason})", origin=origin)
+    return Answer(
+        status="private",
+        reason=f"the host's is hidden: the sandbox has its own {mount.target} ({mount.reason})",
+        origin=origin,
+    )
 
 
 def permitted(plan: Plan, host: str) -> bool:

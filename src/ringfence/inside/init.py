@@ -14,14 +14,13 @@ INVARIANT: nothing of ours is open, and no environment of the host's is left, in
 (tests/posture/test_process.py). Whatever fails before the command is executed ends the sandbox with 125.
 """
 
+import _signal
+import _socket
 import os
 import resource
 import select
 import sys
 import time
-
-import _signal
-import _socket
 
 from . import landlock, privilege
 
@@ -46,11 +45,11 @@ class Order:
         if key == "argv":
             self.argv.append(value)
         elif key == "env":
-            name, _, text = value.partition(b"=")
-            self.environment[name] = text
+            variable, _, text = value.partition(b"=")
+            self.environment[variable] = text
         elif key == "limit":
-            name, _, amount = value.decode().partition("=")
-            self.limits.append((getattr(resource, "RLIMIT_" + name), int(amount)))
+            limit, _, amount = value.decode().partition("=")
+            self.limits.append((getattr(resource, "RLIMIT_" + limit), int(amount)))
         elif key == "scope":
             self.scopes.append(value.decode())
         else:
@@ -135,7 +134,7 @@ def execute(argv: list[bytes], environment: dict[bytes, bytes]) -> None:
         except NotADirectoryError:
             continue
         except OSError as error:
-            status, why = 126, os.strerror(error.errno).lower().encode()
+            status, why = 126, (error.strerror or "cannot be executed").lower().encode()
     os.write(2, b"ringfence: `" + name + b"`: " + why + b"\n")
     os._exit(status)
 

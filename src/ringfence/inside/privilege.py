@@ -62,9 +62,7 @@ def descriptor_flags(descriptor: int) -> int:
 def prctl(option: int, argument: int = 0, *, second: int = 0) -> int:
     """prctl(2) with the unused arguments zero, as the kernel demands."""
     zero = ctypes.c_ulong(0)
-    return _check(
-        _libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(second), zero, zero), f"prctl {option}"
-    )
+    return _check(_libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(second), zero, zero), f"prctl {option}")
 
 
 def make_opaque() -> None:

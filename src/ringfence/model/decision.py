@@ -14,7 +14,10 @@ class Verdict(IntEnum):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a rule or setting was written: scope (`default`, `preset`, `project`, `user`, `cli`, `managed`), file, line."""
+    """Where a rule or setting was written: scope, file, line.
+
+    Scopes are `default`, `preset`, `project`, `user`, `cli` and `managed`.
+    """
 
     scope: str
     file: str = ""

@@ -4,14 +4,14 @@
 name what is hidden, so their view begins with the host's own root, read-only, and regions are laid over it.
 
 Rules, for one path:
-- the deepest region decides about reading; of several on the same path READ beats DENY, and DENY beats WRITE;
+- the deepest region decides about reading; of several on one path READ beats DENY, and DENY beats WRITE;
 - a path is writable at or below a WRITE region, unless it is at or below a SEAL, or denied;
 - nothing at or below a `firm` denial opens again.
 
 Theory of operation: regions are visited parents first with the state of their surroundings on a stack, and a
 mount is made only where the state changes. A mount covers what was below it, so the deepest word is the last.
 Directories are writable through an overlay, single files live. /run is private: sockets and session secrets of
-the host live there, and the sandbox needs a place of its own.
+the host lie there, and the sandbox needs a place of its own.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,15 +20,19 @@ from enum import Enum
 import msgspec
 
 from ringfence.model.decision import Source
+from ringfence.model.errors import UsageError
 from ringfence.model.paths import GuestPath, HostPath
-from ringfence.model.plan import HostFacts, Identity, Limits, Mount, MountKind, PathKind
+from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, PathKind, Plan, Variable, Watch, WorkspacePlan
+from ringfence.policy.effective import Policy
 
-from .build import INSIDE
+from .build import INSIDE, NAMESPACES, identity, notes
 from .mounts import fact
 from .request import Request
 
 TEMPORARY = GuestPath("/run/tmp")
+NO_UNIX_SOCKETS = "no-unix"
 _OWN = ("/proc", "/dev")  # made anew for every run: nothing of the host's is there to deny
+_EMPTY_BYTES = 1 << 20
 
 
 class Access(Enum):
@@ -37,7 +41,7 @@ class Access(Enum):
     DENY = "deny"
     READ = "read"
     WRITE = "write"
-    SEAL = "seal"  # may be read, never written
+    SEAL = "seal"  # never written, whoever grants it
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +55,7 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
 
-class _State(msgspec.Struct, frozen=True):
+class _State(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     readable: bool
     writable: bool = False
@@ -59,76 +63,127 @@ class _State(msgspec.Struct, frozen=True):
     firm: bool = False
 
 
+_HOST = _State(path="/", readable=True)
+_RUN = Region(
+    path=HostPath("/run"), access=Access.DENY, reason="private run-time state", origin=Source(scope="default")
+)
+
+
 def below(path: str, top: str) -> bool:
     """Whether `path` is `top` or lies under it."""
     return top == "/" or path == top or path.startswith(top + "/")
 
 
-def view(regions: Sequence[Region], facts: HostFacts, who: Identity, limits: Limits, *, request: Request) -> list[Mount]:
+def build(
+    policy: Policy,
+    facts: HostFacts,
+    request: Request,
+    *,
+    regions: Sequence[Region],
+    variables: tuple[Variable, ...],
+    held: tuple[str, ...],
+) -> Plan:
+    """Return everything one run is promised; limits and profile are policy's.
+
+    `held` are patterns of what must not reach the host when the run ends. `facts` must know every region's path and every directory above the writable ones, the home and the working
+    directory. Raises UsageError where no program could start in the view.
+    """
+    owner = fact(facts, request.workspace)
+    who = msgspec.structs.replace(identity(facts), owner_uid=owner.uid, owner_gid=owner.gid)
+    mounts = view(policy, facts, who, request, regions=regions)
+    if not shown(mounts, facts.python):
+        raise UsageError("no program could start: `/usr` is denied", hint="allow reading `/usr`, `/bin` and `/lib`")
+    overlays = [mount.source for mount in mounts if mount.kind is MountKind.OVERLAY and mount.source]
+    covers = [mount.target for mount in mounts if mount.kind is MountKind.COVER and not mount.absent]
+    return Plan(
+        tier=policy.tier,
+        argv=request.argv,
+        cwd=GuestPath(request.cwd if shown(mounts, request.cwd) else "/"),
+        hostname=facts.hostname,
+        identity=who,
+        mounts=tuple(mounts),
+        environment=variables,
+        namespaces=NAMESPACES,
+        seccomp=policy.seccomp,
+        landlock_scopes=("abstract-sockets", "signals") if facts.landlock_abi >= 6 else (),
+        network=policy.network,
+        limits=policy.limits,
+        workspace=WorkspacePlan(
+            path=overlays[0] if overlays else request.workspace,
+            mode="overlay" if overlays else "readonly",
+            apply=policy.workspace_apply,
+            deny_write=held,
+        ),
+        watches=tuple(Watch(target=target, on="open", code="path-protected") for target in covers),
+        presets=policy.presets,
+        notes=notes(facts),
+    )
+
+
+def shown(mounts: Sequence[Mount], path: str) -> bool:
+    """Whether the host's `path` is readable in the view: the last mount at or above it shows the host's content."""
+    over = [mount for mount in mounts if below(path, mount.target) and mount.kind is not MountKind.READ_ONLY]
+    return bool(over) and over[-1].kind in (MountKind.BIND, MountKind.RO_BIND, MountKind.OVERLAY)
+
+
+def view(
+    policy: Policy, facts: HostFacts, who: Identity, request: Request, *, regions: Sequence[Region]
+) -> list[Mount]:
     """Return every mount of the view, in order."""
-    private = Region(path=HostPath("/run"), access=Access.DENY, reason="private run-time state", origin=_DEFAULT)
     kept = [region for region in regions if not any(below(region.path, own) for own in _OWN)]
-    open_root = not any(region.path == "/" and region.access is Access.DENY for region in kept)
-    base = [*(_bind("/", "the host, read-only") for _ in range(open_root))]
-    base += [_bind(path, "the user's own files, for an unprivileged uid") for path in _closed(facts, who, request, kept)]
+    root = _decide("/", {region.access: region for region in kept if region.path == "/"}, _HOST)
+    base = [_bind("/", "the host, read-only")] if root.readable else []
+    if who.idmap and root.readable:
+        base += [_bind(path, "for a uid without privileges") for path in _closed(facts, request, kept)]
     base += [
         Mount(kind=MountKind.PROC, target=GuestPath("/proc"), reason="the sandbox's own processes"),
         Mount(kind=MountKind.DEV, target=GuestPath("/dev"), reason="null zero full random urandom tty ptmx"),
-        _tmpfs("/dev/shm", 0o1777, limits.shm_bytes, reason="POSIX shared memory"),
+        _tmpfs("/dev/shm", 0o1777, policy.limits.shm_bytes, reason="POSIX shared memory"),
     ]
-    laid = list(_lay([*kept, private], facts, open_root=open_root))
-    sealed = [mount.target for mount in laid if mount.kind is MountKind.TMPFS]
-    way_in = Mount(kind=MountKind.RO_BIND, source=request.inside, target=INSIDE, reason="the first process's own code")
-    temporary = _tmpfs(TEMPORARY, 0o700, limits.tmp_bytes, reason="private temporary files")
-    seals = [Mount(kind=MountKind.READ_ONLY, target=path, reason="the view is fixed") for path in (*sealed, "/dev", "/")]
-    return [*base, *laid, way_in, temporary, *seals]
+    laid = list(_lay([*kept, _RUN], facts, root))
+    fixed = [mount.target for mount in laid if mount.kind is MountKind.TMPFS]
+    code = Mount(kind=MountKind.RO_BIND, source=request.inside, target=INSIDE, reason="the first process's own code")
+    temporary = _tmpfs(TEMPORARY, 0o700, policy.limits.tmp_bytes, reason="private temporary files")
+    seals = [Mount(kind=MountKind.READ_ONLY, target=GuestPath(path), reason="fixed") for path in (*fixed, "/dev", "/")]
+    return [*base, *laid, code, temporary, *seals]
 
 
-_DEFAULT = Source(scope="default")
-
-
-def _closed(facts: HostFacts, who: Identity, request: Request, regions: Sequence[Region]) -> list[str]:
+def _closed(facts: HostFacts, request: Request, regions: Sequence[Region]) -> list[str]:
     """As root: the trees that only an id-mapped mount opens to the command's unprivileged uid, and /tmp.
 
-    /tmp because staging hides the host's behind its own (sandbox/staging.py); of every place the command was
-    given, the topmost directory that others may not enter.
+    /tmp because staging lays its own over the host's (sandbox/staging.py); of every place the command was given,
+    the topmost directory that others may not enter.
     """
-    if not who.idmap or any(region.path == "/" and region.access is Access.DENY for region in regions):
-        return []
     found = {"/tmp"}
     for path in (facts.home, request.cwd, *(region.path for region in regions if region.access is Access.WRITE)):
         parts = path.split("/")
-        above = ("/".join(parts[: depth + 1]) for depth in range(1, len(parts)))
-        closed = next((top for top in above if _is_closed(facts, top)), "")
-        found |= {closed} if closed else set()
+        above = ["/".join(parts[: depth + 1]) for depth in range(1, len(parts))]
+        known = ((top, fact(facts, top)) for top in above)
+        found.update([top for top, what in known if what.kind is PathKind.DIRECTORY and not what.others_read][:1])
     return sorted(path for path in found if not any(path != top and below(path, top) for top in found))
 
 
-def _is_closed(facts: HostFacts, path: str) -> bool:
-    known = fact(facts, path)
-    return known.kind is PathKind.DIRECTORY and not known.others_read
-
-
-def _lay(regions: Sequence[Region], facts: HostFacts, *, open_root: bool) -> Iterable[Mount]:
-    groups: dict[str, list[Region]] = {}
-    for region in sorted(regions, key=lambda region: region.path.split("/")):
-        groups.setdefault(region.path, []).append(region)
-    opened = [r.path for r in regions if r.access in (Access.READ, Access.WRITE)]
-    stack = [_State("/", open_root)]
-    for path, group in groups.items():
+def _lay(regions: Sequence[Region], facts: HostFacts, root: _State) -> Iterable[Mount]:
+    groups: dict[str, dict[Access, Region]] = {}
+    for region in sorted(regions, key=lambda region: (region.path.split("/"), region.firm)):
+        groups.setdefault(region.path, {})[region.access] = region
+    opened = [region.path for region in regions if region.access in (Access.READ, Access.WRITE)]
+    stack = [root]
+    for path, asked in groups.items():
         while not below(path, stack[-1].path):
             stack.pop()
-        here, absent = stack[-1], fact(facts, path).kind is PathKind.ABSENT and path != "/run"
-        if here.firm or path == "/":
+        here = stack[-1]
+        link = fact(facts, path).kind is PathKind.SYMLINK and Access.READ not in asked
+        if here.firm or path == "/" or link:  # what a link leads to has a region of its own
             continue
-        state = _decide(path, {region.access: region for region in group}, here)
-        if absent:
-            # A name that is sealed before it exists; what does not exist needs no other treatment.
-            if here.writable and state.sealed and not here.sealed:
-                yield _mount(MountKind.COVER, group[0], absent=True)
+        state = _decide(path, asked, here)
+        if path != _RUN.path and fact(facts, path).kind is PathKind.ABSENT:
+            # Only a name that must not appear needs something done before it exists.
+            if here.writable and Access.SEAL in asked:
+                yield msgspec.structs.replace(_mount(MountKind.COVER, asked[Access.SEAL]), absent=True)
             continue
-        nested = not state.firm and any(other != path and below(other, path) for other in opened)
-        yield from _change(group, here, state, facts, nested=nested)
+        emptied = path == _RUN.path or (not state.firm and any(p != path and below(p, path) for p in opened))
+        yield from _change(asked, here, state, facts, emptied=emptied)
         stack.append(state)
 
 
@@ -137,36 +192,37 @@ def _decide(path: str, asked: dict[Access, Region], here: _State) -> _State:
     denial = asked.get(Access.DENY)
     sealed = here.sealed or Access.SEAL in asked
     if denial and (denial.firm or Access.READ not in asked):
-        return _State(path, readable=False, sealed=sealed, firm=denial.firm)
+        return _State(path=path, readable=False, sealed=sealed, firm=denial.firm)
+    readable = here.readable or Access.READ in asked or Access.WRITE in asked
     writable = not sealed and (here.writable or Access.WRITE in asked)
-    opened = here.readable or Access.READ in asked or Access.WRITE in asked
-    return _State(path, readable=opened, writable=writable and opened, sealed=sealed)
+    return _State(path=path, readable=readable, writable=writable, sealed=sealed)
 
 
-def _change(group: list[Region], here: _State, state: _State, facts: HostFacts, *, nested: bool) -> Iterable[Mount]:
+def _change(
+    asked: dict[Access, Region], here: _State, state: _State, facts: HostFacts, *, emptied: bool
+) -> Iterable[Mount]:
     """The mount that leads from one state to the other, if they differ."""
-    region = group[0]
-    kind = fact(facts, region.path).kind
+    known = fact(facts, state.path)
+    region = next(iter(asked.values()))
     if here.readable and not state.readable:
-        denial = next(region for region in group if region.access is Access.DENY)
-        if nested or region.path == "/run":
-            yield _tmpfs(region.path, 0o755, _EMPTY_BYTES, reason=denial.reason)
+        denial = asked[Access.DENY]
+        if emptied:
+            yield _tmpfs(state.path, 0o755, _EMPTY_BYTES, reason=denial.reason)
         else:
-            yield _mount(MountKind.COVER, denial, directory=kind is PathKind.DIRECTORY, text=denial.text)
+            cover = _mount(MountKind.COVER, denial)
+            directory = known.kind is PathKind.DIRECTORY
+            yield msgspec.structs.replace(cover, directory=directory, text=denial.text)
     elif state.writable and not here.writable:
-        yield _mount(MountKind.OVERLAY if kind is PathKind.DIRECTORY else MountKind.BIND, region, source=region.path)
-    elif state.readable and not here.readable and kind is PathKind.SYMLINK:
-        yield _mount(MountKind.SYMLINK, region, text=fact(facts, region.path).link)
-    elif state.readable != here.readable or state.writable != here.writable:
-        yield _mount(MountKind.RO_BIND, region, source=region.path)
+        kind = MountKind.OVERLAY if known.kind is PathKind.DIRECTORY else MountKind.BIND
+        yield msgspec.structs.replace(_mount(kind, asked[Access.WRITE]), source=state.path)
+    elif not here.readable and state.readable and known.kind is PathKind.SYMLINK:
+        yield msgspec.structs.replace(_mount(MountKind.SYMLINK, region), text=known.link)
+    elif (here.readable, here.writable) != (state.readable, state.writable):
+        yield msgspec.structs.replace(_mount(MountKind.RO_BIND, region), source=state.path)
 
 
-_EMPTY_BYTES = 1 << 20
-
-
-def _mount(kind: MountKind, region: Region, **fields: object) -> Mount:
-    known = {"target": GuestPath(region.path), "reason": region.reason, "origin": region.origin}
-    return msgspec.convert({"kind": kind, **known, **fields}, Mount)
+def _mount(kind: MountKind, region: Region) -> Mount:
+    return Mount(kind=kind, target=GuestPath(region.path), reason=region.reason, origin=region.origin)
 
 
 def _bind(path: str, reason: str) -> Mount:

@@ -7,42 +7,38 @@ launch.
 
 import marshal
 
-VERSION = 1
-
-FIELDS = (
-    "program",  # str: host path of bubblewrap
-    "arguments",  # list[str]: see model/plan.py `Launch`
-    "files",  # list[str]
-    "sources",  # list[(str, bool)]: host path, whether it is the user's own
-    "lowers",  # list[str]
-    "covers",  # list[(int, str, bool)]
-    "order",  # list[(str, str)]
-    "environment",  # list[(str, str | None)]
-    "filter",  # bytes: seccomp program of the command
-    "init_filter",  # bytes: seccomp program of the first process
-    "profile",  # str: seccomp profile, to answer notifications
-    "idmap",  # bool
-    "owner",  # (int, int): uid and gid on disk of the workspace
-    "cwd",  # str: where to start when the caller's directory is not in the view
-    "visible",  # list[str]: places below which a working directory exists inside
-    "watches",  # list[(str, str, str, list[str])]
-    "memory_bytes",  # int
-    "processes",  # int
-    "tmpfs",  # list[str]: the private tmpfs mounts inside
-    "wall_time_s",  # int
-    "workspace_bytes",  # int
-    "workspace",  # (str path, str mode, str apply)
-    "deny_write",  # list[str]
-    "scoped",  # bool: Landlock scopes are in force
-    "audit",  # (str fsync, int rotate_bytes)
-    "plan_digest",  # str
-)
+VERSION = 2
 
 
 class Artefact:
-    """One compiled launch; attributes as listed in `FIELDS`."""
+    """One compiled launch; see model/plan.py `Launch` and `Plan` for the fields they share."""
 
-    __slots__ = FIELDS
+    program: str  # host path of bubblewrap
+    arguments: "list[str]"
+    files: "list[str]"
+    sources: "list[tuple[str, bool]]"  # host path, whether it is the user's own
+    lowers: "list[str]"
+    covers: "list[tuple[int, str, bool]]"
+    order: "list[tuple[str, str]]"
+    environment: "list[tuple[str, str | None]]"
+    filter: bytes  # seccomp program of the command
+    init_filter: bytes  # seccomp program of the first process
+    profile: str  # seccomp profile, to answer notifications
+    idmap: bool
+    owner: "tuple[int, int]"  # uid and gid on disk of the workspace
+    cwd: str  # where to start when the caller's directory is not in the view
+    visible: "list[str]"  # places below which a working directory exists inside
+    watches: "list[tuple[str, str, str, list[str]]]"
+    memory_bytes: int
+    processes: int
+    tmpfs: "list[str]"  # the private tmpfs mounts inside
+    wall_time_s: int
+    workspace_bytes: int
+    workspace: "tuple[str, str, str]"  # path, mode, apply
+    deny_write: "list[tuple[str, bool]]"  # pattern, literal
+    scoped: bool  # Landlock scopes are in force
+    audit: "tuple[str, int]"  # fsync, rotate_bytes
+    plan_digest: str
 
     def __init__(self, **values: object) -> None:
         for name in FIELDS:
@@ -53,10 +49,14 @@ class Artefact:
         return marshal.dumps((VERSION, [getattr(self, name) for name in FIELDS]))
 
 
+FIELDS = tuple(Artefact.__annotations__)
+
+
 def loads(data: bytes) -> "Artefact | None":
     """The artefact in `data`; None where it was written by another version or is damaged."""
     try:
-        version, values = marshal.loads(data)
+        # SECURITY: the bytes come from a private file that `session/cache.py` has checked to be ours.
+        version, values = marshal.loads(data)  # noqa: S302 - see above
     except (EOFError, ValueError, TypeError):
         return None
     if version != VERSION or len(values) != len(FIELDS):

@@ -65,13 +65,26 @@ def attempt(artefact: Artefact, directory: str) -> Attempt:
     output = os.memfd_create("output", os.MFD_CLOEXEC)
     quiet = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        boundary = launch.start(artefact, launch.Request([], directory, [], (quiet, output, output)))
+        with complaints_to(output):
+            boundary = launch.start(artefact, launch.Request([], directory, [], (quiet, output, output)))
         status = wait_for_end(boundary)
         text = os.pread(output, OUTPUT_BYTES, 0).decode("utf-8", "replace")
     finally:
         os.close(quiet)
         os.close(output)
     return Attempt(status=status, output=" ".join(text.split()))
+
+
+@contextmanager
+def complaints_to(descriptor: int) -> Iterator[None]:
+    """Let standard error lead to `descriptor` for a moment: what fails before bubblewrap is executed is said there."""
+    saved = os.dup(2)
+    try:
+        os.dup2(descriptor, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def wait_for_end(boundary: launch.Boundary) -> int:

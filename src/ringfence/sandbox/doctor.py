@@ -144,7 +144,9 @@ def seccomp() -> Finding:
     if "user_notif" in setting("kernel/seccomp/actions_avail").split():
         return Finding(name="seccomp", status=Status.OK, detail="system calls are filtered, and refusals recorded")
     detail = "the kernel has no seccomp notifications"
-    return Finding(name="seccomp", status=Status.MISSING, detail=detail, remedy="a kernel >= 5.6 with CONFIG_SECCOMP_FILTER")
+    return Finding(
+        name="seccomp", status=Status.MISSING, detail=detail, remedy="a kernel >= 5.6 with CONFIG_SECCOMP_FILTER"
+    )
 
 
 def landlock() -> Finding:

@@ -110,8 +110,8 @@ def git_identity(home: str) -> tuple[str, str]:
     """The user's name and e-mail from ~/.gitconfig, read as text: git itself would run what it includes."""
     name = email = section = ""
     for path in (f"{home}/.config/git/config", f"{home}/.gitconfig"):
-        for line in _text(path).splitlines():
-            line = line.strip()
+        for raw in _text(path).splitlines():
+            line = raw.strip()
             if line.startswith("["):
                 section = line.strip("[]").strip().lower()
             elif section == "user" and "=" in line and not line.startswith(("#", ";")):

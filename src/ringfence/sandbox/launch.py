@@ -11,13 +11,13 @@ blocked in bubblewrap, because its monitor would die of them and take the comman
 command a clean mask.
 """
 
+import _signal
+import _socket
 import _thread
 import os
 
-import _signal
-import _socket
-
-if False:  # for type checkers only: `typing` costs 10 ms on the hot path
+TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
+if TYPE_CHECKING:
     from .artefact import Artefact
 
 SCM_CREDENTIALS = 2  # <linux/socket.h>
@@ -127,7 +127,7 @@ def start(artefact: "Artefact", request: Request) -> Boundary:
 def fork(artefact: "Artefact", request: Request, files: "list[int]", told: "tuple[int, int, int]") -> int:
     """As root, or with control groups: the steps that only the new process can take, then bubblewrap."""
     if artefact.idmap:
-        from . import staging  # noqa: F401, PLC0415 - not in the child, where another thread may hold the import lock
+        from . import staging  # noqa: F401 - not in the child, where another thread may hold the import lock
     child = os.fork()
     if child:
         return child
@@ -161,7 +161,8 @@ def spawn(artefact: "Artefact", request: Request, files: "list[int]", told: "tup
     words = command_line(artefact, files, places, told)
     arguments = int(words[2])
     stdio = safe(request.stdio)
-    actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(stdio)]
+    actions: list[tuple[int, int] | tuple[int, int, int]] = []
+    actions += [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(stdio)]
     keep = {0, 1, 2, arguments, *files, *told}
     others = [int(name) for name in os.listdir("/proc/self/fd") if int(name) not in keep]
     actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in others if is_inheritable(descriptor)]
@@ -185,7 +186,7 @@ def is_inheritable(descriptor: int) -> bool:
 def command_line(
     artefact: "Artefact", files: "list[int]", places: "dict[str, str]", told: "tuple[int, int, int]"
 ) -> "list[str]":
-    """bubblewrap's whole command line: numbers of descriptors, and the fixed words that start the first process."""
+    """The whole command line of bubblewrap: numbers of descriptors and fixed words."""
     words = substitute(artefact.arguments, files, places)
     end = words.index("--")
     arguments = memory_file("args", b"".join(os.fsencode(word) + b"\0" for word in words[:end]))
@@ -209,7 +210,7 @@ def stage(artefact: "Artefact", directory: str) -> "tuple[str, dict[str, str]]":
     places = {f"@source:{number}": path for number, (path, _) in enumerate(artefact.sources)}
     program, run = artefact.program, directory
     if artefact.idmap:
-        from . import staging  # noqa: PLC0415 - ctypes costs 2 ms and only root needs it
+        from . import staging
 
         identifier = staging.SANDBOX_UID_BASE + os.getpid()
         own = [number for number, (_, is_own) in enumerate(artefact.sources) if is_own]
@@ -232,7 +233,5 @@ def substitute(arguments: "list[str]", files: "list[int]", places: "dict[str, st
     """Replace every `@` word by the descriptor or host path it stands for."""
     words = []
     for word in arguments:
-        if word.startswith("@file:"):
-            word = str(files[int(word[6:])])
-        words.append(places.get(word, word))
+        words.append(str(files[int(word[6:])]) if word.startswith("@file:") else places.get(word, word))
     return words

@@ -10,7 +10,6 @@ If this process dies the kernel answers ENOSYS: refused.
 import fcntl
 import os
 
-
 # <linux/seccomp.h>: _IOWR('!', 0, 80), _IOWR('!', 1, 24)
 RECEIVE, SEND = 0xC0502100, 0xC0182101
 CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
@@ -40,7 +39,7 @@ def serve(listener: int, profile: str, machine: str, is_inside: "_Inside") -> "N
     identifier, pid = bytes(buffer[0:8]), word(buffer[8:12], "little")
     number = word(buffer[16:20], "little")
     arguments = tuple(word(buffer[at : at + 8], "little") for at in range(32, 80, 8))
-    from . import seccomp  # noqa: PLC0415 - 2 ms of tables, needed only once something is refused
+    from . import seccomp
 
     error, code, name = seccomp.answer(number, arguments, profile=profile, machine=machine)
     target = describe(name, arguments, pid)
@@ -55,13 +54,16 @@ def serve(listener: int, profile: str, machine: str, is_inside: "_Inside") -> "N
     return observed(name, arguments, pid, target, is_inside)
 
 
-if False:  # for type checkers only: `typing` costs 10 ms
+TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
+if TYPE_CHECKING:
     from collections.abc import Callable
 
     _Inside = Callable[[int], bool]
 
 
-def observed(name: str, arguments: "tuple[int, ...]", pid: int, target: str, is_inside: "_Inside") -> "Notification | None":
+def observed(
+    name: str, arguments: "tuple[int, ...]", pid: int, target: str, is_inside: "_Inside"
+) -> "Notification | None":
     """What an observed call is worth in the record: reaching out of the boundary, which the boundary denied."""
     if name in ("connect", "sendto"):
         return None if not target or local(target) else Notification(pid, name, "egress-denied", target)
@@ -74,7 +76,7 @@ def observed(name: str, arguments: "tuple[int, ...]", pid: int, target: str, is_
 
 def local(target: str) -> bool:
     """Whether an address as written by `describe` stays inside: loopback or a unix socket."""
-    return target.startswith(("127.", "[::1]", "unix:", "[::ffff:127.")) or target.startswith("0.0.0.0:")
+    return target.startswith(("127.", "[::1]", "unix:", "[::ffff:127.", "0.0.0.0:"))
 
 
 def describe(name: str, arguments: "tuple[int, ...]", pid: int) -> str:
@@ -103,7 +105,7 @@ def address(data: bytes) -> str:
     if family == AF_INET and len(data) >= 8:
         return ".".join(str(byte) for byte in data[4:8]) + f":{int.from_bytes(data[2:4], 'big')}"
     if family == AF_INET6 and len(data) >= 24:
-        import _socket  # noqa: PLC0415 - only for the rare IPv6 address
+        import _socket
 
         return f"[{_socket.inet_ntop(AF_INET6, data[8:24])}]:{int.from_bytes(data[2:4], 'big')}"
     if family == AF_UNIX:

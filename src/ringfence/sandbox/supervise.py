@@ -5,22 +5,23 @@ know whether a signal came from the terminal (`si_code` SI_KERNEL), which the co
 sent to us alone. Imported after the fork, while bubblewrap builds the view on the other processor.
 """
 
+import _signal
 import _thread
 import os
 import select
 import time
 
-import _signal
-
 from . import disk, memory, notify, watch
 
-if False:  # for type checkers only: `typing` costs 10 ms
-    from collections.abc import Callable
+TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
     from .artefact import Artefact
     from .launch import Boundary
 
-    Report = Callable[[str, str, dict[str, "str | int | bool | None"]], None]
+    Fields = Mapping[str, str | int | bool | list[str] | None]
+    Report = Callable[[str, str, Fields], None]
 
 FORWARDED = (
     _signal.SIGINT,
@@ -161,7 +162,7 @@ class Supervisor:
             return
         found = notify.serve(self.listener, self.artefact.profile, self.machine, self.is_inside)
         if found:
-            fields = {"call": found.name, "target": found.target, "pid": found.pid, "program": program(found.pid)}
+            fields: Fields = {"call": found.name, "target": found.target, "pid": found.pid, "program": program(found.pid)}
             self.emit("denial", found.code, fields)
 
     def is_inside(self, pid: int) -> bool:
@@ -171,9 +172,13 @@ class Supervisor:
     def observe(self) -> None:
         """Record what the watches saw."""
         for code, path in self.watcher.read() if self.watcher else ():
-            self.emit("contained" if code == "home-contained" else "denial", code, {"target": path})
+            if code != "home-contained":
+                self.emit("denial", code, {"target": path})
+            elif code + path not in self.reached:  # one write is several events
+                self.reached.add(code + path)
+                self.emit("contained", code, {"target": path})
 
-    def emit(self, kind: str, code: str, fields: "dict[str, str | int | bool | None]") -> None:
+    def emit(self, kind: str, code: str, fields: "Fields") -> None:
         """Report an event, up to the limit per run; the last one says that there were more."""
         self.events += 1
         if self.events < EVENT_LIMIT:

@@ -80,7 +80,7 @@ def finish(artefact: Artefact, created: Created, record: Recorder) -> Ending:
     Raises RingfenceError where the workspace or the journal cannot be used; the run then stays for
     `ringfence apply`.
     """
-    run = runs.set_state(runs.load(created.directory), runs.State.ENDED)
+    run = runs.set_state(runs.load(HostPath(created.directory)), runs.State.ENDED)
     created.release()
     ending = Ending()
     for layer in layers(run, artefact.lowers):

@@ -15,6 +15,7 @@ from ringfence.planner.request import Request
 from ringfence.policy import layers, parse
 from ringfence.policy.document import Layer
 from ringfence.policy.effective import Policy
+from ringfence.policy.patterns import compile_rule
 from ringfence.sandbox import bubblewrap, facts, seccomp
 from ringfence.sandbox.artefact import Artefact
 from ringfence.workspace import surfaces
@@ -51,7 +52,7 @@ def read_layer(path: str, scope: str, *, required: bool = False) -> list[Layer]:
 
 def command_line_layer(options: Options) -> list[Layer]:
     """The options as a policy layer of their own, in the words of a policy file."""
-    tables = {
+    tables: dict[str, dict[str, str | list[str]]] = {
         "isolation": {"seccomp": options.seccomp},
         "filesystem": {
             "read": [os.path.expanduser(p) for p in options.read],
@@ -109,7 +110,7 @@ def walk(workspace: str) -> tuple[str, ...]:
             continue
         for entry in entries:
             found.append(prefix + entry.name)
-            if entry.is_dir(follow_symlinks=False) and not prefix + entry.name == ".git/objects":
+            if entry.is_dir(follow_symlinks=False) and prefix + entry.name != ".git/objects":
                 pending.append(prefix + entry.name + "/")
         if len(found) > TREE_LIMIT:
             hint = "name denied paths exactly instead of by pattern, or choose a smaller workspace"
@@ -134,10 +135,7 @@ def gather(policy: Policy, request: Request) -> HostFacts:
 
 def denied_names(policy: Policy, request: Request, tree: tuple[str, ...]) -> list[str]:
     """The names in `tree` that a deny rule matches: what they are decides how they are covered."""
-    compiled = [
-        workspace_view.compile_rule(rule, workspace=request.workspace)
-        for rule in (*policy.deny_read, *policy.deny_write)
-    ]
+    compiled = [compile_rule(rule, workspace=request.workspace) for rule in (*policy.deny_read, *policy.deny_write)]
     full = (f"{request.workspace}/{name}" for name in tree)
     return [path for path in full if any(pattern.matches(path) for pattern in compiled)]
 
@@ -167,9 +165,7 @@ def prepare(options: Options, argv: Sequence[str], directory: str, workspace: st
     )
     found = gather(policy, request)
     plan = build.build(policy, found, request)
-    return Prepared(
-        policy=policy, facts=found, plan=plan, launch=bubblewrap.compile_plan(plan, found), request=request
-    )
+    return Prepared(policy=policy, facts=found, plan=plan, launch=bubblewrap.compile_plan(plan, found), request=request)
 
 
 def artefact(prepared: Prepared) -> Artefact:
@@ -200,7 +196,7 @@ def artefact(prepared: Prepared) -> Artefact:
         wall_time_s=plan.limits.wall_time_s,
         workspace_bytes=plan.limits.workspace_bytes,
         workspace=(plan.workspace.path, plan.workspace.mode, plan.workspace.apply),
-        deny_write=[item if isinstance(item, tuple) else (item, False) for item in plan.workspace.deny_write],
+        deny_write=[(pattern, False) for pattern in plan.workspace.deny_write],
         scoped=bool(plan.landlock_scopes),
         audit=(prepared.policy.audit_fsync, prepared.policy.audit_rotate_bytes),
         plan_digest=digest(plan),
@@ -209,7 +205,7 @@ def artefact(prepared: Prepared) -> Artefact:
 
 def digest(plan: Plan) -> str:
     """A short fingerprint of the plan without the command, for the audit."""
-    import hashlib  # noqa: PLC0415 - nothing else in this module needs it
+    import hashlib
 
     neutral = msgspec.structs.replace(plan, argv=())
     return hashlib.sha256(msgspec.json.encode(neutral, order="sorted")).hexdigest()[:32]

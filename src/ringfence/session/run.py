@@ -14,11 +14,12 @@ from ringfence.workspace import layout
 from . import cache, places
 from .options import Options, workspace_of
 
-if False:  # for type checkers only: `typing` costs 10 ms on the hot path
+TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
+if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ringfence.sandbox.artefact import Artefact
-    from ringfence.sandbox.supervise import Outcome, Supervisor
+    from ringfence.sandbox.supervise import Fields, Outcome, Supervisor
     from ringfence.workspace.layout import Created
 
     from .wiring import Ending, Recorder
@@ -67,7 +68,7 @@ def artefact_for(options: Options, argv: "list[str]", directory: str, workspace:
     key = "\0".join((workspace, directory, *scope, str(os.getuid()), options.key(), VERSION))
     found = cache.load(key)
     if found is None:
-        from . import prepare  # noqa: PLC0415 - policy, planner and msgspec: the slow path
+        from . import prepare
 
         prepared = prepare.prepare(options, argv, directory, workspace)
         found = prepare.artefact(prepared)
@@ -101,7 +102,7 @@ class Run:
 
     def carry_out(self) -> Finished:
         """Build, supervise, apply, record; the boundary never outlives this call."""
-        from ringfence.sandbox import cgroup  # noqa: PLC0415 - keeps the module list short to read
+        from ringfence.sandbox import cgroup
 
         workspace = self.artefact.workspace[0]
         created = self.create(workspace)
@@ -125,9 +126,9 @@ class Run:
 
     def attend(self, boundary: launch.Boundary, created: "Created", groups: "list[str]", *, shared: bool) -> Finished:
         """Everything after the fork."""
-        from ringfence.sandbox import supervise  # noqa: PLC0415 - imported while the boundary is being built
+        from ringfence.sandbox import supervise
 
-        from . import terminal, wiring  # noqa: PLC0415 - likewise
+        from . import terminal, wiring
 
         record = wiring.Recorder(created.run, self.artefact.audit, self.denials)
         state = terminal.save(self.stdio)
@@ -150,15 +151,16 @@ class Run:
 
     def uppers(self, directory: str) -> "list[str]":
         """The upper layers of this run."""
-        return [f"{directory}/upper.{number}" if number else f"{directory}/upper" for number in range(len(self.artefact.lowers))]
+        return [
+            f"{directory}/upper.{number}" if number else f"{directory}/upper"
+            for number in range(len(self.artefact.lowers))
+        ]
 
-    def conclude(
-        self, outcome: "Outcome", record: "Recorder", created: "Created", groups: "list[str]"
-    ) -> Finished:
+    def conclude(self, outcome: "Outcome", record: "Recorder", created: "Created", groups: "list[str]") -> Finished:
         """Apply what may be applied and record the end."""
-        from ringfence.sandbox import cgroup  # noqa: PLC0415 - see carry_out
+        from ringfence.sandbox import cgroup
 
-        from . import wiring  # noqa: PLC0415 - see attend
+        from . import wiring
 
         if cgroup.out_of_memory(groups):
             record.report("limit", "memory", {"limit": self.artefact.memory_bytes})
@@ -168,7 +170,7 @@ class Run:
         record.close()
         return Finished(created.run, outcome.status, self.denials, ending)
 
-    def described(self) -> "dict[str, str | int | bool | list[str] | None]":
+    def described(self) -> "Fields":
         """The fields of the launch record."""
         path, mode, _ = self.artefact.workspace
         return {
@@ -192,7 +194,9 @@ class Run:
         for name, mode in (("absent", 0o444), ("unreadable", 0)):
             os.close(os.open(f"{directory}/{name}", os.O_CREAT | os.O_WRONLY, mode))
         for number, relative, is_directory in self.artefact.covers:
-            self.stand_in(f"{directory}/upper.{number}" if number else f"{directory}/upper", number, relative, is_directory)
+            self.stand_in(
+                f"{directory}/upper.{number}" if number else f"{directory}/upper", number, relative, is_directory
+            )
         if owner is not None:
             made = [f"{upper}/{part}" for upper, part in self.skeleton]
             for path in (directory, *(entry.path for entry in os.scandir(directory)), *made, *self.stand_ins):
@@ -273,9 +277,7 @@ def make_layers(directory: str, number: int, lower: str) -> None:
         os.chmod(f"{directory}/{name}", status.st_mode & 0o7777)
 
 
-def environment(
-    wanted: "list[tuple[str, str | None]]", present: "Mapping[str, str]"
-) -> "list[tuple[str, str]]":
+def environment(wanted: "list[tuple[str, str | None]]", present: "Mapping[str, str]") -> "list[tuple[str, str]]":
     """Resolve names to values: set ones as they are, passed ones from `present`, `NAME*` by prefix."""
     found: dict[str, str] = {}
     for name, value in wanted:
@@ -292,7 +294,7 @@ def environment(
 
 def block_signals() -> None:
     """See `supervise.block_signals`, which is not imported before the fork."""
-    import _signal  # noqa: PLC0415 - built in
+    import _signal
 
     blocked = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
     _signal.pthread_sigmask(_signal.SIG_BLOCK, (*blocked, _signal.SIGWINCH))
@@ -300,7 +302,7 @@ def block_signals() -> None:
 
 def failure(boundary: launch.Boundary, directory: str) -> SandboxError:
     """The error for a boundary that ended before it was ready; bubblewrap has said why on standard error."""
-    from ringfence.workspace import removal  # noqa: PLC0415 - only on failure
+    from ringfence.workspace import removal
 
     _, status = os.waitpid(boundary.monitor, 0)
     removal.remove_tree(directory)

@@ -176,9 +176,7 @@ class Process:
     def communicate(self, data: bytes = b"", timeout_s: float | None = None) -> Completed:
         """Write `data`, read both streams to their end, wait; on time-out kill and raise CommandTimeoutError."""
         collected: dict[str, bytes] = {"stdout": b"", "stderr": b""}
-        threads = [
-            threading.Thread(target=self._collect, args=(name, collected), daemon=True) for name in collected
-        ]
+        threads = [threading.Thread(target=self._collect, args=(name, collected), daemon=True) for name in collected]
         threads.append(threading.Thread(target=self._feed, args=(data,), daemon=True))
         for thread in threads:
             thread.start()
@@ -232,7 +230,9 @@ class Process:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         while self._thread.is_alive():
             self.kill()
             self._thread.join(0.05)
@@ -329,11 +329,12 @@ class Sandbox:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def _pass_on(stream: IO[bytes]) -> None:
     while part := stream.read1(65536):  # type: ignore[attr-defined]  # a BufferedReader, which IO does not say
         os.write(2, part)
-

@@ -1,32 +1,49 @@
-"""Leave the terminal as it was found, whatever the command did to it."""
+"""Leave the standard streams as they were found, whatever the command did to them.
 
-import os
+The command shares them with us and with the shell that started us: a terminal's attributes, and the flags of the open
+file (O_NONBLOCK and O_ASYNC would confuse whoever reads next).
+"""
 
 import _signal
+import fcntl
+import os
 
-if False:  # for type checkers only
-    Attributes = list[object]
+TYPE_CHECKING = False  # for type checkers only
+if TYPE_CHECKING:
+    from typing import Any
 
 
-def save(descriptors: "tuple[int, ...]") -> "dict[int, Attributes]":
-    """The attributes of each of `descriptors` that is a terminal."""
-    found: dict[int, list[object]] = {}
+class State:
+    """What was found: flags by descriptor, and attributes by descriptor of a terminal."""
+
+    __slots__ = ("attributes", "flags")
+
+    def __init__(self, flags: "dict[int, int]", attributes: "dict[int, list[Any]]") -> None:
+        self.flags = flags
+        self.attributes = attributes
+
+
+def save(descriptors: "tuple[int, ...]") -> State:
+    """The state of `descriptors` before the command has them."""
+    state = State({number: fcntl.fcntl(number, fcntl.F_GETFL) for number in descriptors}, {})
     for descriptor in descriptors:
         if os.isatty(descriptor):
-            import termios  # noqa: PLC0415 - only with a terminal
+            import termios
 
-            found[descriptor] = termios.tcgetattr(descriptor)
-    return found
+            state.attributes[descriptor] = termios.tcgetattr(descriptor)
+    return state
 
 
-def restore(state: "dict[int, Attributes]") -> None:
-    """Put attributes back and take the foreground again, which an inner shell may have taken."""
-    if not state:
+def restore(state: State) -> None:
+    """Put everything back and take the foreground again, which an inner shell may have taken."""
+    for descriptor, flags in state.flags.items():
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+    if not state.attributes:
         return
-    import termios  # noqa: PLC0415 - only with a terminal
+    import termios
 
     _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTTOU,))
-    for descriptor, attributes in state.items():
+    for descriptor, attributes in state.attributes.items():
         try:
             foreground = os.tcgetpgrp(descriptor)
             if foreground != os.getpgrp() and not alive(foreground):

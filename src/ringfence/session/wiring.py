@@ -7,11 +7,11 @@ from ringfence.audit.writer import AuditWriter
 
 from . import places
 
-if False:  # for type checkers only: `typing` costs 10 ms
+TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
+if TYPE_CHECKING:
     from ringfence.sandbox.artefact import Artefact
+    from ringfence.sandbox.supervise import Fields
     from ringfence.workspace.layout import Created
-
-    Fields = dict[str, "str | int | bool | list[str] | None"]
 
 
 class Recorder:
@@ -48,11 +48,11 @@ class Ending:
 def finish(artefact: "Artefact", created: "Created", record: Recorder) -> "Ending | None":
     """Apply the overlay as policy asks, record what was held back, and remove an empty run directory."""
     if artefact.workspace[1] != "overlay" or not written(created.directory, len(artefact.lowers)):
-        from ringfence.workspace import removal  # noqa: PLC0415 - nothing else of the package is needed then
+        from ringfence.workspace import removal
 
         removal.remove_tree(created.directory)
         return None
-    from . import applying  # noqa: PLC0415 - msgspec and the apply machinery, only when something was written
+    from . import applying
 
     return applying.finish(artefact, created, record)
 

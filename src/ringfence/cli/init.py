@@ -1,0 +1,129 @@
+"""`ringfence init`: write a commented policy file for this project, or for the user."""
+
+import os
+from collections.abc import Sequence
+
+from ringfence.model.errors import HostError, UsageError
+from ringfence.policy import parse
+from ringfence.policy.document import PresetName
+from ringfence.policy.presets import PRESETS
+from ringfence.policy.template import render
+from ringfence.session import options as options_module
+from ringfence.session import places
+from ringfence.session import run as session
+
+from . import arguments, catalogue
+from . import help as help_text
+from .terminal import paint, put, safe
+
+# Names at the top of a project that tell which ecosystem it belongs to.
+SIGNS: dict[PresetName, tuple[str, ...]] = {
+    "python": ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile", "tox.ini", "environment.yml"),
+    "node": ("package.json", "deno.json", "bun.lockb", ".nvmrc"),
+    "rust": ("Cargo.toml", "rust-toolchain.toml"),
+    "go": ("go.mod", "go.work"),
+}
+
+USER_POLICY = """\
+# Your own ringfence policy. Reference: docs/policy.md, or `ringfence policy schema`.
+#
+# It applies in every project. Unlike a project's ringfence.toml it can also grant; /etc/ringfence/policy.toml and the
+# command line count before it. What is not named here, in a preset or built in is not in the view.
+
+version = 1
+
+[filesystem]
+# Readable besides the workspace and the system. The home directory is hidden unless named here.
+# read = ["~/datasets", { path = "/srv/models", reason = "weights for the tests" }]
+# Writable besides the workspace.
+# write = ["~/.cache/pre-commit"]
+# Hidden in every workspace, in gitignore's notation: a name without a slash is meant at any depth.
+deny-read = [
+    { path = ".env", reason = "credentials of the development environment" },
+    { path = ".env.local", reason = "credentials of the development environment" },
+]
+
+[env]
+# Variables are removed unless a preset or this list names them; a name may end in `*`.
+# pass = ["DJANGO_SETTINGS_MODULE"]
+
+[workspace]
+# overlay: changes are kept apart and applied at the end, filtered. direct: no copy. readonly: nothing can be changed.
+# mode = "overlay"
+# exit: apply at the end. ask: keep them for `ringfence apply`.
+# apply = "ask"
+
+[limits]
+# Sizes such as "512MiB", times such as "30s", "5m" or "2h"; 0 for no limit.
+# memory = "8GiB"
+# processes = 2048
+# wall-time = "1h"
+"""
+
+
+def main(name: str, words: Sequence[str]) -> int:
+    """Detect, then print or write; raise UsageError where a file is in the way."""
+    given = arguments.parse(catalogue.find(name), words)
+    if given is None:
+        return help_text.show([name])
+    options = options_module.Options()
+    options.directory = given.text("directory")
+    workspace = options_module.workspace_of(session.working_directory(options))
+    found = {} if given.has("user") else detect(workspace)
+    text = USER_POLICY if given.has("user") else render(list(found))
+    path = places.user_policy() if given.has("user") else places.project_policy(workspace)
+    parse.parse(text, file=path, scope="user" if given.has("user") else "project")
+    if given.has("print"):
+        put(text.rstrip("\n"))
+        return 0
+    write(path, text, replace=given.has("force"))
+    put(paint(f"wrote {safe(path)}", "good"))
+    if not given.has("user"):
+        put(*described(found))
+    put("  next: `ringfence policy check`, then `ringfence plan`")
+    return 0
+
+
+def detect(workspace: str) -> dict[PresetName, str]:
+    """The ecosystems of a project, each with the file that says so."""
+    found: dict[PresetName, str] = {}
+    for preset in PRESETS:
+        sign = next((name for name in SIGNS[preset] if os.path.lexists(f"{workspace}/{name}")), "")
+        if sign:
+            found[preset] = sign
+    return found
+
+
+def described(found: dict[PresetName, str]) -> list[str]:
+    """What was detected, and why."""
+    if not found:
+        return ["  no ecosystem detected; every preset applies unless the file names some"]
+    return [f"  preset {preset}: there is a {sign}" for preset, sign in found.items()]
+
+
+def write(path: str, text: str, *, replace: bool) -> None:
+    """Write all of it or nothing: a file that is there stays, unless it is to be replaced.
+
+    SECURITY: what is in the way may be a link that a checkout brought along; neither step follows it.
+    """
+    temporary = f"{path}.{os.getpid()}.new"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            if replace:
+                os.rename(temporary, path)
+            else:
+                os.link(temporary, path)
+        finally:
+            if os.path.lexists(temporary):
+                os.unlink(temporary)
+    except FileExistsError:
+        hint = "--force replaces it, --print shows what would be written"
+        raise UsageError(f"`{path}` exists", hint=hint) from None
+    except OSError as error:
+        raise HostError(f"cannot write `{path}`: {error.strerror}", hint="choose another directory with -C") from error

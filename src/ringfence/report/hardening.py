@@ -1,0 +1,109 @@
+"""Whether runs work on this machine and what they rest on: the boundary's parts, our own files, policy, one real run."""
+
+import os
+import shutil
+import stat
+import tempfile
+
+import msgspec
+
+from ringfence.model.errors import RingfenceError
+from ringfence.sandbox import doctor
+from ringfence.sandbox.doctor import Finding, Status
+from ringfence.session import options as options_module
+from ringfence.session import places, prepare
+from ringfence.session import run as session
+
+
+class Assessment(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything found. `limits` maps each limit to what enforces it here; `works` tells whether runs start."""
+
+    findings: tuple[Finding, ...]
+    limits: dict[str, str]
+    works: bool
+
+
+def assess(directory: str) -> Assessment:
+    """Look at this machine as a run started in `directory` would meet it. Takes well under ten seconds."""
+    found = [*own_directories(directory)]
+    try:
+        os.makedirs(places.state(), mode=0o700, exist_ok=True)
+        found = [*doctor.diagnose(places.state()), *found]
+    except OSError as error:
+        detail = f"{places.state()}: {error.strerror or error}"
+        remedy = "set XDG_STATE_HOME to a directory that you may write to"
+        found.insert(0, Finding(name="state directory", status=Status.MISSING, detail=detail, remedy=remedy))
+    found += policy_files(directory)
+    if doctor.cause(found) is None:
+        found.append(real_run())
+    return Assessment(findings=tuple(found), limits=doctor.mechanisms(), works=doctor.cause(found) is None)
+
+
+def own_directories(directory: str) -> list[Finding]:
+    """State, cache and configuration: closed to others, and outside of the workspace."""
+    config = os.path.dirname(places.user_policy())
+    listed = (("state directory", places.state()), ("cache directory", places.cache()), ("configuration", config))
+    found = [private_directory(name, path) for name, path in listed]
+    try:
+        prepare.check_places(options_module.workspace_of(os.path.realpath(directory)))
+    except RingfenceError as error:
+        # Only runs from here are refused, so it says nothing of the machine.
+        found.append(Finding(name="workspace", status=Status.DEGRADED, detail=str(error), remedy=error.hint))
+    return found
+
+
+def private_directory(name: str, path: str) -> Finding:
+    """Whether nobody else can write to `path`, or read it where that matters."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return Finding(name=name, status=Status.OK, detail=f"{path} (not there yet)")
+    except OSError as error:
+        return Finding(name=name, status=Status.MISSING, detail=f"{path}: {error.strerror}", remedy=f"ls -ld {path}")
+    mode = stat.S_IMODE(status.st_mode)
+    detail = f"{path} (mode {mode:04o})"
+    if status.st_uid != os.getuid():
+        detail = f"{path} belongs to uid {status.st_uid}"
+        return Finding(name=name, status=Status.MISSING, detail=detail, remedy=f"sudo chown -R {os.getuid()} {path}")
+    if mode & 0o022:
+        return Finding(name=name, status=Status.DEGRADED, detail=f"{detail}: others may write", remedy=f"chmod 700 {path}")
+    return Finding(name=name, status=Status.OK, detail=detail)
+
+
+def policy_files(directory: str) -> list[Finding]:
+    """Each policy file that applies in `directory`, and whether all of them together are sound."""
+    workspace = options_module.workspace_of(os.path.realpath(directory))
+    listed = (places.MANAGED_POLICY, places.user_policy(), places.project_policy(workspace))
+    there = [path for path in listed if os.path.lexists(path)]
+    try:
+        prepare.effective_policy(options_module.Options(), workspace)
+    except RingfenceError as error:
+        remedy = error.hint or "correct the file; `ringfence policy check` checks it"
+        return [Finding(name="policy", status=Status.MISSING, detail=str(error), remedy=remedy)]
+    detail = ", ".join(there) or "no policy file: the built-in default applies"
+    return [Finding(name="policy", status=Status.OK, detail=detail)]
+
+
+def real_run() -> Finding:
+    """Contain `true` the way `ringfence run` does, under the policy in force and with a record in the audit."""
+    name = "a contained command"
+    directory = os.path.realpath(tempfile.mkdtemp(prefix="ringfence-doctor-"))
+    options = options_module.Options()
+    options.directory = directory
+    options.timeout = "10"
+    output = os.memfd_create("output", os.MFD_CLOEXEC)
+    try:
+        run = session.prepared_run(options, ["true"])
+        run.stdio = (output, output, output)
+        finished = run.carry_out()
+    except (RingfenceError, OSError) as error:
+        said = " ".join(os.pread(output, 1000, 0).decode("utf-8", "replace").split())
+        remedy = "please report this, with the output of `ringfence doctor --json`"
+        return Finding(name=name, status=Status.MISSING, detail=f"{error}; {said}" if said else str(error), remedy=remedy)
+    finally:
+        os.close(output)
+        shutil.rmtree(directory, ignore_errors=True)
+    if finished.status:
+        detail = f"`true` ended with status {finished.status} inside"
+        return Finding(name=name, status=Status.MISSING, detail=detail, remedy=f"ringfence log --run {finished.run}")
+    return Finding(name=name, status=Status.OK, detail=f"`true` was run and recorded as {finished.run}")

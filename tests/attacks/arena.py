@@ -1,0 +1,186 @@
+"""Where an attack is carried out: a throw-away home with secrets and a workspace, and a look at living processes."""
+
+import contextlib
+import dataclasses
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import ringfence
+from ringfence.session import options as run_options
+from ringfence.session import prepare
+
+if TYPE_CHECKING:
+    from tests.attacks.attack import Attack
+
+PYTHON = next(
+    path for path in ("/usr/bin/python3", "/usr/local/bin/python3", sys.executable) if os.access(path, os.X_OK)
+)
+SOURCE = Path(ringfence.__file__).parent.parent
+# -P: no module of the working directory takes the place of one of ours, as with the installed script.
+RINGFENCE = [sys.executable, "-P", "-c", "from ringfence.cli.entry import main; main()"]
+LIMIT_S = 30
+
+
+@dataclasses.dataclass(kw_only=True)
+class Ran:
+    """What came of one execution. `pids` are the script's processes, as numbered on the host, while it is held."""
+
+    output: str = ""
+    status: int = -1
+    pids: tuple[int, ...] = ()
+    achieved: bool = False
+
+
+@dataclasses.dataclass(kw_only=True)
+class Arena:
+    """Directories and canaries of one execution. `values` are what `@name@` in a script stands for."""
+
+    root: Path
+    canary: str
+    values: dict[str, str] = dataclasses.field(default_factory=dict)
+    closing: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, setting_up: "Callable[[Arena], None]") -> "Iterator[Arena]":
+        """Give a fresh arena, and take everything away at the end."""
+        root = Path(tempfile.mkdtemp(prefix="ringfence-attack-", dir="/tmp")).resolve()
+        arena = cls(root=root, canary=f"canary-{secrets.token_hex(12)}")
+        with arena.closing:
+            arena.closing.callback(shutil.rmtree, root, ignore_errors=True)
+            arena.values = {
+                "home": str(arena.home),
+                "workspace": str(arena.workspace),
+                "outside": str(root / "outside"),
+                "mark": f"mark-{secrets.token_hex(8)}",
+            }
+            for place in (arena.home, arena.workspace, root / "outside", root / "runtime"):
+                place.mkdir(parents=True, mode=0o700)
+            arena.write("@home@/secret.txt", arena.canary)
+            arena.write("@outside@/secret.txt", arena.canary)
+            arena.write("@workspace@/README", "a project\n")
+            setting_up(arena)
+            yield arena
+
+    @property
+    def home(self) -> Path:
+        """The user's home directory."""
+        return self.root / "home"
+
+    @property
+    def workspace(self) -> Path:
+        """The directory that the attack is started in."""
+        return self.home / "project"
+
+    @property
+    def audit(self) -> Path:
+        """The audit's directory."""
+        return self.home / ".local/state/ringfence/audit"
+
+    def fill(self, text: str) -> str:
+        """Replace every `@name@`."""
+        return re.sub(r"@(\w+)@", lambda found: self.values.get(found[1], found[0]), text)
+
+    def write(self, name: str, text: str, *, mode: int = 0o600) -> Path:
+        """Make a file on the host with its parents."""
+        path = Path(self.fill(name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        path.chmod(mode)
+        return path
+
+    def workspace_text(self) -> str:
+        """Read all that stands in the host's workspace; links are not followed."""
+        files = (path for path in self.workspace.rglob("*") if path.is_file() and not path.is_symlink())
+        return "\n".join(path.read_bytes()[: 1 << 20].decode("utf-8", "replace") for path in files)
+
+    def environment(self) -> dict[str, str]:
+        """Give the environment of the shell that the user starts things from; it holds a secret."""
+        kept = ("PATH", "LANG", "TERM", "RINGFENCE_REQUIRE", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+        found = {name: os.environ[name] for name in kept if name in os.environ}
+        found |= {"HOME": str(self.home), "USER": "user", "PWD": str(self.workspace), "SHELL": "/bin/sh"}
+        found |= {"XDG_RUNTIME_DIR": str(self.root / "runtime"), "SERVICE_TOKEN": self.canary}
+        return found
+
+    def unconfined(self, attack: "Attack") -> Ran:
+        """Run the script as it is."""
+        return self._run(attack.argv(self), attack, confined=False)
+
+    def confined(self, attack: "Attack") -> Ran:
+        """Run the script through the command line."""
+        self._operator(attack)
+        return self._run([*RINGFENCE, "run", *self._options(attack), "--", *attack.argv(self)], attack, confined=True)
+
+    def _options(self, attack: "Attack") -> list[str]:
+        return [self.fill(word) for word in attack.options]
+
+    def _operator(self, attack: "Attack") -> None:
+        if attack.policy:
+            self.write("@home@/.config/ringfence/policy.toml", "version = 1\n" + self.fill(attack.policy))
+
+    def plan(self, attack: "Attack") -> str:
+        """Give the digest of the plan that is announced for this attack, without launching anything."""
+        self._operator(attack)
+        argv, workspace = attack.argv(self), str(self.workspace)
+        with mock.patch.dict(os.environ, self.environment(), clear=True):
+            options, _ = run_options.parse([*self._options(attack), "--", *argv])
+            return prepare.digest(prepare.prepare(options, argv, workspace, workspace).plan)
+
+    def _run(self, argv: list[str], attack: "Attack", *, confined: bool) -> Ran:
+        # Ours alone gets the path of the source tree; the command inside must not depend on it.
+        environment = self.environment() | ({"PYTHONPATH": str(SOURCE)} if confined else {})
+        streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        streams |= attack.redirect(self)
+        process = subprocess.Popen(argv, cwd=self.workspace, env=environment, start_new_session=True, **streams)
+        ran = Ran()
+        try:
+            if attack.hold:
+                ran.output = _until_ready(process)
+                ran.pids = tuple(self._marked() - ({process.pid} if confined else set()))
+                ran.achieved = attack.evidence(self, ran)
+            rest, _ = process.communicate(timeout=LIMIT_S)
+            ran.output += (rest or b"").decode("utf-8", "replace")
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        ran.status = process.returncode
+        ran.achieved = ran.achieved or (not attack.hold and attack.evidence(self, ran))
+        return ran
+
+    def _marked(self) -> set[int]:
+        """Find the processes whose command line holds this arena's mark."""
+        return {pid for pid in process_ids() if self.values["mark"].encode() in command_line(pid)}
+
+
+def _until_ready(process: "subprocess.Popen[bytes]") -> str:
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.strip() == b"ready":
+            break
+    return b"".join(lines).decode("utf-8", "replace")
+
+
+def process_ids() -> list[int]:
+    """List the host's processes."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def command_line(pid: int) -> bytes:
+    """Read a process's arguments; empty once it has gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,16 @@
+"""Every attack needs the boundary; each is made a test by `attack.cases`."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from tests.attacks.attack import Attack, check
+from tests.requirements import require
+
+
+@pytest.fixture
+def carry_out() -> Callable[[Attack], None]:
+    """Give the judge: `carry_out(attack)`."""
+    require("bubblewrap", "overlay")
+    return lambda attack: check(attack, root=os.geteuid() == 0)

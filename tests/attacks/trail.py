@@ -1,0 +1,31 @@
+"""What the audit must say of an attack that was contained."""
+
+from ringfence.audit.read import Record, read
+from ringfence.audit.verify import verify
+from tests.attacks.arena import Arena
+
+# The kinds of record that say that something was refused, absorbed, kept back or cut off.
+SEEN = frozenset({"denial", "contained", "held", "limit"})
+
+
+def of_one_run(arena: Arena) -> list[Record]:
+    """Give the records of the arena's only run, from an audit whose chain holds."""
+    directory = str(arena.audit)
+    report = verify(directory)
+    assert not report.problems, report.problems
+    records = list(read(directory))
+    assert len({record.run for record in records if record.run}) == 1, "not exactly one run was recorded"
+    return records
+
+
+def check_run(records: list[Record], plan: str) -> None:
+    """Require that the audit names the plan that was in force, and how the run ended."""
+    launches = [record for record in records if record.kind == "launch"]
+    assert [record.fields["plan"] for record in launches] == [plan], "the plan in force is not the plan announced"
+    assert [record.kind for record in records].count("exit") == 1, "the end of the run is not recorded"
+
+
+def check_seen(records: list[Record], code: str, output: str) -> None:
+    """Require an event with `code`."""
+    seen = [(record.kind, record.code, record.fields) for record in records if record.kind in SEEN]
+    assert any(found == code for _, found, _ in seen), f"no `{code}` in the audit, only {seen}\n{output[-1000:]}"
