@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ringfence.model.paths import HostPath
 from ringfence.workspace import layout, overlay, runs
-from ringfence.workspace.change import FileType, Result, Reviewed, file_type
+from ringfence.workspace.beneath import Tree
+from ringfence.workspace.change import Result, Reviewed, file_type
 from ringfence.workspace.filter import Rules, review
 from tests import requirements
 
@@ -126,17 +127,11 @@ class Place:
         """Run Python code in the overlay."""
         self.contain(sys.executable, "-I", "-S", "-c", code, *arguments)
 
-    def existing(self, path: str) -> FileType | None:
-        """Answer `Rules.existing`."""
-        try:
-            return file_type(os.lstat(self.workspace / path).st_mode)
-        except OSError:
-            return None
-
     def review(self, **rules: object) -> list[Reviewed]:
         """Read and judge the run's changes."""
         found = overlay.changes(self.run.upper, self.run.workspace)
-        return review(found, rules=Rules(existing=self.existing, **rules))  # type: ignore[arg-type]  # keywords of a test
+        with Tree(self.run.workspace) as host:
+            return review(found, rules=Rules(existing=overlay.existing(host), **rules))  # type: ignore[arg-type]  # keywords of a test
 
     def unfiltered(self) -> list[Reviewed]:
         """Read the run's changes and allow them all."""

@@ -19,7 +19,6 @@ BPF_PROGRAM = held(
     'show(call("bpf", 5, attr, 128))'
 )
 USERFAULTFD = held('show(call("userfaultfd", 1))')
-USERFAULTFD_DEVICE = held("try: os.open('/dev/userfaultfd', os.O_RDWR)\nexcept OSError as error: print(error)")
 FANOTIFY = held('show(call("fanotify_init", 0x200, 0))')
 
 

@@ -99,11 +99,11 @@ def test_types_that_change(tmp_path: Path) -> None:
 
 @pytest.mark.require("overlay", "bubblewrap")
 def test_odd_names(tmp_path: Path) -> None:
-    place = Place(tmp_path, {"odd name\n": "old", "caf\u00e9": "old"})
+    place = Place(tmp_path, {"odd name\n": "old", "\u00e9": "old"})
     place.contain_python(
-        "open(b'\\xff\\xfe','w').write('x'); open('odd name\\n','w').write('new'); open('caf\\u00e9','a').write('+')"
+        "open(b'\\xff\\xfe','w').write('x'); open('odd name\\n','w').write('new'); open('\\u00e9','a').write('+')"
     )
-    assert set(kinds(place)) == {"\udcff\udcfe", "odd name\n", "caf\u00e9"}
+    assert set(kinds(place)) == {"\udcff\udcfe", "odd name\n", "\u00e9"}
 
 
 def test_layers_written_by_hand(tmp_path: Path) -> None:

@@ -111,7 +111,10 @@ class Place:
 
     def without_ringfence(self, item: Item) -> int:
         """The status of the item's script on the bare host: tells a gap of the machine from one of ours."""
-        return self._run([*item.shell, item.script], self.root / item.start).returncode
+        bare = Place(self.root / "bare", self.account)
+        if item.before:
+            bare.host(item.before)
+        return bare._run([*item.shell, item.script], bare.root / item.start).returncode
 
 
 def said(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -129,17 +129,12 @@ ITEMS = (
         before=REPOSITORY + "; printf '#!/bin/sh\\ntouch hooked\\n' >.git/hooks/post-commit; chmod +x .git/hooks/post-commit",
         script="git commit -q --allow-empty -m h; test -f hooked",
     ),
-    Item(
-        name="symlinked-git-directory",
-        before=REPOSITORY + "; mv .git ../elsewhere; ln -s ../elsewhere .git; git status",
-        script="git status --porcelain",
-    ),
     Item(name="log-through-a-pipe", before=REPOSITORY, script="git log | cat | grep -q first; git --no-pager log --stat >/dev/null"),
     Item(name="blame-grep-show-shortlog", before=REPOSITORY, script="git blame a | grep -q Ada; git grep -q one; git show HEAD:a; git shortlog -s HEAD"),
     Item(
         name="bisect-run",
         before=REPOSITORY + "; for n in 1 2 3 4 5 6; do echo $n >n; git add n; git commit -qm $n; done",
-        script="git bisect start -q HEAD HEAD~5 && git bisect run sh -c 'test $(cat n) -lt 4' | grep -q 'first bad' && git bisect reset -q",
+        script="git bisect start HEAD HEAD~5; git bisect run sh -c 'test $(cat n) -lt 4' >/tmp/log; grep -q 'first bad' /tmp/log; git bisect reset",
         after=SOUND,
     ),
     Item(

@@ -80,7 +80,7 @@ def check_count(command: Command, words: Sequence[str]) -> None:
 
 def hint(command: Command, wrong: str, names: Sequence[str]) -> str:
     """The nearest of `names`, or where to look."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only on an error
+    from difflib import get_close_matches
 
     near = get_close_matches(wrong, names, 1) if wrong else []
     return f"did you mean `{near[0]}`?" if near else f"see `ringfence {command.name} --help`"

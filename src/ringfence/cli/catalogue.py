@@ -289,6 +289,7 @@ COMMANDS = (
         options=(
             Option(names=("-s", "--settings"), value="SETTINGS", meaning="the settings file", takes="file"),
             Option(names=("-c",), value="COMMAND", meaning="a command line for the shell"),
+            _VERBOSE,
         ),
         arguments=(0, -1),
         takes="command",

@@ -11,7 +11,7 @@ from . import help as help_text
 from .catalogue import COMMANDS, HELP, Command, Option
 from .terminal import put
 
-_RUNS = "ringfence runs --all --json 2>/dev/null | sed -n 's/^ *\"run\": \"\\([^\"]*\\)\".*/\\1/p'"
+_RUNS = 'ringfence runs --all --json 2>/dev/null | sed -n \'s/^ *"run": "\\([^"]*\\)".*/\\1/p\''
 
 
 def main(name: str, words: Sequence[str]) -> int:
@@ -42,10 +42,10 @@ def bash() -> Iterable[str]:
     yield "_ringfence() {"
     yield "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} at=2"
     yield "  COMPREPLY=()"
-    yield "  if [ \"$COMP_CWORD\" -eq 1 ]; then"
+    yield '  if [ "$COMP_CWORD" -eq 1 ]; then'
     yield f"    COMPREPLY=($(compgen -W '{names} --help --version' -- \"$cur\")); return"
     yield "  fi"
-    yield '  case $command in'
+    yield "  case $command in"
     for command in COMMANDS:
         yield f"  {command.name})"
         yield from (f"    {line}" for line in bash_command(command))
@@ -77,7 +77,8 @@ def bash_command(command: Command) -> Iterable[str]:
     yield "fi"
     words = f"compgen -W '{' '.join(command.words)}' -- \"$cur\"; " if command.words else ""
     more = {"command": "compgen -c", "file": "compgen -f", "run": f'compgen -W "$({_RUNS})"'}.get(command.takes, "")
-    yield f"COMPREPLY=($({words}{more or 'compgen -W :'} -- \"$cur\"))"
+    last = more or "compgen -W ''"
+    yield f'COMPREPLY=($({words}{last} -- "$cur"))'
 
 
 def bash_value(option: Option) -> str:
@@ -94,7 +95,7 @@ def bash_value(option: Option) -> str:
 def zsh() -> Iterable[str]:
     """A completion function for zsh."""
     yield "#compdef ringfence"
-    yield "_ringfence_runs() { local -a runs; runs=(${(f)\"$(" + _RUNS + ")\"}); compadd -a runs }"
+    yield '_ringfence_runs() { local -a runs; runs=(${(f)"$(' + _RUNS + ')"}); compadd -a runs }'
     yield "_ringfence() {"
     yield "  local -a commands"
     yield "  commands=("

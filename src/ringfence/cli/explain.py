@@ -1,4 +1,4 @@
-"""`ringfence explain`: whether a path, host or variable can be reached, which line says so, and which would change it."""
+"""`ringfence explain`: whether a path, host or variable can be reached, who says so, and what would change it."""
 
 import ipaddress
 import os
@@ -93,7 +93,7 @@ def is_address(text: str) -> bool:
 def explain_host(prepared: Prepared, text: str) -> Explanation:
     """Whether `text` can be connected to."""
     host, port = split_port(text)
-    if not is_address(host) and not _HOST.fullmatch(host) or port and not 0 < int(port) < 65536:
+    if (not is_address(host) and not _HOST.fullmatch(host)) or (port and not 0 < int(port) < 65536):
         raise UsageError(f"`{safe(text)}` is not a host", hint="write HOST, HOST:PORT or a URL; for a file `path NAME`")
     action = Action(kind=ActionKind.CONNECT, target=text)
     decision = evaluate.evaluate(prepared.policy, action, workspace=prepared.request.workspace)

@@ -16,6 +16,7 @@ from ringfence.model.errors import UsageError
 from ringfence.model.plan import Mount, MountKind, PathKind, Plan
 from ringfence.planner.mounts import DECOY_TEXT
 from ringfence.policy import entries, evaluate
+from ringfence.policy.document import PathEntry
 from ringfence.policy.effective import PathRule
 from ringfence.session.prepare import Prepared
 from ringfence.workspace import filter as apply_filter
@@ -162,7 +163,7 @@ def remedies_for(prepared: Prepared, path: str, kind: str, found: Answer) -> lis
     shown = path.replace(prepared.facts.home, "~", 1) if within(path, prepared.facts.home) else path
     home, workspace = prepared.facts.home, prepared.request.workspace
     build = entries.write_rule if kind == "write" else entries.path_rule
-    entry = entries.PathEntry(path=path, literal=True)
+    entry = PathEntry(path=path, literal=True)
     try:
         build(entry, Source(scope="user"), entries.Places(home=home, workspace=workspace))
     except UsageError as error:

@@ -90,7 +90,7 @@ def moment(text: str, now_ns: int) -> int:
 
 def as_json(record: read.Record) -> str:
     """One record as one line of JSON; names that are not UTF-8 keep their bytes as escaped lone surrogates."""
-    import json  # noqa: PLC0415 - msgspec's encoder refuses lone surrogates
+    import json
 
     return json.dumps(msgspec.to_builtins(record), ensure_ascii=True)
 

@@ -44,7 +44,7 @@ def main(name: str, words: Sequence[str]) -> int:
 def prepared_for(options: options_module.Options, argv: Sequence[str]) -> prepare.Prepared:
     """Everything that is known before a launch from the directory the options name."""
     directory = session.working_directory(options)
-    return prepare.prepare(options, list(argv), directory, session.workspace_of(directory))
+    return prepare.prepare(options, list(argv), directory, options_module.workspace_of(directory))
 
 
 def lines(plan: Plan, policy: Policy) -> Iterable[str]:
@@ -77,7 +77,7 @@ def workspace_rows(plan: Plan, policy: Policy) -> list[tuple[str, ...]]:
     if not fate:
         when = "when the command ends" if plan.workspace.apply == "exit" else "by `ringfence apply`"
         fate = f"changes are kept apart, and applied {when}"
-    rows = [(plan.workspace.path, mode, str(policy.origins["workspace.mode"]), fate)]
+    rows: list[tuple[str, ...]] = [(plan.workspace.path, mode, str(policy.origins["workspace.mode"]), fate)]
     return rows + [(path, mode, "default", "git directory of the workspace") for path in plan.workspace.repositories]
 
 
@@ -86,7 +86,7 @@ def mount_row(mount: Mount) -> tuple[str, str, str, str]:
     target = str(mount.target)
     if mount.kind is MountKind.SYMLINK:
         target += f" -> {mount.text}"
-    elif mount.source and mount.source != mount.target:
+    elif mount.source and str(mount.source) != target:
         target += f" <- {mount.source}"
     kind = mount.kind.value + (f" {size_text(mount.size_bytes)}" if mount.size_bytes else "")
     return target, kind, str(mount.origin), mount.reason

@@ -165,7 +165,7 @@ def variable_row(rule: VariableRule) -> tuple[str, str, str, str]:
 
 def described_presets() -> Iterable[str]:
     """What each preset adds, and why."""
-    yield "Presets make toolchains readable; all of them apply unless `extends` is set by you alone."
+    yield "Presets make toolchains readable, and pass variables. All of them apply."
     for name, preset in (*PRESETS.items(), ("built in", DEFAULT)):
         rows = [(path, "readable", reason) for path, reason in preset.read]
         yield from section(name, rows + [(variable, "passed", reason) for variable, reason in preset.variables])

@@ -38,7 +38,7 @@ def put(*lines: str) -> None:
 
 def put_json(value: Any) -> None:
     """Write a value of ours as indented JSON; text that is not Unicode keeps its bytes as lone surrogates' escapes."""
-    import json  # noqa: PLC0415 - only when asked for
+    import json
 
     put(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=True))
 

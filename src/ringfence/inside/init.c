@@ -1,13 +1,12 @@
 /* The first process of a sandbox, natively: what init.py, privilege.py and landlock.py do, without Python's start-up.
- *
  * Those three are the reference and give the reasons: same descriptors, order, conversation, steps and exit statuses.
- * INVARIANT: nobody can tell the two apart (tests/contract/test_first_process.py runs one suite against both).
- * SECURITY: an order that is not understood to its last byte, and any call that the kernel refuses, ends the sandbox.
- */
+ * INVARIANT: a command or supervisor cannot tell them apart (tests/contract/test_first_process.py runs against both).
+ * SECURITY: an order not understood to its last byte, and any call that the kernel refuses, ends the sandbox. */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -22,34 +21,36 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, SUPERVISOR_GONE = 137, GRACE_MS = 5000 };
-/* The same on every architecture; older headers lack some of them. */
-enum { CLOSE_RANGE = 436, LANDLOCK_CREATE = 444, LANDLOCK_RESTRICT = 446, JOIN_SESSION_KEYRING = 1 };
+enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, SUPERVISOR_GONE = 137, GRACE_S = 5 };
+/* Numbers that older headers lack; the system calls' are the same on every architecture. */
+enum { CLOSE_RANGE = 436, LANDLOCK_CREATE = 444, LANDLOCK_ADD, LANDLOCK_RESTRICT, JOIN_SESSION_KEYRING = 1 };
+enum { WRITE_FILE = 1 << 1, READ_FILE = 1 << 2, TRUNCATE = 1 << 14, HANDLED = READ_FILE | WRITE_FILE | TRUNCATE | 1 << 3 | 1 << 13 };
+enum { UID, GID, CWD, GROUP, LISTEN, FILTER_BYTES, LANDLOCK_FILES, PID_MAX, SHMALL, SINGLES }; /* the last two may lack */
+static const char *const SINGLE[SINGLES] = {
+    "uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files", "pid_max", "shmall"};
+static const char *const LIMIT[RLIM_NLIMITS] = {
+    [RLIMIT_NPROC] = "NPROC=", [RLIMIT_CORE] = "CORE=", [RLIMIT_CPU] = "CPU=", [RLIMIT_FSIZE] = "FSIZE=",
+    [RLIMIT_NOFILE] = "NOFILE=", [RLIMIT_AS] = "AS=", [RLIMIT_DATA] = "DATA="};
 
 struct content { char *data; size_t size; };
 static struct {
-    char **argv, **environment;
-    const char *uid, *gid, *pid_max, *cwd, *group, *listen, *filter_bytes;
-    struct { int which; rlim_t most; } limits[8];
-    size_t words, variables, limited;
-    uint64_t scopes;
+    char **argv, **environment, *single[SINGLES], *limit[RLIM_NLIMITS];
+    size_t words, variables;
+    uint64_t scopes; /* LANDLOCK_SCOPE_* */
 } order;
 static const char *task = "cannot prepare the sandbox";
+static pid_t command;
+static volatile sig_atomic_t asked; /* to end */
 
-static void say(const char *one, const char *two, const char *three, const char *four) {
-    const char *parts[] = {"ringfence: ", one, two, three, four, "\n"};
-    struct iovec pieces[6];
-    for (int i = 0; i < 6; i++) pieces[i] = (struct iovec){(void *)parts[i], strlen(parts[i])};
-    if (writev(2, pieces, 6) < 0) return; /* nobody listens; the exit status says it too */
+static _Noreturn void refuse(const char *why) {
+    dprintf(2, "ringfence: %s: %s\n", task, why);
+    _exit(FAILED);
 }
-
-static _Noreturn void refuse(const char *why) { say(task, ": ", why, ""); _exit(FAILED); }
 
 static long check(long result, const char *what) {
     char why[256];
@@ -58,21 +59,16 @@ static long check(long result, const char *what) {
     refuse(why);
 }
 
-static void *memory(size_t count, size_t size) {
-    void *place = calloc(count, size);
-    if (!place) refuse("out of memory");
-    return place;
-}
-
 static struct content read_all(int descriptor) {
-    struct content all = {memory(1, 1 << 16), 0};
-    for (size_t room = 1 << 16;;) {
-        ssize_t got = check(read(descriptor, all.data + all.size, room - all.size), "read");
-        if (got == 0) break;
-        if ((all.size += got) == room && !(all.data = realloc(all.data, room *= 2))) refuse("out of memory");
+    struct content all = {NULL, 0};
+    for (size_t room = 1 << 16;; room *= 2) {
+        if (!(all.data = realloc(all.data, room))) refuse("out of memory");
+        for (ssize_t got; all.size < room; all.size += got)
+            if ((got = check(read(descriptor, all.data + all.size, room - all.size), "read")) == 0) {
+                check(close(descriptor), "close");
+                return all;
+            }
     }
-    check(close(descriptor), "close");
-    return all;
 }
 
 static uint64_t number(const char *text) {
@@ -81,59 +77,45 @@ static uint64_t number(const char *text) {
     return strtoull(text, NULL, 10);
 }
 
-static void take_limit(const char *value) {
-    static const struct { const char *name; int which; } known[] = {
-        {"NPROC=", RLIMIT_NPROC}, {"CORE=", RLIMIT_CORE}, {"CPU=", RLIMIT_CPU}, {"FSIZE=", RLIMIT_FSIZE},
-        {"NOFILE=", RLIMIT_NOFILE}, {"AS=", RLIMIT_AS}, {"DATA=", RLIMIT_DATA}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        size_t length = strlen(known[i].name);
-        if (strncmp(value, known[i].name, length) || order.limited == sizeof order.limits / sizeof *order.limits) continue;
-        order.limits[order.limited].which = known[i].which;
-        order.limits[order.limited++].most = number(value + length);
-        return;
-    }
-    refuse("unknown limit");
-}
-
 static void take(const char *key, char *value) {
-    static const struct { const char *key, **place; } single[] = {
-        {"uid", &order.uid}, {"gid", &order.gid}, {"pid_max", &order.pid_max}, {"cwd", &order.cwd},
-        {"group", &order.group}, {"listen", &order.listen}, {"filter_bytes", &order.filter_bytes}};
+    size_t length;
+    for (int i = 0; i < SINGLES; i++)
+        if (!strcmp(key, SINGLE[i])) { order.single[i] = value; return; }
+    for (int i = 0; i < RLIM_NLIMITS && !strcmp(key, "limit"); i++)
+        if (LIMIT[i] && !strncmp(value, LIMIT[i], length = strlen(LIMIT[i]))) {
+            number(order.limit[i] = value + length);
+            return;
+        }
     if (!strcmp(key, "argv")) order.argv[order.words++] = value;
-    else if (!strcmp(key, "limit")) take_limit(value);
-    else if (!strcmp(key, "scope") && !strcmp(value, "abstract-sockets")) order.scopes |= 1; /* LANDLOCK_SCOPE_* */
-    else if (!strcmp(key, "scope") && !strcmp(value, "signals")) order.scopes |= 2;
     else if (!strcmp(key, "env") && *value != '=' && strchr(value, '=')) order.environment[order.variables++] = value;
-    else {
-        for (size_t i = 0; i < sizeof single / sizeof *single; i++)
-            if (!strcmp(key, single[i].key)) { *single[i].place = value; return; }
-        refuse("the order is not understood");
-    }
+    else if (!strcmp(key, "scope") && !strcmp(value, "abstract-sockets")) order.scopes |= 1;
+    else if (!strcmp(key, "scope") && !strcmp(value, "signals")) order.scopes |= 2;
+    else refuse("the order is not understood");
 }
 
 static void parse(struct content text) {
     size_t ends = 0;
     for (size_t i = 0; i < text.size; i++) ends += !text.data[i];
-    if (ends % 2 || ends == 0 || text.data[text.size - 1]) refuse("the order is cut off");
-    order.argv = memory(ends, sizeof *order.argv);
-    order.environment = memory(ends, sizeof *order.environment);
+    if (ends == 0 || ends % 2 || text.data[text.size - 1]) refuse("the order is cut off");
+    order.argv = calloc(ends, sizeof *order.argv); /* `ends` / 2 pairs, so a NULL stays at the end */
+    order.environment = calloc(ends, sizeof *order.environment);
+    if (!order.argv || !order.environment) refuse("out of memory");
     for (char *key = text.data, *value; key < text.data + text.size; key = value + strlen(value) + 1)
         take(key, value = key + strlen(key) + 1);
-    if (!order.words || !order.uid || !order.gid || !order.cwd || !order.group || !order.listen || !order.filter_bytes)
-        refuse("the order is incomplete");
+    for (int i = 0; i < PID_MAX; i++)
+        if (!order.single[i] || !order.words) refuse("the order is incomplete");
 }
 
 static int write_file(const char *path, const char *text) {
-    int descriptor = open(path, O_WRONLY | O_CLOEXEC);
-    if (descriptor < 0) return -1;
-    int result = write(descriptor, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
-    return close(descriptor) < 0 ? -1 : result;
+    int file = open(path, O_WRONLY | O_CLOEXEC), size = strlen(text);
+    return file < 0 || write(file, text, size) != size || close(file) < 0 ? -1 : 0;
 }
 
 static void prepare(void) {
     check(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "not dumpable");
     check(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "die with parent");
-    if (order.pid_max && write_file("/proc/sys/kernel/pid_max", order.pid_max) < 0) errno = 0; /* best effort */
+    if (order.single[PID_MAX]) write_file("/proc/sys/kernel/pid_max", order.single[PID_MAX]); /* best effort, as */
+    if (order.single[SHMALL]) write_file("/proc/sys/kernel/shmall", order.single[SHMALL]);    /* in init.py */
     check(mount("/proc/sys", "/proc/sys", NULL, MS_BIND, NULL), "bind /proc/sys");
     unsigned long sealed = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
     check(mount(NULL, "/proc/sys", NULL, sealed, NULL), "seal /proc/sys");
@@ -150,66 +132,158 @@ static void drop_capabilities(void) {
     check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges");
 }
 
-static int install_filter(const char *program, size_t size, unsigned flags) {
-    struct sock_fprog header = {.len = size / sizeof(struct sock_filter), .filter = (struct sock_filter *)program};
+static int install_filter(char *program, size_t size, unsigned flags) {
+    struct sock_fprog header = {size / sizeof(struct sock_filter), (struct sock_filter *)program};
     return check(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &header), "seccomp");
 }
 
-static void enter_user_namespace(void) {
-    char map[2][32];
-    snprintf(map[0], sizeof map[0], "%u 0 1", (unsigned)number(order.gid));
-    snprintf(map[1], sizeof map[1], "%u 0 1", (unsigned)number(order.uid));
-    check(unshare(CLONE_NEWUSER), "unshare user namespace");
-    check(write_file("/proc/self/setgroups", "deny"), "/proc/self/setgroups");
-    check(write_file("/proc/self/gid_map", map[0]), "/proc/self/gid_map");
-    check(write_file("/proc/self/uid_map", map[1]), "/proc/self/uid_map");
+static void allow(int ruleset, const char *path, uint64_t rights) {
+    struct __attribute__((packed)) { uint64_t rights; int32_t place; } rule = {rights, open(path, O_PATH | O_CLOEXEC)};
+    check(rule.place, path);
+    check(syscall(LANDLOCK_ADD, ruleset, 1, &rule, 0), "landlock_add_rule");
 }
 
-static void limit_resources(void) {
-    for (size_t i = 0; i < order.limited; i++) {
-        struct rlimit now;
-        check(getrlimit(order.limits[i].which, &now), "getrlimit");
-        rlim_t most = order.limits[i].most < now.rlim_max ? order.limits[i].most : now.rlim_max;
-        check(setrlimit(order.limits[i].which, &(struct rlimit){most, most}), "setrlimit");
+static void restrict_access(void) {
+    int files = !strcmp(order.single[LANDLOCK_FILES], "1");
+    uint64_t attributes[] = {files ? HANDLED : 0, 0, order.scopes}; /* the last two are absent before ABI 6 */
+    if (!files && !order.scopes) return;
+    int ruleset = check(syscall(LANDLOCK_CREATE, attributes, order.scopes ? 24 : 8, 0), "landlock_create_ruleset");
+    if (files) allow(ruleset, "/", HANDLED);
+    for (int i = 0; files && i < 3; i++) {
+        char path[] = {"/proc/self/fd/0"};
+        struct stat kind;
+        check(fstat(i, &kind), "fstat");
+        int flags = check(fcntl(i, F_GETFL), "F_GETFL"), mode = flags & O_ACCMODE;
+        path[sizeof path - 2] += i;
+        uint64_t rights = mode == O_WRONLY ? 0 : READ_FILE;
+        if (mode != O_RDONLY) rights |= WRITE_FILE | (flags & O_APPEND ? 0 : TRUNCATE);
+        if (S_ISREG(kind.st_mode) || S_ISCHR(kind.st_mode)) allow(ruleset, path, rights);
     }
-}
-
-static void restrict_scopes(void) {
-    uint64_t attributes[3] = {0, 0, order.scopes}; /* struct landlock_ruleset_attr */
-    int ruleset = check(syscall(LANDLOCK_CREATE, attributes, sizeof attributes, 0), "landlock_create_ruleset");
     check(syscall(LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self");
 }
 
-static void send_filter(int control, int listener) { /* -1: there is no listener */
-    union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } rights = {{0}};
+static void send_filter(int control, int listener) { /* 0: there is no listener */
+    union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr header; } rights = {{0}};
     struct iovec text = {"filter", 6};
-    struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1};
-    if (listener >= 0) {
-        message.msg_control = rights.space, message.msg_controllen = sizeof rights.space;
-        *CMSG_FIRSTHDR(&message) = (struct cmsghdr){CMSG_LEN(sizeof listener), SOL_SOCKET, SCM_RIGHTS};
-        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &listener, sizeof listener);
-    }
+    struct msghdr message = {NULL, 0, &text, 1, listener ? &rights : NULL, listener ? sizeof rights : 0, 0};
+    rights.header = (struct cmsghdr){CMSG_LEN(sizeof listener), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(&rights.header), &listener, sizeof listener);
     check(sendmsg(control, &message, MSG_NOSIGNAL), "send filter");
 }
 
-static _Noreturn void execute(void) { /* execvp(3) in the command's own PATH */
-    const char *name = order.argv[0], *places = strchr(name, '/') ? "" : ".", *why = "command not found";
-    int status = NOT_FOUND, exact = !*places;
-    for (size_t i = 0; !exact && i < order.variables; i++)
+static _Noreturn void execute(const char *name) { /* execvp(3) in the command's own PATH */
+    const char *places = "", *why = "command not found";
+    char path[2 * PATH_MAX]; /* what does not fit is too long for the kernel as well */
+    int status = NOT_FOUND, exact = strchr(name, '/') != NULL;
+    for (size_t i = 0; i < order.variables && !exact; i++)
         if (!strncmp(order.environment[i], "PATH=", 5)) places = order.environment[i] + 5;
-    char *path = memory(strlen(places) + strlen(name) + 3, 1);
-    for (const char *end;; places = end + 1) {
-        end = strchrnul(places, ':');
-        int length = end - places;
-        const char *place = length || exact ? places : (length = 1, ".");
-        sprintf(path, "%.*s%s%s", length, place, exact || place[length - 1] == '/' ? "" : "/", name);
+    for (int length; places; places = places[length] ? places + length + 1 : NULL) {
+        length = strcspn(places, ":");
+        const char *slash = exact || (length && places[length - 1] == '/') ? "" : "/";
+        snprintf(path, sizeof path, "%.*s%s%s", length, places, slash, name);
+        if (!length && !exact) snprintf(path, sizeof path, "./%s", name);
         execve(path, order.argv, order.environment);
         if (errno == ENOENT && exact) why = "no such file or directory";
         else if (errno != ENOENT && errno != ENOTDIR) status = CANNOT_EXECUTE, why = strerror(errno);
-        if (!*end) break;
     }
-    char *text = strdup(why);
-    for (char *letter = text; text && *letter; letter++) *letter = tolower((unsigned char)*letter);
-    say("`", name, "`: ", text ? text : why);
+    dprintf(2, "ringfence: `%s`: %c%s\n", name, tolower((unsigned char)*why), why + 1);
     _exit(status);
+}
+
+static _Noreturn void become_command(int control, char *program, size_t size) {
+    char uid_map[32], gid_map[32];
+    sigset_t none;
+    task = "cannot start the command";
+    for (int i = 1; i <= 64; i++)
+        if (i != SIGKILL && i != SIGSTOP && i != 32 && i != 33) check(-(signal(i, SIG_DFL) == SIG_ERR), "signal");
+    check(sigemptyset(&none) | sigprocmask(SIG_SETMASK, &none, NULL), "signal mask");
+    if (!strcmp(order.single[GROUP], "own")) check(setpgid(0, 0), "process group");
+    snprintf(uid_map, sizeof uid_map, "%u 0 1", (unsigned)number(order.single[UID]));
+    snprintf(gid_map, sizeof gid_map, "%u 0 1", (unsigned)number(order.single[GID]));
+    check(unshare(CLONE_NEWUSER), "unshare user namespace");
+    check(write_file("/proc/self/setgroups", "deny"), "setgroups");
+    check(write_file("/proc/self/gid_map", gid_map), "gid_map");
+    check(write_file("/proc/self/uid_map", uid_map), "uid_map");
+    for (int i = 0; i < RLIM_NLIMITS; i++) {
+        struct rlimit now, wanted;
+        if (!order.limit[i]) continue;
+        check(getrlimit(i, &now), "getrlimit");
+        wanted.rlim_cur = wanted.rlim_max = number(order.limit[i]);
+        check(setrlimit(i, wanted.rlim_max < now.rlim_max ? &wanted : &(struct rlimit){now.rlim_max, now.rlim_max}), LIMIT[i]);
+    }
+    drop_capabilities();
+    restrict_access();
+    check(chdir(order.single[CWD]), order.single[CWD]);
+    int listen = !strcmp(order.single[LISTEN], "1");
+    int listener = install_filter(program, size, listen ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0);
+    send_filter(control, listener);
+    check(syscall(CLOSE_RANGE, 3, ~0U, 0), "close_range");
+    if (!*order.argv[0]) refuse("the command's name is empty");
+    execute(order.argv[0]);
+}
+
+static int tell(int control, const char *format, int value) {
+    char text[32];
+    check(send(control, text, snprintf(text, sizeof text, format, value), MSG_NOSIGNAL), "send");
+    return value;
+}
+
+static void on_signal(int number) { /* SIGCHLD only interrupts the wait; nothing that is busy postpones SIGALRM */
+    if (number == SIGALRM && asked) kill(command, SIGKILL);
+}
+
+static void forward(const char *message) {
+    const char *last = strrchr(message, ' ');
+    int value = number(last ? last + 1 : message);
+    int ending = value == SIGTERM || value == SIGHUP;
+    pid_t target = strcmp(order.single[GROUP], "own") ? command : -command;
+    check(-(kill(target, value) < 0 && errno != ESRCH), "kill");
+    check(-(ending && kill(target, SIGCONT) < 0 && errno != ESRCH), "kill");
+    if (ending && !asked++) alarm(GRACE_S); /* the first one counts */
+}
+
+static int supervise(int control, const sigset_t *waiting) {
+    for (;;) {
+        struct pollfd messages = {control, POLLIN, 0};
+        int pid, status, ready = ppoll(&messages, 1, NULL, waiting);
+        char text[65] = "";
+        check(ready < 0 && errno == EINTR ? 0 : ready, "ppoll");
+        if (ready > 0 && check(recv(control, text, sizeof text - 1, 0), "recv") == 0) return SUPERVISOR_GONE;
+        if (ready > 0) forward(text);
+        while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+            if (pid != command) continue;
+            if (WIFSIGNALED(status)) return 128 + tell(control, "killed %d", WTERMSIG(status));
+            if (WIFEXITED(status)) return tell(control, "exit %d", WEXITSTATUS(status));
+            tell(control, "stopped %d", WSTOPSIG(status));
+        }
+        check(pid, "waitpid");
+    }
+}
+
+int main(int count, char **words) {
+    if (count != 4) refuse("three descriptors are wanted");
+    int control = number(words[2]), null;
+    char answer[16];
+    sigset_t blocked, waiting;
+    parse(read_all(number(words[1])));
+    struct content filters = read_all(number(words[3]));
+    size_t size = number(order.single[FILTER_BYTES]), most = BPF_MAXINSNS * sizeof(struct sock_filter);
+    if (size == 0 || size > most || size >= filters.size || filters.size - size > most) refuse("the filters are cut off");
+    if (control > 3) check(syscall(CLOSE_RANGE, 3, control - 1, 0), "close_range");
+    check(syscall(CLOSE_RANGE, control + 1, ~0U, 0), "close_range");
+    prepare();
+    check(send(control, "ready", 5, MSG_NOSIGNAL), "send");
+    if (check(recv(control, answer, sizeof answer, 0), "recv") != 2 || memcmp(answer, "go", 2)) _exit(FAILED);
+    check(sigemptyset(&blocked) | sigaddset(&blocked, SIGCHLD) | sigaddset(&blocked, SIGALRM) |
+           sigprocmask(SIG_BLOCK, &blocked, &waiting), "mask");
+    check(sigdelset(&waiting, SIGCHLD) | -(signal(SIGCHLD, on_signal) == SIG_ERR), "SIGCHLD");
+    check(sigdelset(&waiting, SIGALRM) | -(signal(SIGALRM, on_signal) == SIG_ERR), "SIGALRM");
+    command = check(fork(), "fork");
+    if (command == 0) become_command(control, filters.data, size);
+    if (!strcmp(order.single[GROUP], "own")) setpgid(command, command); /* or it has done so, or it is gone */
+    drop_capabilities();
+    install_filter(filters.data + size, filters.size - size, 0);
+    null = check(open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");
+    for (int i = 0; i < 3; i++) check(dup2(null, i), "dup2");
+    _exit(supervise(control, &waiting));
 }

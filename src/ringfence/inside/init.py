@@ -26,13 +26,21 @@ from . import landlock, privilege
 
 GRACE_S = 5.0  # between SIGTERM or SIGHUP forwarded and SIGKILL
 ENDING = (_signal.SIGTERM, _signal.SIGHUP)
+NEEDED = frozenset(("uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files"))
+OPTIONAL = frozenset(("pid_max", "shmall"))
 
 
 class Order:
-    """What the supervisor asked for, decoded from pairs; lists keep their order."""
+    """What the supervisor asked for, decoded from pairs; lists keep their order.
+
+    Raises ValueError for an order that is cut off, incomplete or not understood: a step that one side knows and the
+    other does not must not be left out in silence.
+    """
 
     def __init__(self, data: bytes) -> None:
         parts = data.split(b"\0")
+        if len(parts) % 2 == 0 or parts[-1]:
+            raise ValueError("the order is cut off")
         self.argv: list[bytes] = []
         self.environment: dict[bytes, bytes] = {}
         self.limits: list[tuple[int, int]] = []
@@ -40,20 +48,26 @@ class Order:
         self.single: dict[str, bytes] = {}
         for key, value in zip(parts[0:-1:2], parts[1::2], strict=False):
             self._take(key.decode(), value)
+        if not self.argv or not NEEDED <= self.single.keys():
+            raise ValueError("the order is incomplete")
 
     def _take(self, key: str, value: bytes) -> None:
         if key == "argv":
             self.argv.append(value)
         elif key == "env":
-            variable, _, text = value.partition(b"=")
+            variable, equals, text = value.partition(b"=")
+            if not variable or not equals:
+                raise ValueError("the order is not understood")
             self.environment[variable] = text
         elif key == "limit":
             limit, _, amount = value.decode().partition("=")
             self.limits.append((getattr(resource, "RLIMIT_" + limit), int(amount)))
         elif key == "scope":
             self.scopes.append(value.decode())
-        else:
+        elif key in NEEDED or key in OPTIONAL:
             self.single[key] = value
+        else:
+            raise ValueError("the order is not understood")
 
     def number(self, key: str) -> int:
         """The integer under `key`; KeyError where the supervisor sent none."""
@@ -135,7 +149,7 @@ def execute(argv: list[bytes], environment: dict[bytes, bytes]) -> None:
             continue
         except OSError as error:
             status, why = 126, (error.strerror or "cannot be executed").lower().encode()
-    os.write(2, b"ringfence: `" + name + b"`: " + why + b"\n")
+    say(b"`" + name + b"`: " + why)
     os._exit(status)
 
 
@@ -216,6 +230,8 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
     order = Order(read_all(order_fd))
     filters = read_all(filters_fd)
     size = order.number("filter_bytes")
+    if not 0 < size < len(filters):
+        raise ValueError("the filters are cut off")
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, control_fd)
     os.set_inheritable(control_fd, False)
     prepare(order)
@@ -224,15 +240,18 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
         return 125
     wakeup, notify = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
+    _signal.set_wakeup_fd(notify)  # before the fork: a command that ends at once must not be missed
     command = os.fork()
     if command == 0:
         try:
             become_command(order, control, filters[:size])
         except BaseException as error:  # the command's process must never run our code past this point
-            os.write(2, f"ringfence: cannot start the command: {error}\n".encode())
-        os._exit(125)
-    _signal.set_wakeup_fd(notify)
+            say(f"cannot start the command: {error}".encode())
+        finally:
+            os._exit(125)
     own_group = order.single["group"] == b"own"
+    if own_group:
+        join_own_group(command)
     privilege.drop_capabilities()
     privilege.install_filter(filters[size:], listen=False)
     # Descriptors of the terminal and of pipes are the command's: ours would hold a pipe open after its end.
@@ -242,7 +261,29 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
     return Supervision(command, control, own_group=own_group).run(wakeup)
 
 
+def join_own_group(command: int) -> None:
+    """Make sure that a signal forwarded early finds the group; the command's process does the same for itself."""
+    try:
+        os.setpgid(command, command)
+    except OSError:
+        pass  # it has come as far as the command, or it is gone
+
+
+def say(text: bytes) -> None:
+    """One line on standard error, if there is one; the exit status says it too."""
+    try:
+        os.write(2, b"ringfence: " + text + b"\n")
+    except OSError:
+        pass
+
+
 def start() -> None:
     """Entry point: the descriptors' numbers are the first three arguments."""
-    order_fd, control_fd, filters_fd = (int(number) for number in sys.argv[1:4])
-    os._exit(main(order_fd, control_fd, filters_fd))
+    status = 125
+    try:
+        order_fd, control_fd, filters_fd = (int(number) for number in sys.argv[1:])
+        status = main(order_fd, control_fd, filters_fd)
+    except BaseException as error:
+        say(f"cannot prepare the sandbox: {error}".encode())
+    finally:
+        os._exit(status)

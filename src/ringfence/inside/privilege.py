@@ -116,7 +116,9 @@ def drop_capabilities() -> None:
     for capability in range(LAST_CAPABILITY + 1):
         try:
             prctl(PR_CAPBSET_DROP, capability)
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
             break
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     header = struct.pack("Ii", CAP_VERSION_3, 0)

@@ -33,7 +33,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pass
 
 
-class PathEntry(_Table):
+class PathEntry(_Table, frozen=True, kw_only=True):
     """One path; `literal` turns wildcards off."""
 
     path: Text
@@ -43,7 +43,7 @@ class PathEntry(_Table):
 Path = Text | PathEntry
 
 
-class TlsTermination(_Table):
+class TlsTermination(_Table, frozen=True, kw_only=True):
     """`network.tlsTerminate`."""
 
     ca_cert_path: Text = ""
@@ -52,7 +52,7 @@ class TlsTermination(_Table):
     extra_ca_cert_paths: tuple[Text, ...] = ()
 
 
-class Network(_Table):
+class Network(_Table, frozen=True, kw_only=True):
     """`network`. What only chooses how to connect is accepted and has no use while nothing can connect."""
 
     allowed_domains: tuple[str, ...]
@@ -71,7 +71,7 @@ class Network(_Table):
     tls_terminate: TlsTermination | None = None
 
 
-class Filesystem(_Table):
+class Filesystem(_Table, frozen=True, kw_only=True):
     """`filesystem`: reading is open but for `deny_read`, writing closed but for `allow_write`."""
 
     deny_read: tuple[Path, ...]
@@ -82,7 +82,7 @@ class Filesystem(_Table):
     disabled: bool = False
 
 
-class _Credential(_Table):
+class _Credential(_Table, frozen=True, kw_only=True):
     mode: Mode
     extract: str | None = None
     on_extract_no_match: Annotated[str, msgspec.Meta(pattern="^(warn|deny|error)$")] = "warn"
@@ -92,19 +92,19 @@ class _Credential(_Table):
     inject_hosts: tuple[str, ...] | None = None
 
 
-class CredentialFile(_Credential):
+class CredentialFile(_Credential, frozen=True, kw_only=True):
     """One of `credentials.files`."""
 
     path: Text
 
 
-class CredentialVariable(_Credential):
+class CredentialVariable(_Credential, frozen=True, kw_only=True):
     """One of `credentials.envVars`."""
 
     name: Name
 
 
-class Credentials(_Table):
+class Credentials(_Table, frozen=True, kw_only=True):
     """`credentials`."""
 
     files: tuple[CredentialFile, ...] = ()
@@ -114,7 +114,7 @@ class Credentials(_Table):
     sigv4: dict[str, str] = {}
 
 
-class Settings(_Table):
+class Settings(_Table, frozen=True, kw_only=True):
     """A whole settings file."""
 
     network: Network

@@ -159,7 +159,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the planner and the backends may know of this host, gathered in one step.
 
     `paths` holds one fact for each path asked about; `matches` the paths each glob found; `tree` the
-    workspace-relative names found by the walk that deny rules need (empty where no rule needs one).
+    workspace-relative names found by the walk that deny rules need (empty where no rule needs one). `native_init`
+    is the first process as a program of its own, empty where `python` runs it.
     """
 
     uid: int
@@ -178,6 +179,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     paths: dict[str, PathFact]
     matches: dict[str, tuple[str, ...]] = {}
     tree: tuple[str, ...] = ()
+    native_init: HostPath = HostPath("")
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):

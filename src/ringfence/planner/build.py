@@ -122,11 +122,11 @@ def contains(view: list[Mount], path: str) -> bool:
 
 
 def interpreter(facts: HostFacts, request: Request) -> list[Mount]:
-    """The first process: its code, and the Python that runs it where /usr has none."""
+    """The first process: its code, and where it is not a program of its own the Python that /usr does not have."""
     found = [
         Mount(kind=MountKind.RO_BIND, source=request.inside, target=INSIDE, reason="the first process's own code")
     ]
-    if not facts.python.startswith("/usr/"):
+    if not facts.native_init and not facts.python.startswith("/usr/"):
         root = HostPath(posixpath.dirname(posixpath.dirname(facts.python)))
         found.append(
             Mount(kind=MountKind.RO_BIND, source=root, target=GuestPath(root), reason="Python for the first process")

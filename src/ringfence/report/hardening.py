@@ -1,4 +1,4 @@
-"""Whether runs work on this machine and what they rest on: the boundary's parts, our own files, policy, one real run."""
+"""Whether runs work on this machine, and what they rest on: the kernel, our own files, policy, and one real run."""
 
 import os
 import shutil
@@ -66,7 +66,9 @@ def private_directory(name: str, path: str) -> Finding:
         detail = f"{path} belongs to uid {status.st_uid}"
         return Finding(name=name, status=Status.MISSING, detail=detail, remedy=f"sudo chown -R {os.getuid()} {path}")
     if mode & 0o022:
-        return Finding(name=name, status=Status.DEGRADED, detail=f"{detail}: others may write", remedy=f"chmod 700 {path}")
+        return Finding(
+            name=name, status=Status.DEGRADED, detail=f"{detail}: others may write", remedy=f"chmod 700 {path}"
+        )
     return Finding(name=name, status=Status.OK, detail=detail)
 
 
@@ -99,7 +101,9 @@ def real_run() -> Finding:
     except (RingfenceError, OSError) as error:
         said = " ".join(os.pread(output, 1000, 0).decode("utf-8", "replace").split())
         remedy = "please report this, with the output of `ringfence doctor --json`"
-        return Finding(name=name, status=Status.MISSING, detail=f"{error}; {said}" if said else str(error), remedy=remedy)
+        return Finding(
+            name=name, status=Status.MISSING, detail=f"{error}; {said}" if said else str(error), remedy=remedy
+        )
     finally:
         os.close(output)
         shutil.rmtree(directory, ignore_errors=True)

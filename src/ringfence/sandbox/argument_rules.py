@@ -62,6 +62,7 @@ PERSONALITY: Verdict = (EPERM, "personality-denied")
 LISTENER: Verdict = (EPERM, "seccomp-listener")
 FAMILY: Verdict = (EAFNOSUPPORT, "socket-family")
 TYPE: Verdict = (EPERM, "socket-type")
+UNIX: Verdict = (EPERM, "unix-socket")
 PROTOCOL: Verdict = (EPROTONOSUPPORT, "socket-protocol")
 
 # clone(2), linux/sched.h: NEWNS NEWCGROUP NEWUTS NEWIPC NEWUSER NEWPID NEWNET. CLONE_NEWTIME (0x80) lies within
@@ -143,4 +144,20 @@ RULES: dict[str, tuple[Match | Verdict, str]] = {
     "sendto": (Match(4, {0: Match(4, {0: ALLOW}, SEND, high=True)}, SEND), "which peers were tried, if it names one"),
     "kill": (SIGNAL, "which processes were signalled"),
     "pidfd_send_signal": (SIGNAL, "which processes were signalled"),
+}
+
+# What a profile refuses beyond RULES: profile -> name -> (node, reason). Where the host's root is visible, its unix
+# sockets are within reach, and neither the network namespace nor a read-only mount stops connect(2) to a path. A
+# datagram pair can be connected anew, unix(7), and so is refused with them; stream pairs cannot.
+NARROWED: dict[str, dict[str, tuple[Match | Verdict, str]]] = {
+    "no-unix": {
+        "socket": (
+            Match(0, {AF_UNIX: UNIX, AF_INET: _INET, AF_INET6: _INET, AF_NETLINK: _ROUTE}, FAMILY),
+            "no unix socket but pairs: those of the host lie in the view",
+        ),
+        "socketpair": (
+            Match(0, {AF_UNIX: Match(1, {SOCK_DGRAM: UNIX}, ALLOW, mask=SOCK_TYPE_MASK)}, FAMILY),
+            "a datagram pair reaches any socket by its path",
+        ),
+    },
 }

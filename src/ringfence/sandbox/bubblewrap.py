@@ -18,7 +18,7 @@ NAME = "bubblewrap"
 CAPABILITIES = Capabilities(
     tier="process",
     mount_kinds=frozenset(MountKind),
-    seccomp_profiles=frozenset({"default", "debug", "nested"}),
+    seccomp_profiles=frozenset({"default", "no-unix", "debug", "nested"}),
     landlock_scopes=True,
     overlay=True,
 )
@@ -49,7 +49,7 @@ class _Arguments:
         self.covers: list[tuple[int, str, bool]] = []
 
     def source(self, path: HostPath) -> str:
-        system = path in SYSTEM_ROOTS or path.startswith(tuple(root + "/" for root in SYSTEM_ROOTS))
+        system = path == "/" or path in SYSTEM_ROOTS or path.startswith(tuple(root + "/" for root in SYSTEM_ROOTS))
         self.sources.append((path, not system))
         return f"@source:{len(self.sources) - 1}"
 
@@ -80,6 +80,9 @@ class _Arguments:
 
     def add_sourced(self, mount: Mount, target: str) -> None:
         """Operations that show something of the host's or of the run's own directory."""
+        if mount.kind is MountKind.COVER and mount.text:
+            self.words += ["--perms", "0444", "--ro-bind-data", self.file(mount.text), target]
+            return
         if mount.kind is MountKind.COVER:
             # Over a file that exists, a directory can be mounted only where an upper layer can hold its place.
             directory = mount.directory or (not mount.absent and self.in_overlay(target))
@@ -105,10 +108,10 @@ class _Arguments:
 
     def stand_in(self, target: str, *, directory: bool) -> None:
         """Remember that `target` must exist in an upper layer while mounting, of the cover's type."""
-        for number, lower in enumerate(self.lowers):
-            if target.startswith(lower + "/"):
-                self.covers.append((number, target[len(lower) + 1 :], directory))
-                return
+        over = [number for number, lower in enumerate(self.lowers) if target.startswith(lower + "/")]
+        if over:
+            number = max(over, key=lambda number: len(self.lowers[number]))
+            self.covers.append((number, target[len(self.lowers[number]) + 1 :], directory))
 
 
 def compile_plan(plan: Plan, facts: HostFacts) -> Launch:
@@ -124,7 +127,8 @@ def compile_plan(plan: Plan, facts: HostFacts) -> Launch:
     words += ["--hostname", plan.hostname, "--perms", "0755", "--size", str(plan.limits.run_bytes), "--tmpfs", "/"]
     for mount in plan.mounts:
         arguments.add(mount)
-    words += ["--chdir", "/", "--", facts.python, "-I", "-S", "-c", BOOTSTRAP]
+    first = [NATIVE_INIT] if facts.native_init else [facts.python, "-I", "-S", "-c", BOOTSTRAP]
+    words += ["--chdir", "/", "--", *first]
     return Launch(
         program=facts.bubblewrap,
         arguments=tuple(words),
@@ -136,6 +140,7 @@ def compile_plan(plan: Plan, facts: HostFacts) -> Launch:
     )
 
 
+NATIVE_INIT = "/run/ringfence/inside/native-init"
 BOOTSTRAP = "import sys;sys.path.insert(0,'/run/ringfence');from inside.init import start;start()"
 
 

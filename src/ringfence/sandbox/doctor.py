@@ -115,7 +115,7 @@ def _set(assignment: str) -> str:
 
 def in_container() -> bool:
     """Whether this looks like the inside of a container."""
-    return os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv") or bool(os.environ.get("container"))
+    return any(os.path.exists(mark) for mark in ("/.dockerenv", "/run/.containerenv", "/run/systemd/container"))
 
 
 def id_mapped_mounts(tried: Attempt, *, idmap: bool) -> Finding:

@@ -12,6 +12,7 @@ import sys
 
 import msgspec
 
+import ringfence.inside
 from ringfence.model.errors import HostError
 from ringfence.model.paths import HostPath
 from ringfence.model.plan import HostFacts, PathFact, PathKind
@@ -106,6 +107,23 @@ def _recent(path: str) -> bool:
     return version.isdecimal() and int(version) >= 11
 
 
+def native_init() -> HostPath:
+    """The compiled first process beside inside/init.py; empty where there is none or its source is newer."""
+    binary, source = native_init_places()
+    try:
+        current = os.path.isfile(binary) and os.access(binary, os.X_OK)
+        current = current and (not os.path.exists(source) or os.stat(binary).st_mtime_ns >= os.stat(source).st_mtime_ns)
+    except OSError:
+        return HostPath("")
+    return HostPath(binary if current else "")
+
+
+def native_init_places() -> tuple[str, str]:
+    """Where the compiled first process and its source would be, whether they are there or not."""
+    inside = os.path.dirname(ringfence.inside.__file__)
+    return os.path.join(inside, "native-init"), os.path.join(inside, "init.c")
+
+
 def git_identity(home: str) -> tuple[str, str]:
     """The user's name and e-mail from ~/.gitconfig, read as text: git itself would run what it includes."""
     name = email = section = ""
@@ -142,6 +160,7 @@ def gather(paths: list[str], globs: list[str], tree: tuple[str, ...]) -> HostFac
         home=home,
         hostname="ringfence",
         python=interpreter(),
+        native_init=native_init(),
         bubblewrap=bubblewrap(),
         landlock_abi=landlock_abi(),
         idmap=uid == 0 and has_capability(CAP_SYS_ADMIN),

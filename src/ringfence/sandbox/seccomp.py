@@ -19,7 +19,7 @@ from __future__ import annotations
 import struct
 
 from .allowed_syscalls import ALLOWED
-from .argument_rules import ABSENT, ALLOW, FOREIGN_ABI, RULES, Match
+from .argument_rules import ABSENT, ALLOW, FOREIGN_ABI, NARROWED, RULES, Match
 from .refused_syscalls import ABSENT as ABSENT_SYSCALLS
 from .refused_syscalls import GRANTS, REFUSED
 
@@ -84,15 +84,17 @@ def _table(profile: str, machine: str) -> dict[int, tuple[str, Node]]:
     """Return number -> (name, node) for every call that stands in a table."""
     key = (profile, machine)
     if key not in _tables:
-        if profile not in GRANTS:
+        if profile not in GRANTS and profile not in NARROWED:
             raise ValueError(f"unknown seccomp profile `{profile}`")
         if machine not in _MACHINES:
             raise ValueError(f"no system-call table for machine `{machine}`")
-        _tables[key] = _read_tables(GRANTS[profile], _MACHINES[machine][1])
+        _tables[key] = _read_tables(profile, _MACHINES[machine][1])
     return _tables[key]
 
 
-def _read_tables(granted: dict[str, str], column: int) -> dict[int, tuple[str, Node]]:
+def _read_tables(profile: str, column: int) -> dict[int, tuple[str, Node]]:
+    granted = GRANTS.get(profile, {})
+    rules = RULES | NARROWED.get(profile, {})
     table: dict[int, tuple[str, Node]] = {}
 
     def enter(row: tuple[str, int | None, int | None, *tuple[object, ...]], node: Node) -> None:
@@ -101,7 +103,7 @@ def _read_tables(granted: dict[str, str], column: int) -> dict[int, tuple[str, N
             table[number] = (row[0], ALLOW if row[0] in granted else node)
 
     for allowed in ALLOWED:
-        enter(allowed, RULES[allowed[0]][0] if allowed[0] in RULES else ALLOW)
+        enter(allowed, rules[allowed[0]][0] if allowed[0] in rules else ALLOW)
     for refused in REFUSED:
         enter(refused, (refused[3], refused[4]))
     for absent in ABSENT_SYSCALLS:

@@ -100,7 +100,7 @@ def finish(artefact: Artefact, created: Created, record: Recorder) -> Ending:
     if not ending.kept and not ending.pending and not ending.applied:
         remove_tree(created.directory)
     else:
-        tidy()
+        tidy(os.path.dirname(created.directory))
     return ending
 
 
@@ -115,9 +115,9 @@ def report_held(verdicts: list[Reviewed], record: Recorder, ending: Ending) -> N
             record.report("held", item.code, fields)
 
 
-def tidy() -> None:
+def tidy(directory: str) -> None:
     """Drop the way back of runs that are long past; a failure here is no failure of the run."""
     try:
-        runs.expire(HostPath(places.runs()))
+        runs.expire(HostPath(directory))
     except (OSError, RingfenceError):
         return

@@ -182,7 +182,7 @@ def artefact(prepared: Prepared) -> Artefact:
         covers=list(launch.covers),
         order=list(launch.init),
         environment=[(item.name, item.value) for item in plan.environment],
-        filter=seccomp.build(plan.seccomp, notify=plan.seccomp == "default", machine=machine),
+        filter=seccomp.build(plan.seccomp, notify=plan.seccomp in ("default", "no-unix"), machine=machine),
         init_filter=seccomp.build("default", notify=False, machine=machine),
         profile=plan.seccomp,
         idmap=plan.identity.idmap,
@@ -215,7 +215,7 @@ def examined(prepared: Prepared) -> list[str]:
     """Host paths whose change makes the artefact stale."""
     fixed = [places.MANAGED_POLICY, places.user_policy(), places.project_policy(prepared.request.workspace)]
     parents = [os.path.dirname(pattern.partition("*")[0]) for pattern in prepared.facts.matches]
-    own = [prepared.facts.bubblewrap]
+    own = [prepared.facts.bubblewrap, *facts.native_init_places()]
     return sorted({*fixed, *parents, *own, prepared.facts.python, *prepared.facts.paths})
 
 

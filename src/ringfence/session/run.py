@@ -85,13 +85,15 @@ class Run:
     """One run of one artefact.
 
     Whoever embeds it may set, before `carry_out`: `stdio`, descriptors for the command's standard streams;
-    `extra_environment`, variables set for it; `own_signals` False, to leave the process's signals alone.
+    `extra_environment`, variables set for it; `own_signals` False, to leave the process's signals alone;
+    `runs`, another place for the run's directory.
     """
 
     def __init__(self, found: "Artefact", argv: "list[str]", directory: str) -> None:
         self.artefact = found
         self.argv = argv
         self.directory = directory
+        self.runs = places.runs()
         self.stdio = (0, 1, 2)
         self.extra_environment: dict[str, str] = {}
         self.own_signals = True
@@ -185,7 +187,7 @@ class Run:
     def create(self, workspace: str) -> "Created":
         """Make the run's directory with its layers and what denied paths are covered by."""
         owner = self.artefact.owner if self.artefact.idmap else None
-        created = layout.create(places.runs(), workspace=workspace, argv0=self.argv[0])
+        created = layout.create(self.runs, workspace=workspace, argv0=self.argv[0])
         directory = created.directory
         for number, lower in enumerate(self.artefact.lowers):
             if number:
@@ -249,7 +251,7 @@ class Run:
         inside = any(self.directory == p or self.directory.startswith(p + "/") for p in self.artefact.visible)
         found.append(("cwd", self.directory if inside else self.artefact.cwd))
         found.append(("group", "shared" if shared else "own"))
-        found.append(("listen", "1" if self.artefact.profile == "default" else "0"))
+        found.append(("listen", "1" if self.artefact.profile in ("default", "no-unix") else "0"))
         return found
 
 

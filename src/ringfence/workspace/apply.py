@@ -19,8 +19,9 @@ from collections.abc import Iterable, Sequence
 
 from .beneath import Tree, lstat_at, split
 from .change import Change, ChangeKind, FileType, Outcome, Result, Reviewed, file_type
-from .host import ConflictError, Host, Step, explained, no_step, open_host, remove_directory
+from .host import Host, Step, explained, no_step, open_host
 from .journal import Entry, Identity
+from .moves import ConflictError, remove_directory
 from .recovery import final_mode, restore_directories, settle, settle_entry
 from .runs import Run, State, exclusive, set_state
 

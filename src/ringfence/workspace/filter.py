@@ -47,8 +47,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     `protected(path)`: policy denies writing there. `existing(path)`: the type the host has at a relative path, or None.
     `release`: paths the operator lets through by name. `git_directory`: the tree is itself a git directory outside of
-    the workspace, as a linked worktree or a submodule has one. `max_bytes` bounds the bytes on disk of everything applied,
-    `max_file_bytes` the apparent size of one file and `max_apparent_bytes` of all of them, holes included.
+    the workspace, as a linked worktree or a submodule has one. `max_bytes` bounds the bytes on disk of everything
+    applied, `max_file_bytes` the apparent size of one file and `max_apparent_bytes` of all of them, holes included.
     """
 
     surfaces: tuple[Surface, ...] = SURFACES

@@ -18,7 +18,7 @@ Preconditions: every process that could write to the upper layer is dead.
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -55,6 +55,22 @@ def changes(upper: HostPath, lower: HostPath) -> list[Change]:
                     raise
                 found.append(_unreadable(directory.path, FileType.DIRECTORY, error))
     return sorted(found, key=lambda change: change.path.split("/"))
+
+
+def existing(host: Tree) -> Callable[[str], FileType | None]:
+    """Give the function that `filter.Rules.existing` asks: the type `host` has at a path, None where nothing is there.
+
+    A path that leads through a link is not there: nothing is ever written through one.
+    """
+
+    def look(path: str) -> FileType | None:
+        try:
+            found = host.lstat(path)
+        except OSError:
+            return None
+        return None if found is None else file_type(found.st_mode)
+
+    return look
 
 
 def _directory_changes(layer: Tree, host: Tree, directory: _Pending, pending: list[_Pending]) -> Iterator[Change]:

@@ -1,8 +1,8 @@
 """Find what else has to be protected in one workspace: auto-load surfaces that lie elsewhere than their name says.
 
 A repository may keep its hooks in `tools/hooks` (core.hooksPath), or have `.claude` or `.git/hooks` as a link into
-a directory whose own name says nothing. Writes made through the link reach the layer under that other name. So links among
-the protected names are followed here, once, and what git's configuration names inside of the workspace is added.
+a directory whose own name says nothing. Writes made through the link reach the layer under that other name. So links
+among the protected names are followed here, once, and what git's configuration names inside of the workspace is added.
 
 SECURITY: this reads the host's tree before a run's changes reach it, and follows links only to learn a name; what it
 finds can only hold more back (threat: git as a loader).

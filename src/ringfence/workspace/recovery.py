@@ -10,8 +10,9 @@ import stat
 
 from .beneath import lstat_at
 from .change import ChangeKind, FileType
-from .host import ConflictError, Host, place_new, remove
+from .host import Host
 from .journal import Entry, Identity
+from .moves import ConflictError, place_new, remove
 
 
 def settle(host: Host) -> None:

@@ -9,19 +9,9 @@ import stat
 
 from .beneath import lstat_at
 from .change import ChangeKind, FileType, Outcome, Result
-from .host import (
-    ConflictError,
-    Host,
-    Step,
-    exchange,
-    explained,
-    no_step,
-    open_host,
-    place_new,
-    remove,
-    remove_directory,
-)
+from .host import Host, Step, explained, no_step, open_host
 from .journal import Entry, Identity
+from .moves import ConflictError, exchange, place_new, remove, remove_directory
 from .recovery import final_mode, restore_directories, settle
 from .runs import Run, State, exclusive, set_state
 

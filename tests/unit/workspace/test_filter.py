@@ -15,11 +15,11 @@ PACK = f"objects/pack/pack-{'d' * 40}"
 
 def new(path: str, type: FileType = FILE, **more: object) -> Change:  # noqa: A002 - the field's own name
     mode = 0o755 if type is DIRECTORY else 0o644
-    return Change(**{"path": path, "kind": CREATE, "type": type, "mode": mode, **more})  # type: ignore[arg-type]
+    return Change(**{"path": path, "kind": CREATE, "type": type, "mode": mode, **more})  # type: ignore[arg-type]  # keywords of a test
 
 
 def changed(path: str, **more: object) -> Change:
-    return new(path, **{"kind": MODIFY, "old_type": FILE, "old_mode": 0o644, **more})  # type: ignore[arg-type]
+    return new(path, **{"kind": MODIFY, "old_type": FILE, "old_mode": 0o644, **more})  # type: ignore[arg-type]  # keywords of a test
 
 
 def deleted(path: str, type: FileType = FILE) -> Change:  # noqa: A002 - the field's own name

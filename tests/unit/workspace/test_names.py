@@ -35,7 +35,7 @@ def test_other_names_are_not_git(name: str) -> None:
 
 
 def test_composed_and_decomposed_letters_are_one() -> None:
-    assert canonical("cafe\u0301") == canonical("CAF\u00c9")
+    assert canonical("e\u0301") == canonical("\u00c9")
 
 
 @settings(database=None)
@@ -55,6 +55,6 @@ def test_what_is_shown_cannot_steer_a_terminal(text: str) -> None:
 def test_what_is_shown_can_be_told_apart() -> None:
     assert shown("plain name.txt") == "plain name.txt"
     assert shown("a\nb\x1b[31m") == "a\\nb\\x1b[31m"
-    assert shown("caf\u00e9") == "caf\u00e9"
+    assert shown("\u00e9") == "\u00e9"
     assert shown("\udcff") == "\\xff"
     assert shown("\u202egnp.exe") == "\\u202egnp.exe"

@@ -1,0 +1,52 @@
+"""Compile the optional native first process (src/ringfence/inside/init.c) into wheels and editable installations.
+
+Without a C compiler, or on another system than Linux, the package is built without it and stays pure: the first
+process then runs in Python, slower and otherwise the same.
+"""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+INSTALLED = "ringfence/inside/native-init"
+
+
+class NativeInit(BuildHookInterface[Any]):
+    """The hook that pyproject.toml names; `version` is `standard` for a wheel, `editable` for one that points here."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile; give a wheel that holds the program a platform tag."""
+        if self.target_name != "wheel":
+            return
+        if version == "editable":
+            self.compile(os.path.join(self.root, "src", INSTALLED))
+            return
+        self.scratch = tempfile.mkdtemp(prefix="ringfence-native-")
+        program = os.path.join(self.scratch, "native-init")
+        if self.compile(program):
+            build_data["force_include"][program] = INSTALLED
+            build_data["pure_python"] = False
+            build_data["tag"] = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was compiled for the wheel."""
+        if scratch := getattr(self, "scratch", ""):
+            for name in os.listdir(scratch):
+                os.unlink(os.path.join(scratch, name))
+            os.rmdir(scratch)
+
+    def compile(self, program: str) -> bool:
+        """Whether `program` was made; if not, say so and go on."""
+        if not sys.platform.startswith("linux"):
+            return False
+        script = os.path.join(self.root, "scripts", "native")
+        done = subprocess.run([script, "--tolerant", program], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["it failed without a word"])[-1]
+            self.app.display_warning(f"the native first process was not built: {reason}")
+        return done.returncode == 0
