@@ -80,9 +80,7 @@ def test_well_known_secret(attack: Attack, carry_out: Callable[[Attack], None]) 
     Attack(name="home-file", script="cat @home@/secret.txt", shell=True, unseen=NOT_IN_VIEW),
     Attack(name="parent-of-workspace", script="cat ../secret.txt ../../outside/*", shell=True, unseen=NOT_IN_VIEW),
     Attack(name="other-directory", script="cat @outside@/secret.txt", shell=True, unseen=NOT_IN_VIEW),
-    Attack(name="search-everything", script="grep -rs canary- / --include=secret.txt", shell=True, unseen=NOT_IN_VIEW)
-    if os.environ.get("RINGFENCE_SLOW_ATTACKS")
-    else Attack(name="search-the-home", script="grep -rs canary- @home@ @outside@", shell=True, unseen=NOT_IN_VIEW),
+    Attack(name="search-the-home", script="grep -rs canary- @home@ @outside@", shell=True, unseen=NOT_IN_VIEW),
     Attack(
         name="symlink-in-workspace", script="cat way-out/secret.txt", shell=True, prepare=symlink_out, unseen=NOT_A_FILE_HERE
     ),

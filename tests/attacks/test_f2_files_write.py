@@ -1,6 +1,7 @@
 """F2: writing outside the workspace: start-up files, system files, schedules, kernel settings, devices."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.attacks.arena import Arena
 from tests.attacks.attack import Attack, cases, created, holds
@@ -10,9 +11,16 @@ NOT_IN_VIEW = "the directory does not exist in the view, so the kernel answers E
 PRIVATE = "the write goes to a private place that ends with the run; only names that programs load are watched"
 
 
-def start_up(name: str) -> Attack:
+def start_up(name: str, beside: str = "") -> Attack:
+    """Write a file that some program loads by itself; `beside` is a secret whose notice already makes the directory."""
+
+    def neighbour(arena: Arena) -> None:
+        if beside:
+            arena.write(f"@home@/{beside}", arena.canary)
+
     return Attack(
-        name=name.strip("."),
+        name=name.strip(".") + ("-beside-a-notice" if beside else ""),
+        prepare=neighbour,
         script=f"mkdir -p $(dirname @home@/{name}); echo pwned >> @home@/{name}",
         shell=True,
         evidence=holds(f"@home@/{name}"),
@@ -34,7 +42,7 @@ def system(name: str, place: str, why: str) -> Attack:
 
 
 def clean(arena: Arena, name: str) -> None:
-    arena.closing.callback(lambda: __import__("pathlib").Path(arena.fill(name)).unlink(missing_ok=True))
+    arena.closing.callback(Path(arena.fill(name)).unlink, missing_ok=True)
 
 
 @cases(
@@ -49,6 +57,8 @@ def clean(arena: Arena, name: str) -> None:
     start_up(".config/systemd/user/evil.service"),
     start_up(".local/bin/git"),
     start_up(".claude/settings.json"),
+    start_up(".ssh/authorized_keys", beside=".ssh/id_ed25519"),
+    start_up(".config/git/config", beside=".config/gh/hosts.yml"),
 )
 def test_start_up_file(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
     carry_out(attack)

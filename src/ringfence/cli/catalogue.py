@@ -251,7 +251,7 @@ COMMANDS = (
             "alone and reported: exit status 1. What is held back needs --held with its name.",
         ),
         options=(
-            Option(names=("--held",), value="PATH", meaning="let through this path, which was held back (repeatable)"),
+            Option(names=("--held",), value="PATH", meaning="let PATH through, which was held back (repeatable)"),
             _JSON,
             _DIRECTORY,
         ),
@@ -284,12 +284,13 @@ COMMANDS = (
     Command(
         name="srt",
         summary="run a command under sandbox-runtime settings",
-        usage=("ringfence srt [-s SETTINGS] [-c COMMAND | COMMAND [ARGUMENT...]]",),
+        usage=("ringfence srt [-s SETTINGS] -c COMMAND", "ringfence srt [-s SETTINGS] [--] PROGRAM [ARGUMENT...]"),
         details=("Accepts the settings files of sandbox-runtime as they are.",),
         options=(
             Option(names=("-s", "--settings"), value="SETTINGS", meaning="the settings file", takes="file"),
             Option(names=("-c",), value="COMMAND", meaning="a command line for the shell"),
             _VERBOSE,
+            _switch("-d", "--debug", meaning="the same, as sandbox-runtime calls it"),
         ),
         arguments=(0, -1),
         takes="command",

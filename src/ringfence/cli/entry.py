@@ -6,7 +6,7 @@ Import budget: this module and `run` stay free of argparse, re, typing and msgsp
 import os
 import sys
 
-from ringfence.model.errors import RingfenceError
+from ringfence.model.errors import HostError, RingfenceError
 
 TYPE_CHECKING = False  # for type checkers only: `types` is not needed to run
 if TYPE_CHECKING:
@@ -84,10 +84,13 @@ def dispatch(words: "list[str]") -> int:
     except RingfenceError as error:
         return report(error)
     except BrokenPipeError:
+        # Nobody reads our output any more, as in `ringfence log | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        return report(HostError(f"this machine refused: {error}", hint="`ringfence doctor` tests this host"))
 
 
 def load(name: str) -> "ModuleType":

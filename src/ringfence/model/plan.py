@@ -198,7 +198,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     `arguments` go through a descriptor, never argv. Within them, `@file:N` stands for a descriptor on
     `files[N]`; `@source:N` for the host path `sources[N]`, of which the flag tells whether it is the user's own
     (and so staged through an id-mapped mount when the launcher is root) or the system's; `@upper:N`, `@work:N`
-    and `@empty-directory`, `@absent`, `@unreadable` for the run's own files, `lowers[N]` being what the Nth overlay
+    and `@empty-directory:N`, `@absent`, `@unreadable` for the run's own files, `lowers[N]` being what the Nth overlay
     covers. `covers` are the paths, relative to an upper layer, of stand-ins that must exist while mounting.
     `init` is what the first process in the sandbox is told.
     """

@@ -2,6 +2,8 @@
 
 import posixpath
 
+import msgspec
+
 from ringfence.model.errors import UsageError
 from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, Plan, Watch, WorkspacePlan
@@ -58,11 +60,8 @@ def check_workspace(facts: HostFacts, request: Request) -> None:
 def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
     """Return everything one run is promised; raise UsageError for a workspace that cannot be contained."""
     check_workspace(facts, request)
-    who = identity(facts)
-    owner = facts.paths[request.workspace]
-    who = Identity(
-        user=who.user, uid=who.uid, gid=who.gid, home=who.home, idmap=who.idmap, owner_uid=owner.uid, owner_gid=owner.gid
-    )
+    frame = framed(policy, facts, request)
+    who = frame.identity
     repositories = git.repositories(facts, request)
     covers = list(workspace.denied_reads(policy, facts, request))
     view = [
@@ -82,14 +81,27 @@ def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
         *way_in(request),
         *mounts.seals(),
     ]
+    return msgspec.structs.replace(
+        frame,
+        cwd=GuestPath(request.cwd if contains(view, request.cwd) else who.home),
+        mounts=tuple(view),
+        environment=environment.variables(policy, who, request.cwd),
+        workspace=workspace_plan(policy, request, repositories),
+        watches=watches(facts, who, covers),
+    )
+
+
+def framed(policy: Policy, facts: HostFacts, request: Request) -> Plan:
+    """What a Plan promises whatever its view is; the view, the environment and the watches are still empty."""
+    owner = facts.paths[request.workspace]
     return Plan(
         tier=policy.tier,
         argv=request.argv,
-        cwd=GuestPath(request.cwd if contains(view, request.cwd) else who.home),
+        cwd=GuestPath(request.cwd),
         hostname=facts.hostname,
-        identity=who,
-        mounts=tuple(view),
-        environment=environment.variables(policy, who, request.cwd),
+        identity=msgspec.structs.replace(identity(facts), owner_uid=owner.uid, owner_gid=owner.gid),
+        mounts=(),
+        environment=(),
         namespaces=NAMESPACES,
         seccomp=policy.seccomp,
         landlock_scopes=("abstract-sockets", "signals") if facts.landlock_abi >= 6 else (),
@@ -97,8 +109,8 @@ def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
         landlock_files=facts.landlock_abi >= 3 and policy.seccomp != "nested",
         network=policy.network,
         limits=policy.limits,
-        workspace=workspace_plan(policy, request, repositories),
-        watches=watches(facts, who, covers),
+        workspace=WorkspacePlan(path=request.workspace, mode="readonly"),
+        watches=(),
         presets=policy.presets,
         notes=notes(facts),
     )

@@ -25,7 +25,7 @@ from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, PathKind, Plan, Variable, Watch, WorkspacePlan
 from ringfence.policy.effective import Policy
 
-from .build import INSIDE, NAMESPACES, identity, notes
+from .build import INSIDE, framed
 from .mounts import fact
 from .request import Request
 
@@ -88,35 +88,24 @@ def build(
     `held` are patterns of what must not reach the host when the run ends. `facts` must know every region's path and every directory above the writable ones, the home and the working
     directory. Raises UsageError where no program could start in the view.
     """
-    owner = fact(facts, request.workspace)
-    who = msgspec.structs.replace(identity(facts), owner_uid=owner.uid, owner_gid=owner.gid)
-    mounts = view(policy, facts, who, request, regions=regions)
-    if not shown(mounts, facts.python):
+    frame = framed(policy, facts, request)
+    mounts = view(policy, facts, frame.identity, request, regions=regions)
+    if not facts.native_init and not shown(mounts, facts.python):
         raise UsageError("no program could start: `/usr` is denied", hint="allow reading `/usr`, `/bin` and `/lib`")
-    overlays = [mount.source for mount in mounts if mount.kind is MountKind.OVERLAY and mount.source]
+    overlays = [mount.source for mount in mounts if mount.kind is MountKind.OVERLAY]
     covers = [mount.target for mount in mounts if mount.kind is MountKind.COVER and not mount.absent]
-    return Plan(
-        tier=policy.tier,
-        argv=request.argv,
+    return msgspec.structs.replace(
+        frame,
         cwd=GuestPath(request.cwd if shown(mounts, request.cwd) else "/"),
-        hostname=facts.hostname,
-        identity=who,
         mounts=tuple(mounts),
         environment=variables,
-        namespaces=NAMESPACES,
-        seccomp=policy.seccomp,
-        landlock_scopes=("abstract-sockets", "signals") if facts.landlock_abi >= 6 else (),
-        network=policy.network,
-        limits=policy.limits,
         workspace=WorkspacePlan(
-            path=overlays[0] if overlays else request.workspace,
+            path=HostPath(overlays[0] if overlays and overlays[0] else request.workspace),
             mode="overlay" if overlays else "readonly",
             apply=policy.workspace_apply,
             deny_write=held,
         ),
         watches=tuple(Watch(target=target, on="open", code="path-protected") for target in covers),
-        presets=policy.presets,
-        notes=notes(facts),
     )
 
 

@@ -47,6 +47,7 @@ class _Arguments:
         self.sources: list[tuple[HostPath, bool]] = []
         self.lowers: list[HostPath] = []
         self.covers: list[tuple[int, str, bool]] = []
+        self.directories = 0
 
     def source(self, path: HostPath) -> str:
         system = path == "/" or path in SYSTEM_ROOTS or path.startswith(tuple(root + "/" for root in SYSTEM_ROOTS))
@@ -88,7 +89,7 @@ class _Arguments:
             directory = mount.directory or (not mount.absent and self.in_overlay(target))
             if directory != mount.directory or mount.absent:
                 self.stand_in(target, directory=directory)
-            place = "@empty-directory" if directory else "@absent" if mount.absent else "@unreadable"
+            place = self.empty_directory() if directory else "@absent" if mount.absent else "@unreadable"
             self.words += ["--ro-bind", place, target]
             return
         if mount.source is None:
@@ -101,6 +102,11 @@ class _Arguments:
             return
         flag = "--bind" if mount.kind is MountKind.BIND else "--ro-bind"
         self.words += [flag, self.source(mount.source), target]
+
+    def empty_directory(self) -> str:
+        """A directory of its own for each cover, because a watch belongs to an inode and must name one path."""
+        self.directories += 1
+        return f"@empty-directory:{self.directories - 1}"
 
     def in_overlay(self, target: str) -> bool:
         """Whether an upper layer lies over `target`."""

@@ -224,9 +224,14 @@ def stage(artefact: "Artefact", directory: str) -> "tuple[str, dict[str, str]]":
     for number in range(len(artefact.lowers)):
         places[f"@upper:{number}"] = f"{run}/upper.{number}" if number else f"{run}/upper"
         places[f"@work:{number}"] = f"{run}/work.{number}" if number else f"{run}/work"
-    for name in ("empty-directory", "absent", "unreadable"):
-        places[f"@{name}"] = f"{run}/{name}"
+    places.update({"@absent": f"{run}/absent", "@unreadable": f"{run}/unreadable"})
+    places.update({f"@{name}": f"{run}/{name}" for name in empty_directories(artefact)})
     return program, places
+
+
+def empty_directories(artefact: "Artefact") -> "list[str]":
+    """Names, in the run's directory, of the directories that covers are made of."""
+    return [word[1:] for word in artefact.arguments if word.startswith("@empty-directory:")]
 
 
 def substitute(arguments: "list[str]", files: "list[int]", places: "dict[str, str]") -> "list[str]":

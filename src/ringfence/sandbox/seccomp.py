@@ -19,7 +19,7 @@ from __future__ import annotations
 import struct
 
 from .allowed_syscalls import ALLOWED
-from .argument_rules import ABSENT, ALLOW, FOREIGN_ABI, NARROWED, RULES, Match
+from .argument_rules import ABSENT, ALLOW, FOREIGN_ABI, NARROWED, RULES, UNIX, Match
 from .refused_syscalls import ABSENT as ABSENT_SYSCALLS
 from .refused_syscalls import GRANTS, REFUSED
 
@@ -155,7 +155,7 @@ class _Program:
         self._emit(LOAD, ARCH_OFFSET)
 
     def _action(self, verdict: Verdict) -> int:
-        if self._notify and verdict not in (ALLOW, ABSENT):
+        if self._notify and verdict not in (ALLOW, ABSENT, UNIX):  # every getpwnam(3) asks for nscd's socket
             return RET_USER_NOTIF
         return RET_ERRNO | verdict[0] if verdict[0] else RET_ALLOW
 

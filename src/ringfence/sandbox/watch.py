@@ -27,7 +27,8 @@ class Watcher:
             number = libc.inotify_add_watch(self.descriptor, os.fsencode(root + target), EVENTS[on])
             if number >= 0:
                 self.meaning[number] = (target, code, frozenset(names))
-            elif ctypes.get_errno() != errno.ENOENT:
+            elif ctypes.get_errno() not in (errno.ENOENT, errno.EACCES):
+                # Absent, or a file that nobody can open anyway. Anything else means that a tripwire is missing.
                 # SECURITY: another sandbox of the same user must not be able to use up the watches of this one.
                 raise OSError(ctypes.get_errno(), "inotify_add_watch: raise fs.inotify.max_user_watches")
 

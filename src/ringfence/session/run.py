@@ -103,7 +103,15 @@ class Run:
         self.stand_ins: list[str] = []
 
     def carry_out(self) -> Finished:
-        """Build, supervise, apply, record; the boundary never outlives this call."""
+        """Build, supervise, apply, record; the boundary never outlives this call. Raises RingfenceError."""
+        try:
+            return self.build_and_attend()
+        except OSError as error:
+            hint = "`ringfence doctor` tests this host; `ringfence runs` lists what can still be applied"
+            raise SandboxError(f"the boundary could not be built or was lost: {error}", hint=hint) from error
+
+    def build_and_attend(self) -> Finished:
+        """From the run's directory to its record."""
         from ringfence.sandbox import cgroup
 
         workspace = self.artefact.workspace[0]
@@ -192,7 +200,8 @@ class Run:
         for number, lower in enumerate(self.artefact.lowers):
             if number:
                 make_layers(directory, number, lower)
-        os.mkdir(f"{directory}/empty-directory", 0o555)
+        for name in launch.empty_directories(self.artefact):
+            os.mkdir(f"{directory}/{name}", 0o555)
         for name, mode in (("absent", 0o444), ("unreadable", 0)):
             os.close(os.open(f"{directory}/{name}", os.O_CREAT | os.O_WRONLY, mode))
         for number, relative, is_directory in self.artefact.covers:
