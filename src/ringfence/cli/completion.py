@@ -161,13 +161,13 @@ def fish_option(option: Option) -> str:
     """One option as arguments of `complete`."""
     words = [f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names]
     if option.takes == "run":
-        words.append(f"-x -a {quoted(f'({_RUNS})')}")
+        words.append(f"-r -f -a {quoted(f'({_RUNS})')}")
     elif value_words(option):
-        words.append(f"-x -a {quoted(value_words(option))}")
+        words.append(f"-r -f -a {quoted(value_words(option))}")
     elif option.takes == "directory":
-        words.append("-x -a '(__fish_complete_directories)'")
+        words.append("-r -f -a '(__fish_complete_directories)'")
     elif option.value:
-        words.append("-r -F" if option.takes == "file" else "-x")
+        words.append("-r -F" if option.takes == "file" else "-r -f")
     return " ".join([*words, "-d", quoted(option.meaning)])
 
 
