@@ -114,12 +114,18 @@ class Arena:
 
     def unconfined(self, attack: "Attack") -> Ran:
         """Run the script as it is."""
-        return self._run(attack.argv(self), attack, confined=False)
+        return self._run([*attack.world(self), *attack.argv(self)], attack, confined=False)
 
     def confined(self, attack: "Attack") -> Ran:
         """Run the script through the command line."""
         self._operator(attack)
         return self._run([*RINGFENCE, "run", *self._options(attack), "--", *attack.argv(self)], attack, confined=True)
+
+    def run_again(self) -> None:
+        """Start and end another run."""
+        environment = self.environment() | {"PYTHONPATH": str(SOURCE)}
+        argv = [*RINGFENCE, "run", "--", "true"]
+        subprocess.run(argv, cwd=self.workspace, env=environment, stdin=subprocess.DEVNULL, timeout=LIMIT_S, check=True)
 
     def _options(self, attack: "Attack") -> list[str]:
         return [self.fill(word) for word in attack.options]
@@ -153,7 +159,7 @@ class Arena:
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            process.__exit__(None, None, None)
         ran.status = process.returncode
         ran.achieved = ran.achieved or (not attack.hold and attack.evidence(self, ran))
         return ran

@@ -48,6 +48,11 @@ def nothing(arena: Arena) -> None:
     """Prepare nothing."""
 
 
+def here(arena: Arena) -> list[str]:
+    """Run the unconfined script where the test runs."""
+    return []
+
+
 def no_redirection(arena: Arena) -> dict[str, Any]:
     """Leave standard input to the arena."""
     return {}
@@ -60,7 +65,8 @@ class Attack:
     `code` is what the audit must say of it; where the kernel tells nobody, `unseen` says why, and the record of the
     launch and of the end must do. `hold`: the script prints `ready` and waits, and the evidence is taken meanwhile.
     `refused` says why the kernel refuses the attack to an ordinary user even unconfined; `only` is `root` or `user`
-    where the other has no such attack. `options` and `policy` are the operator's.
+    where the other has no such attack. `options` and `policy` are the operator's. `cut_off`: the supervisor does not live
+    to record the end; the next run must. `world` is a command that runs the unconfined script where it can do no harm.
     """
 
     name: str
@@ -77,6 +83,8 @@ class Attack:
     refused: str = ""
     refused_here: Callable[[], bool] = lambda: False
     only: str = ""
+    cut_off: bool = False
+    world: Callable[[Arena], list[str]] = here
 
     def argv(self, arena: Arena) -> list[str]:
         """Give the command line of the script, with every place filled in."""
@@ -102,7 +110,11 @@ def check(attack: Attack, *, root: bool) -> None:
         plan = arena.plan(attack)
         ran = arena.confined(attack)
         assert not ran.achieved, f"THE ATTACK GOT THROUGH\n{ran.output[-2000:]}"
-        records = trail.of_one_run(arena)
-        trail.check_run(records, plan)
+        records = trail.of_one_run(arena, ran.output)
+        trail.check_launch(records, plan)
+        if attack.cut_off:
+            trail.check_lost(arena)
+        else:
+            trail.check_end(records, ran.output)
         if attack.code:
             trail.check_seen(records, attack.code, ran.output)

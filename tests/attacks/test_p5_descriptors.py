@@ -6,7 +6,6 @@ from typing import Any
 
 from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, cases, holds
-from tests.attacks.kernel import links
 
 CLOSED = "the descriptor is closed before the command starts, so using its number is EBADF, which nobody is told"
 REFUSED = "the kernel's refusal (Landlock: EACCES) is written to the kernel's own audit only, if there is one"
@@ -31,18 +30,28 @@ def log_file(arena: Arena) -> dict[str, Any]:
     return {"stderr": stream}
 
 
-def closed(*descriptors: int) -> Callable[[Arena], dict[str, Any]]:
-    def close() -> None:
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-    return lambda arena: {"preexec_fn": close}
-
-
 def of_ours(arena: Arena, ran: Ran) -> bool:
-    """Tell whether the script holds a descriptor of the run's own directory or a socket of the supervisor's."""
-    state = str(arena.home / ".local/state")
-    return any(link.startswith("socket:") or state in link for link in links(ran.pids, "fd"))
+    """Tell whether the script could write to the lock file of its own run."""
+    return any(b"pwned" in path.read_bytes() for path in (arena.home / ".local/state").rglob("lock"))
+
+
+def close(name: str, *descriptors: int) -> Attack:
+    """Start with descriptors closed, so that whatever ringfence opens first takes their numbers."""
+
+    def redirect(arena: Arena) -> dict[str, Any]:
+        return {"preexec_fn": lambda: [os.close(descriptor) for descriptor in descriptors]}
+
+    return Attack(
+        name=name,
+        # Unconfined, the second part does what such a descriptor would allow.
+        script="import os\nfor number in (0, 1, 2):\n"
+        "    try: os.write(number, b'pwned')\n    except OSError: pass\n"
+        "runs = '@home@/.local/state/ringfence/runs'\nos.makedirs(runs, exist_ok=True)\n"
+        "open(f'{runs}/lock', 'w').write('pwned')\nopen('.envrc', 'w').write('held back, so that the run is kept')",
+        redirect=redirect,
+        evidence=of_ours,
+        code="auto-load",
+    )
 
 
 @cases(
@@ -82,9 +91,13 @@ def test_inherited(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
     carry_out(attack)
 
 
-OURS_PASSED = "script"
-
-
-@pytest.mark.parametrize("descriptors", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2)], ids=str)
-def test_closed_standard_descriptors(descriptors: tuple[int, ...]) -> None:
-    """What the user closed is not replaced by something of ours; there is no such attack without a sandbox."""
+@cases(
+    close("input", 0),
+    close("output", 1),
+    close("error", 2),
+    close("input-and-output", 0, 1),
+    close("output-and-error", 1, 2),
+    close("all", 0, 1, 2),
+)
+def test_closed(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
+    carry_out(attack)

@@ -8,21 +8,31 @@ from tests.attacks.arena import Arena
 SEEN = frozenset({"denial", "contained", "held", "limit"})
 
 
-def of_one_run(arena: Arena) -> list[Record]:
+def of_one_run(arena: Arena, output: str) -> list[Record]:
     """Give the records of the arena's only run, from an audit whose chain holds."""
     directory = str(arena.audit)
     report = verify(directory)
     assert not report.problems, report.problems
     records = list(read(directory))
-    assert len({record.run for record in records if record.run}) == 1, "not exactly one run was recorded"
+    assert len({record.run for record in records if record.run}) == 1, f"not exactly one run recorded\n{output[-1000:]}"
     return records
 
 
-def check_run(records: list[Record], plan: str) -> None:
-    """Require that the audit names the plan that was in force, and how the run ended."""
+def check_launch(records: list[Record], plan: str) -> None:
+    """Require that the audit names the plan that was in force."""
     launches = [record for record in records if record.kind == "launch"]
     assert [record.fields["plan"] for record in launches] == [plan], "the plan in force is not the plan announced"
-    assert [record.kind for record in records].count("exit") == 1, "the end of the run is not recorded"
+
+
+def check_end(records: list[Record], output: str) -> None:
+    """Require that the audit says how the run ended."""
+    assert [record.kind for record in records].count("exit") == 1, f"the end of the run is not recorded\n{output[-2000:]}"
+
+
+def check_lost(arena: Arena) -> None:
+    """Require that the next run records that this one never ended in order."""
+    arena.run_again()
+    assert "lost" in [record.kind for record in read(str(arena.audit))], "nobody records that the run was lost"
 
 
 def check_seen(records: list[Record], code: str, output: str) -> None:

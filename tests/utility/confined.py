@@ -87,7 +87,7 @@ class Place:
 
     def host(self, script: str) -> None:
         """Run a script on the host as the account, in the root; its failure is an error of the test."""
-        done = self._run(["sh", "-euc", script], self.root)
+        done = self.on_host(["sh", "-euc", script])
         if done.returncode != 0:
             pytest.fail(f"on the host: {script}\n{said(done)}", pytrace=False)
 
@@ -102,6 +102,10 @@ class Place:
         """Run a contained command to its end, started in the directory `start` of the root."""
         return self._run(self.command(argv, options), self.root / start, data)
 
+    def on_host(self, words: Sequence[str], *, start: str = ".") -> subprocess.CompletedProcess[bytes]:
+        """Run a command on the host as the account, in the directory `start` of the root."""
+        return self._run(words, self.root / start)
+
     def _run(self, words: Sequence[str], directory: Path, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         environment = self.environment() | {"PWD": str(directory)}
         source: dict[str, object] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
@@ -114,7 +118,10 @@ class Place:
         bare = Place(self.root / "bare", self.account)
         if item.before:
             bare.host(item.before)
-        return bare._run([*item.shell, item.script], bare.root / item.start).returncode
+        try:
+            return bare.on_host([*item.shell, item.script], start=item.start).returncode
+        except OSError:
+            return 127
 
 
 def said(done: subprocess.CompletedProcess[bytes]) -> str:

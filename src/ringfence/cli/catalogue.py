@@ -212,7 +212,7 @@ COMMANDS = (
                 names=("--scope",),
                 value="SCOPE",
                 choices=("managed", "user", "project"),
-                meaning="check: read FILE as this scope; `project` for files named ringfence.toml, else `user`",
+                meaning="check: whose word FILE is; by its name if left out",
             ),
             _JSON,
             *SHAPING,

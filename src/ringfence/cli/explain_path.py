@@ -14,6 +14,7 @@ from ringfence.model.action import Action, ActionKind
 from ringfence.model.decision import Decision, Source, Verdict
 from ringfence.model.errors import UsageError
 from ringfence.model.plan import Mount, MountKind, PathKind, Plan
+from ringfence.planner import view
 from ringfence.planner.mounts import DECOY_TEXT
 from ringfence.policy import entries, evaluate
 from ringfence.policy.document import PathEntry
@@ -24,9 +25,6 @@ from ringfence.workspace.change import Change, ChangeKind, FileType
 
 from .explanation import Answer, Explanation, Remedy
 
-_SHOWN = (MountKind.BIND, MountKind.RO_BIND, MountKind.OVERLAY)
-_LINKS = 40  # as many as the kernel follows, path_resolution(7)
-
 
 def explain_path(prepared: Prepared, text: str) -> Explanation:
     """Read and write access to `text`, a path of this host as seen from the working directory."""
@@ -35,11 +33,8 @@ def explain_path(prepared: Prepared, text: str) -> Explanation:
     notes = [f"{given} leads to {real}"] if real != given else []
     if not os.path.lexists(given):
         notes.append("there is nothing of that name on this host now")
-    mount, path = place(prepared.plan, real)
-    answers = {
-        "read": answer(prepared, mount, path, ActionKind.READ),
-        "write": answer(prepared, mount, path, ActionKind.WRITE),
-    }
+    found = view.reach(prepared.plan, real)
+    answers = {kind.value: answer(prepared, found, kind) for kind in (ActionKind.READ, ActionKind.WRITE)}
     denied = {kind: decision(prepared, given, kind) for kind in (ActionKind.READ, ActionKind.WRITE)}
     for kind, said in denied.items():
         if said.verdict is Verdict.DENY and said.rule:
@@ -47,24 +42,6 @@ def explain_path(prepared: Prepared, text: str) -> Explanation:
     notes += fate(prepared, real) if answers["write"].status == "yes" else []
     remedies = tuple(remedy for kind in answers for remedy in remedies_for(prepared, real, kind, answers[kind]))
     return Explanation(kind="path", target=given, answers=answers, notes=tuple(notes), remedies=remedies)
-
-
-def place(plan: Plan, path: str) -> tuple[Mount | None, str]:
-    """The operation of the plan that decides what is at `path`, and the path after the view's own symlinks."""
-    for _ in range(_LINKS):
-        found = None
-        for mount in plan.mounts:
-            if mount.kind is not MountKind.READ_ONLY and within(path, mount.target):
-                found = mount
-        if found is None or found.kind is not MountKind.SYMLINK:
-            return found, path
-        path = os.path.normpath(os.path.join(os.path.dirname(found.target), found.text) + path[len(found.target) :])
-    return None, path
-
-
-def within(path: str, directory: str) -> bool:
-    """Whether `path` is `directory` or below it."""
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 def decision(prepared: Prepared, path: str, kind: ActionKind) -> Decision:
@@ -85,21 +62,21 @@ def by_rule(said: Decision) -> Answer:
     return Answer(status=status, reason=said.reason, rule=said.rule, origin=str(said.source))
 
 
-def answer(prepared: Prepared, mount: Mount | None, path: str, kind: ActionKind) -> Answer:
-    """What the view says of `path`."""
-    if mount is None:
-        return Answer(status="no", reason="not in the view: nothing makes it visible", origin="default")
-    said = decision(prepared, path, kind)
+def answer(prepared: Prepared, found: view.Reach, kind: ActionKind) -> Answer:
+    """What the view says of a path."""
+    mount = found.mount
     origin = str(mount.origin)
+    if mount is view.ROOT:
+        return Answer(status="no", reason="not in the view: nothing makes it visible", origin=origin)
     if mount.kind is MountKind.COVER:
         return Answer(status="no", reason=f"covered: {mount.reason}", origin=origin)
-    if mount.kind not in _SHOWN:
-        return own(prepared, mount, path, kind)
-    if kind is ActionKind.WRITE and mount.kind is MountKind.RO_BIND:
+    if found.source is None:
+        return own(prepared, mount, found.path, kind)
+    if kind is ActionKind.WRITE and not found.writable:
         return Answer(status="no", reason=f"read-only: {mount.reason}", origin=origin)
-    host = f"{mount.source}{path[len(mount.target) :]}"
-    if not permitted(prepared.plan, host):
+    if not permitted(prepared.plan, found.source):
         return Answer(status="no", reason="in the view, but its file permissions keep the command out", origin=origin)
+    said = decision(prepared, found.path, kind)
     if said.verdict is Verdict.ALLOW and said.rule:
         return by_rule(said)
     return Answer(status="yes", reason=mount.reason, origin=origin)
@@ -160,7 +137,7 @@ def remedies_for(prepared: Prepared, path: str, kind: str, found: Answer) -> lis
         return [Remedy(why=f"to let it {verb}, narrow or remove `{found.rule}` at {found.origin}")]
     if not permitted(prepared.plan, path):
         return [Remedy(why=f"no line of policy lets it {verb}: its file permissions keep the command out")]
-    shown = path.replace(prepared.facts.home, "~", 1) if within(path, prepared.facts.home) else path
+    shown = path.replace(prepared.facts.home, "~", 1) if view.within(path, prepared.facts.home) else path
     home, workspace = prepared.facts.home, prepared.request.workspace
     build = entries.write_rule if kind == "write" else entries.path_rule
     entry = PathEntry(path=path, literal=True)
@@ -175,7 +152,7 @@ def remedies_for(prepared: Prepared, path: str, kind: str, found: Answer) -> lis
 
 def systems_own(path: str) -> bool:
     """Whether `path` is the system's: nobody is advised to let a command write there."""
-    return any(within(path, root) for root in ("/usr", "/etc", "/bin", "/sbin", "/lib", "/proc", "/sys", "/dev"))
+    return any(view.within(path, root) for root in ("/usr", "/etc", "/bin", "/sbin", "/lib", "/proc", "/sys", "/dev"))
 
 
 def wild(path: str) -> bool:

@@ -24,7 +24,7 @@ class Asked:
 def main(name: str, words: list[str]) -> int:
     """Run the command; its exit status is ours. Settings that are not sound end with 1 before anything runs."""
     if words[:1] in (["-h"], ["--help"]):
-        from . import help as text  # noqa: PLC0415 - only when asked for
+        from . import help as text
 
         return text.show([name])
     asked = parse(words)

@@ -62,7 +62,7 @@ class Order:
         elif key == "limit":
             limit, _, amount = value.decode().partition("=")
             self.limits.append((getattr(resource, "RLIMIT_" + limit), int(amount)))
-        elif key == "scope":
+        elif key == "scope" and value.decode() in landlock.SCOPES:
             self.scopes.append(value.decode())
         elif key in NEEDED or key in OPTIONAL:
             self.single[key] = value
@@ -95,7 +95,8 @@ def prepare(order: Order) -> None:
                 set_sysctl(name, value)
             except OSError:
                 pass
-    privilege.seal_sysctls()
+    if order.single.get("seal") != b"0":
+        privilege.seal_sysctls()
     privilege.leave_session_keyring()
 
 

@@ -31,6 +31,8 @@ def restrict(scopes: list[str], *, files: bool) -> None:
     try:
         if files:
             allow(ruleset, "/", HANDLED)
+            # POSIX message queues are opened on a mount that the kernel keeps for the IPC namespace, with this root.
+            allow(ruleset, "/dev/mqueue", HANDLED)
             for descriptor in (0, 1, 2):
                 allow_stream(ruleset, descriptor)
         privilege.syscall(RESTRICT_SELF, ruleset, 0)

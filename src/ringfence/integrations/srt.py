@@ -19,6 +19,7 @@ from ringfence.planner import open_root
 from ringfence.planner.open_root import Access, below
 from ringfence.planner.request import Request
 from ringfence.policy.effective import Policy
+from ringfence.policy.patterns import escape
 from ringfence.sandbox import bubblewrap, facts
 from ringfence.session import places, prepare, run
 from ringfence.session.options import Options
@@ -126,8 +127,7 @@ def own_places(layout: Layout, settings: str) -> str:
         if os.path.isdir(path):
             layout.add(os.path.realpath(path), Access.DENY, "ringfence's own files", firm=True)
     for path in (os.path.dirname(places.user_policy()), settings):
-        layout.held.append(os.path.realpath(path))
-        layout.add(os.path.realpath(path), Access.SEAL, "decides what the next run may do")
+        layout.seal(path, "decides what the next run may do")
     return runs
 
 
@@ -146,7 +146,7 @@ def credential_files(layout: Layout, found: Settings) -> None:
     for item in found.credentials.files:
         rule = layout.rule(item.path, "credentials")
         path = os.path.realpath(rule.pattern)
-        layout.held.append(rule.pattern)
+        layout.held += [escape(rule.pattern), escape(path)]
         if not os.path.lexists(path):
             continue
         text = masked_file(item, path) if item.mode == "mask" and os.path.isfile(path) else ""
@@ -169,7 +169,7 @@ def masked(item: CredentialFile | CredentialVariable, value: str, name: str) -> 
     """
     if item.extract is None or item.decode:
         return stand_in()
-    text, count = re.subn(item.extract, lambda match: _replaced(match), value)
+    text, count = re.subn(item.extract, _replaced, value)
     if not count and item.on_extract_no_match == "error":
         raise SettingsError(f"credentials: the pattern for `{name}` finds nothing")
     return text if count else ""
@@ -197,7 +197,7 @@ def variables(found: Settings, environ: Mapping[str, str]) -> tuple[Variable, ..
         if item.mode == "mask" and name in environ and (text := masked(item, environ[name], name)):
             values[name] = text
     result = [variable for variable in result if variable.name not in values]
-    result += [Variable(name=name, value=text, reason="set for the run", origin=origin) for name, text in values.items()]
+    result += [Variable(name=name, value=text, reason="set for it", origin=origin) for name, text in values.items()]
     return tuple(sorted(result, key=lambda variable: variable.name))
 
 

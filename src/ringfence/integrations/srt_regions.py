@@ -66,23 +66,27 @@ class Layout:
     def settings(self, found: Settings, depth: int) -> None:
         """Lay the regions of a settings file; `depth` bounds the search for names to seal."""
         files = found.filesystem
-        for entry in files.deny_read:
-            self.deny(self.rule(entry, "denyRead"), Access.DENY)
-        for entry in files.deny_write:
-            self.deny(self.rule(entry, "denyWrite"), Access.SEAL)
         for entry in files.allow_read:
             self.allow(entry, Access.READ)
         for entry in files.allow_write:
             self.allow(entry, Access.WRITE)
-        for region in [region for region in self.regions if region.access is Access.WRITE]:
-            self.seal_start_up_names(region.path, depth)
+        for entry in files.deny_read:
+            self.deny(self.rule(entry, "denyRead"), Access.DENY)
+        for entry in files.deny_write:
+            self.deny(self.rule(entry, "denyWrite"), Access.SEAL)
+        for root in self.writable():
+            self.seal_start_up_names(root, depth)
+
+    def writable(self) -> list[str]:
+        """The places that may be written, as far as they are laid."""
+        return [region.path for region in self.regions if region.access is Access.WRITE]
 
     def policy(self, found: Policy) -> None:
         """Lay what ringfence's own policy denies; no settings file opens that again."""
         for rule in found.deny_read:
-            self.deny(rule, Access.DENY, firm=True)
+            self.deny(self.anchored(rule), Access.DENY, firm=True)
         for rule in found.deny_write:
-            self.deny(rule, Access.SEAL)
+            self.deny(self.anchored(rule), Access.SEAL)
         if found.workspace_mode == "readonly" and found.origins["workspace.mode"].scope == "managed":
             self.regions = [region for region in self.regions if region.access is not Access.WRITE]
 
@@ -92,19 +96,32 @@ class Layout:
         top, rest = (self.home, path[1:]) if path == "~" or path.startswith("~/") else (self.cwd, f"/{path}")
         if path.startswith("/"):
             top, rest = "", path
-        full = posixpath.normpath((top if literal else escape(top)) + rest)
+        full = "/" + posixpath.normpath((top if literal else escape(top)) + rest).lstrip("/")
         if not literal:
             full = full.removesuffix("/**") or "/"
         reason = f"filesystem.{key} `{path}`"
         return PathRule(pattern=full, literal=literal, source=self.source, reason=reason)
 
+    def anchored(self, rule: PathRule) -> PathRule:
+        """A rule of ringfence's own, which may be relative to the workspace, on absolute paths."""
+        if rule.pattern.startswith("/"):
+            return rule
+        name = rule.pattern.strip("/")
+        between = "/" if "/" in rule.pattern.rstrip("/") else "/**/"
+        pattern = f"{escape(self.cwd)}{between}{escape(name) if rule.literal else name}"
+        return msgspec.structs.replace(rule, pattern=posixpath.normpath(pattern), literal=False)
+
     def deny(self, rule: PathRule, access: Access, *, firm: bool = False) -> None:
         """Lay a denial on every path that `rule` names, and on what links among them lead to."""
-        self.held.append(escape(rule.pattern) if rule.literal else rule.pattern)
-        for path in expand(rule, self.cwd):
+        found = expand(rule, self.cwd)
+        # What lies around a writable place is out of its reach; held, it would hold the place itself.
+        around = {path for path in found for root in self.writable() if path != root and below(root, path)}
+        if not around or access is Access.SEAL:
+            self.held.append(escape(rule.pattern) if rule.literal else rule.pattern)
+        for path in found:
             real = os.path.realpath(path)
-            self.held += [escape(real)] if real != path else []
-            if os.path.lexists(real) or (access is Access.SEAL and _could_appear(real)):
+            self.held += [escape(real), escape(path)] if path not in around else []
+            if access is Access.SEAL and _could_appear(real) or os.path.lexists(real):
                 self.add(real, access, rule.reason or f"`{rule.pattern}`", origin=rule.source, firm=firm)
 
     def allow(self, entry: Path, access: Access) -> None:
@@ -129,6 +146,8 @@ class Layout:
             self.notes.append(f"{reason} is not granted: it does not exist")
         elif not below(real, direct):
             self.notes.append(f"{reason} is not granted: a link leads elsewhere")
+        elif access is Access.WRITE and os.path.isfile(real) and os.stat(real).st_nlink > 1:
+            self.notes.append(f"{reason} is not granted: the file has another name, which may lie anywhere")
         elif access is Access.WRITE and _is_sealed_name(real):
             self.notes.append(f"{reason} is not granted: programs run what is written there")
         else:
@@ -147,6 +166,13 @@ class Layout:
         for place in (*places, *repositories(root, depth)):
             for name in SEALED_IN_GIT if os.path.isdir(f"{place}/.git") else ():
                 self._seal(place, name)
+
+    def seal(self, path: str, reason: str) -> None:
+        """Seal one path, whether it exists or not."""
+        real = os.path.realpath(path)
+        self.held += [escape(path), escape(real)]
+        if _could_appear(real):
+            self.add(real, Access.SEAL, reason)
 
     def _seal(self, place: str, name: str) -> None:
         """Seal a name, or the first part of it that does not exist yet."""
@@ -223,7 +249,9 @@ def _entries(place: str) -> Sequence["os.DirEntry[str]"]:
 
 
 def _could_appear(path: str) -> bool:
-    """Whether a name that does not exist could be made: the nearest thing above it is a directory."""
+    """Whether a name exists or could be made: the nearest thing above it is a directory."""
+    if os.path.lexists(path):
+        return True
     while not os.path.lexists(path):
         path = posixpath.dirname(path)
     return os.path.isdir(path)

@@ -211,8 +211,9 @@ def _path_faults(filesystem: Filesystem) -> Iterator[str]:
 
 def _credential_faults(credentials: Credentials, network: Network) -> Iterator[str]:
     masked = False
-    for item in (*credentials.files, *credentials.env_vars):
-        key = f"credentials: `{item.path if isinstance(item, CredentialFile) else item.name}`"
+    named = [*((item.path, item) for item in credentials.files), *((item.name, item) for item in credentials.env_vars)]
+    for name, item in named:
+        key = f"credentials: `{name}`"
         masked = masked or item.mode == "mask"
         if item.mask_claims is not None and (item.decode is None or not item.mask_claims):
             yield f"{key}: maskClaims names claims of what `decode` opens"

@@ -88,13 +88,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class WorkspacePlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The workspace. `mode` is `overlay`, `direct` or `readonly`; `apply` is `exit` or `ask` (overlay only).
 
+    `deny_write` holds the patterns of what must not reach the host, each with whether it is literal (`PathRule`);
     `repositories`: git directories outside `path` that a linked worktree or submodule needs.
     """
 
     path: HostPath
     mode: str
     apply: str = "exit"
-    deny_write: tuple[str, ...] = ()
+    deny_write: tuple[tuple[str, bool], ...] = ()
     repositories: tuple[HostPath, ...] = ()
 
 
@@ -144,7 +145,10 @@ class PathKind(Enum):
 
 
 class PathFact(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one host path. `resolved` is its real path; `others_read` whether "other" may read it."""
+    """What is known of one host path.
+
+    `resolved` is its real path, also where nothing exists; `others_read` whether "other" may read it.
+    """
 
     kind: PathKind
     resolved: str = ""
@@ -158,9 +162,10 @@ class PathFact(msgspec.Struct, frozen=True, kw_only=True):
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the planner and the backends may know of this host, gathered in one step.
 
-    `paths` holds one fact for each path asked about; `matches` the paths each glob found; `tree` the
-    workspace-relative names found by the walk that deny rules need (empty where no rule needs one). `native_init`
-    is the first process as a program of its own, empty where `python` runs it.
+    `paths` holds one fact for each path asked about; `matches` the paths that each pattern found and, under each
+    directory searched (its key ends in `/`), those in it that may be denied; `tree` the directories searched where
+    they are too many to be watched, so that nothing made from these facts may be kept. `native_init` is the first
+    process as a program of its own, empty where `python` runs it.
     """
 
     uid: int

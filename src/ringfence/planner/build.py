@@ -6,54 +6,96 @@ import msgspec
 
 from ringfence.model.errors import UsageError
 from ringfence.model.paths import GuestPath, HostPath
-from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, Plan, Watch, WorkspacePlan
+from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, PathKind, Plan, Watch, WorkspacePlan
 from ringfence.policy.effective import Policy
+from ringfence.policy.patterns import compile_rule
 
 from . import environment, git, mounts, system, workspace
+from .mounts import INSIDE, fact
 from .request import Request
+from .search import Listing, search, sought
+from .view import HOST, deciding, follow, within
 
 NAMESPACES = ("user", "mount", "pid", "ipc", "uts", "net", "cgroup")
 UNPRIVILEGED_ID = 1000  # what the command sees when the launcher is root
-INSIDE = GuestPath("/run/ringfence/inside")
+# Neither a workspace nor a private home may hide these as a whole; below the last four there is room for a home.
+SYSTEM_PLACES = ("/usr", "/etc", "/proc", "/sys", "/dev", "/nix", *system.MERGED_DIRECTORIES)
+ROOMY_PLACES = ("/run", "/tmp", "/var", "/opt")
 
 
 def wanted(policy: Policy, request: Request, home: str) -> tuple[list[str], list[str]]:
-    """Host paths to look at and globs to expand before `build` can be called."""
+    """Host paths to look at and globs to expand first; then come `missing` and `names`."""
     paths = [path for path, _ in system.SYSTEM_TREES] + list(system.MERGED_DIRECTORIES)
     paths += [path for path, _ in system.ETC_TEXTS]
     paths += [path for path, _ in system.ETC_TREES if "*" not in path]
     paths += ["/etc/localtime", "/bin/bash", home]
     paths += [f"{home}/{name}" for name, _ in system.DECOYS]
-    paths += [request.workspace, f"{request.workspace}/.git"]
-    paths += [f"{request.workspace}/{name}" for name in request.surfaces]
+    paths += [request.workspace, f"{request.workspace}/.git", request.cwd]
+    paths += [posixpath.normpath(request.logical_cwd)] if request.logical_cwd.startswith("/") else []
     paths += [item.host for item in policy.mounts]
-    globs = list(system.ETC_GLOBS)
     for rule in (*policy.read, *policy.write):
-        if rule.pattern.startswith("/"):
-            (globs if "*" in rule.pattern else paths).append(rule.pattern)
+        paths += [path] if (path := mounts.fixed_path(rule)) and rule.pattern.startswith("/") else []
     for rule in (*policy.deny_read, *policy.deny_write):
-        paths += [literal] if (literal := workspace.literal_path(rule, request.workspace)) else []
-    return paths, globs
+        paths += _above(compile_rule(rule, workspace=request.workspace).prefix)
+    return paths, list(system.ETC_GLOBS)
+
+
+def _above(path: str) -> list[str]:
+    """The path itself and every directory it is in."""
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(2, len(parts) + 1)]
+
+
+def missing(policy: Policy, facts: HostFacts, request: Request) -> list[str]:
+    """Paths that must be looked at as well, given `facts`; ask again until there are none."""
+    paths = git.references(facts, request)
+    paths += [known.resolved for known in facts.paths.values() if known.resolved]
+    exposures = exposed(policy, facts, request)
+    paths += [f"{path}/{name}" for path, name in workspace.surface_names(exposures, facts, request)]
+    paths += [f"{mount.source}/HEAD" for mount in exposures if mount.kind is MountKind.BIND]
+    paths += [path for found in facts.matches.values() for path in found]
+    return [path for path in dict.fromkeys(paths) if path not in facts.paths]
+
+
+def allowances(policy: Policy, facts: HostFacts, listing: Listing) -> dict[str, tuple[str, ...]]:
+    """What each allowance with wildcards finds, with the directories searched, in the form of `HostFacts.matches`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for rule in (*policy.read, *policy.write):
+        if rule.pattern.startswith("/") and mounts.fixed_path(rule) is None:
+            (one,) = sought([rule], facts, "/", ignore_case=False)
+            hits = search([(one.named, one.named)], [one], listing)
+            found |= dict.fromkeys(hits, ())
+            found[rule.pattern] = tuple(path for names in hits.values() for path in names)
+    return found
+
+
+def denials(policy: Policy, facts: HostFacts, request: Request, listing: Listing) -> dict[str, tuple[str, ...]]:
+    """The names that deny rules match in what the view exposes, by directory searched (`HostFacts.matches`)."""
+    rules = sought((*policy.deny_read, *policy.deny_write), facts, request.workspace)
+    starts = workspace.exposed(exposed(policy, facts, request))
+    return {**search(starts, rules, listing)} if rules else {}
 
 
 def identity(facts: HostFacts) -> Identity:
     """Who the command is: the user itself, or an unprivileged stand-in when the launcher is root."""
+    user = facts.user if facts.uid else "agent"
+    hides = any(within(place, facts.home) for place in (*SYSTEM_PLACES, *ROOMY_PLACES))
+    home = f"/home/{user}" if hides or any(within(facts.home, place) for place in SYSTEM_PLACES) else facts.home
     if facts.uid != 0:
-        return Identity(user=facts.user, uid=facts.uid, gid=facts.gid, home=GuestPath(facts.home))
-    return Identity(
-        user="agent", uid=UNPRIVILEGED_ID, gid=UNPRIVILEGED_ID, home=GuestPath(facts.home), idmap=facts.idmap
-    )
+        return Identity(user=user, uid=facts.uid, gid=facts.gid, home=GuestPath(home))
+    return Identity(user=user, uid=UNPRIVILEGED_ID, gid=UNPRIVILEGED_ID, home=GuestPath(home), idmap=facts.idmap)
 
 
 def check_workspace(facts: HostFacts, request: Request) -> None:
     """Refuse a workspace that would hand over the home directory or the system; raise UsageError."""
     path = request.workspace
-    if path == "/" or facts.home == path or facts.home.startswith(path + "/"):
+    if within(facts.home, path):
         raise UsageError(
             f"the workspace `{path}` would contain the home directory or the whole system",
             hint="change to a project directory, or name one with --directory",
         )
-    if path in ("/usr", "/etc", "/dev", "/proc", "/sys", "/run", "/tmp", "/var"):
+    inside = any(within(path, place) for place in ("/proc", "/dev", "/sys"))
+    if inside or any(within(place, path) for place in (*SYSTEM_PLACES, *ROOMY_PLACES, INSIDE, "/var/tmp")):
         raise UsageError(f"`{path}` is a system directory, not a workspace", hint="change to a project directory")
 
 
@@ -62,33 +104,40 @@ def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
     check_workspace(facts, request)
     frame = framed(policy, facts, request)
     who = frame.identity
-    repositories = git.repositories(facts, request)
-    covers = list(workspace.denied_reads(policy, facts, request))
+    base = exposed(policy, facts, request)
+    view = [*base, *workspace.protections(base, policy, facts, request)]
+    view = mounts.with_parents([*view, *way_in(view, facts, request), *mounts.seals()])
+    cwd = GuestPath(request.cwd if deciding(view, request.cwd).kind in HOST else who.home)
+    return msgspec.structs.replace(
+        frame,
+        cwd=cwd,
+        mounts=tuple(view),
+        environment=environment.variables(policy, who, cwd),
+        workspace=workspace_plan(policy, request, git.repositories(facts, request)),
+        watches=watches(view, facts, who),
+        notes=(*frame.notes, *view_notes(policy, facts, request, view)),
+    )
+
+
+def exposed(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
+    """The view before anything in it is denied; what lies deeper comes later, so that nothing hides another."""
+    who = identity(facts)
     view = [
         *mounts.system_trees(facts),
         *mounts.etc(facts, who),
         Mount(kind=MountKind.PROC, target=GuestPath("/proc"), reason="the sandbox's own processes"),
         Mount(kind=MountKind.DEV, target=GuestPath("/dev"), reason="null zero full random urandom tty ptmx"),
-        *mounts.private_places(policy, who),
+        *mounts.private_places(policy, who, request.workspace),
         *interpreter(facts, request),
-        *mounts.readable(policy, facts),
         *mounts.home_files(facts, who),
-        *workspace.base(policy, request, repositories),
-        *mounts.extra(policy, facts),
-        *workspace.surfaces(facts, request, policy),
-        *workspace.denied_writes(policy, facts, request),
-        *covers,
-        *way_in(request),
-        *mounts.seals(),
     ]
-    return msgspec.structs.replace(
-        frame,
-        cwd=GuestPath(request.cwd if contains(view, request.cwd) else who.home),
-        mounts=tuple(view),
-        environment=environment.variables(policy, who, request.cwd),
-        workspace=workspace_plan(policy, request, repositories),
-        watches=watches(facts, who, covers),
-    )
+    view = list(mounts.without_hidden(view, sought(policy.deny_read, facts, request.workspace)))
+    shown = [
+        *workspace.base(policy, request, git.repositories(facts, request)),
+        *mounts.granted(policy, facts, request.workspace),
+    ]
+    placed = [msgspec.structs.replace(mount, target=follow(view, mount.target)) for mount in shown]
+    return view + sorted(placed, key=lambda mount: mount.target.split("/"))
 
 
 def framed(policy: Policy, facts: HostFacts, request: Request) -> Plan:
@@ -122,22 +171,14 @@ def workspace_plan(policy: Policy, request: Request, repositories: tuple[HostPat
         path=request.workspace,
         mode=policy.workspace_mode,
         apply=policy.workspace_apply,
-        deny_write=tuple(rule.pattern for rule in (*policy.deny_write, *policy.deny_read)),
+        deny_write=tuple((rule.pattern, rule.literal) for rule in (*policy.deny_write, *policy.deny_read)),
         repositories=repositories,
     )
 
 
-def contains(view: list[Mount], path: str) -> bool:
-    """Whether the working directory exists inside."""
-    kinds = (MountKind.BIND, MountKind.RO_BIND, MountKind.OVERLAY)
-    return any(path == m.target or path.startswith(m.target + "/") for m in view if m.kind in kinds)
-
-
 def interpreter(facts: HostFacts, request: Request) -> list[Mount]:
     """The first process: its code, and where it is not a program of its own the Python that /usr does not have."""
-    found = [
-        Mount(kind=MountKind.RO_BIND, source=request.inside, target=INSIDE, reason="the first process's own code")
-    ]
+    found = [Mount(kind=MountKind.RO_BIND, source=request.inside, target=INSIDE, reason="the first process's own code")]
     if not facts.native_init and not facts.python.startswith("/usr/"):
         root = HostPath(posixpath.dirname(posixpath.dirname(facts.python)))
         found.append(
@@ -146,25 +187,22 @@ def interpreter(facts: HostFacts, request: Request) -> list[Mount]:
     return found
 
 
-def way_in(request: Request) -> list[Mount]:
+def way_in(view: list[Mount], facts: HostFacts, request: Request) -> list[Mount]:
     """Where a symlink led to the working directory, the same path leads there inside."""
-    logical = posixpath.normpath(request.logical_cwd) if request.logical_cwd else ""
-    if not logical.startswith("/") or logical == request.cwd:
+    logical = posixpath.normpath(request.logical_cwd)
+    if logical == request.cwd or fact(facts, logical).resolved != request.cwd or follow(view, logical) != logical:
         return []
-    covered = ("/usr/", "/etc/", "/proc/", "/dev/", request.workspace + "/")
-    if logical.startswith(covered):
+    if deciding(view, logical).kind is not MountKind.TMPFS or any(within(mount.target, logical) for mount in view):
         return []
-    return [
-        Mount(kind=MountKind.SYMLINK, target=GuestPath(logical), text=request.cwd, reason="the path you came by")
-    ]
+    return [Mount(kind=MountKind.SYMLINK, target=GuestPath(logical), text=request.cwd, reason="the path you came by")]
 
 
-def watches(facts: HostFacts, who: Identity, covers: list[Mount]) -> tuple[Watch, ...]:
+def watches(view: list[Mount], facts: HostFacts, who: Identity) -> tuple[Watch, ...]:
     """Openings and changes inside that are recorded on the host."""
-    found = [Watch(target=GuestPath(path), on="open", code="path-protected") for path in mounts.decoys(facts, who)]
-    found += [Watch(target=cover.target, on="open", code="path-protected") for cover in covers]
-    home = Watch(target=who.home, on="change", code="home-contained", names=system.HOME_SURFACES)
-    return (*found, home)
+    notices = [path for path in mounts.decoys(facts, who) if deciding(view, path).target == who.home]
+    covers = [mount.target for mount in view if mount.kind is MountKind.COVER and not mount.absent]
+    found = [Watch(target=GuestPath(path), on="open", code="path-protected") for path in (*notices, *covers)]
+    return (*found, Watch(target=who.home, on="change", code="home-contained", names=system.HOME_SURFACES))
 
 
 def notes(facts: HostFacts) -> tuple[str, ...]:
@@ -177,3 +215,14 @@ def notes(facts: HostFacts) -> tuple[str, ...]:
     return tuple(found)
 
 
+def view_notes(policy: Policy, facts: HostFacts, request: Request, view: list[Mount]) -> list[str]:
+    """What this view cannot give."""
+    live = [mount for mount in view if mount.kind is MountKind.BIND and mount.reason != workspace.PINNED]
+    found = [f"`{mount.target}` is live: protected names that do not exist yet can be created there" for mount in live]
+    if dropped := mounts.unreadable(policy, facts, request.workspace):
+        names = ", ".join(f"`{path}`" for path in dropped)
+        found.append(f"not shown, because the workspace belongs to another user than the home: {names}")
+    git_file = fact(facts, f"{request.workspace}/.git").kind in (PathKind.FILE, PathKind.SYMLINK)
+    if git_file and not git.repositories(facts, request):
+        found.append("`.git` leads to a directory that does not point back here: git will not find its repository")
+    return found

@@ -28,9 +28,7 @@ def variables(policy: Policy, identity: Identity, cwd: str) -> tuple[Variable, .
     for rule in policy.environment:
         if not rule.name.startswith(higher):
             reason = rule.reason or "policy"
-            result.setdefault(
-                rule.name, Variable(name=rule.name, value=rule.value, reason=reason, origin=rule.source)
-            )
+            result.setdefault(rule.name, Variable(name=rule.name, value=rule.value, reason=reason, origin=rule.source))
         if rule.name.endswith("*"):
             higher += (rule.name[:-1],)
     for name, (value, reason) in fixed.items():

@@ -37,7 +37,9 @@ def repositories(facts: HostFacts, request: Request) -> tuple[HostPath, ...]:
         linked = back.kind is PathKind.FILE and pointer(back.text, directory) == f"{request.workspace}/.git"
         found = root if linked and directory.startswith(f"{root}/worktrees/") else ""
     else:
-        found = directory if _worktree_of(fact(facts, f"{directory}/config").text, directory) == request.workspace else ""
+        found = (
+            directory if _worktree_of(fact(facts, f"{directory}/config").text, directory) == request.workspace else ""
+        )
     holds = any(within(path, found) for path in (facts.home, request.workspace))
     return (HostPath(found),) if found and not holds and _is_repository(facts, found) else ()
 

@@ -8,17 +8,25 @@ INVARIANT: every host path in the view is named here, in a preset or in policy w
 path is readable through any of them (tests/attacks/test_files_read.py, tests/unit/planner/test_mounts.py).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ringfence.model.decision import Source
+from ringfence.model.errors import UsageError
 from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, PathFact, PathKind
-from ringfence.policy.effective import Policy
+from ringfence.policy.effective import PathRule, Policy
+from ringfence.policy.patterns import compile_rule
 
 from . import system
+from .search import Sought
+from .view import deciding, follow, within
 
 ABSENT = PathFact(kind=PathKind.ABSENT)
 DECOY_TEXT = "# ringfence: path-protected\n"
+DECOY_JSON = "{}\n"
+INSIDE = GuestPath("/run/ringfence/inside")
+# What the view is made of: showing the host's own there, or above it, would undo it.
+_OWN = ("/proc", "/dev", INSIDE)
 
 
 def fact(facts: HostFacts, path: str) -> PathFact:
@@ -98,14 +106,17 @@ def etc(facts: HostFacts, identity: Identity) -> Iterable[Mount]:
     yield _file("/etc/resolv.conf", "", "no resolver: the network is off")
 
 
-def private_places(policy: Policy, identity: Identity) -> Iterable[Mount]:
+def private_places(policy: Policy, identity: Identity, workspace: str) -> Iterable[Mount]:
     """Writable places that end with the run, each with its own size."""
     limits = policy.limits
     yield _tmpfs("/tmp", mode=0o1777, size_bytes=limits.tmp_bytes, reason="private temporary files")
+    if within(workspace, "/var/tmp"):  # a link would give the workspace another path inside
+        yield _tmpfs("/var/tmp", mode=0o1777, size_bytes=limits.tmp_bytes, reason="private temporary files")
+    else:
+        yield _link("/var/tmp", "/tmp", "private temporary files")
     yield _tmpfs("/run", mode=0o755, size_bytes=limits.run_bytes, reason="private run-time state")
     yield _directory("/run/lock", "lock files", mode=0o1777)
     yield _directory(f"/run/user/{identity.uid}", "XDG_RUNTIME_DIR", mode=0o700)
-    yield _link("/var/tmp", "/tmp", "private temporary files")
     yield _link("/var/run", "/run", "private run-time state")
     yield _link("/var/lock", "/run/lock", "private run-time state")
     yield _directory("/var/cache", "programs that expect it")
@@ -131,7 +142,7 @@ def home_files(facts: HostFacts, identity: Identity) -> Iterable[Mount]:
         text += "[core]\n\tcheckStat = minimal\n"
     yield _file(f"{identity.home}/.gitconfig", text, "the user's name and e-mail, nothing else", mode=0o644)
     for path in decoys(facts, identity):
-        yield _file(path, "{}\n" if path.endswith(".json") else DECOY_TEXT, "notice in place of a secret")
+        yield _file(path, DECOY_JSON if path.endswith(".json") else DECOY_TEXT, "notice in place of a secret")
 
 
 def _quoted(value: str) -> str:
@@ -139,31 +150,92 @@ def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
 
 
-def readable(policy: Policy, facts: HostFacts) -> Iterable[Mount]:
-    """What presets and policy make readable beyond the system."""
-    for rule in policy.read:
-        if not rule.pattern.startswith("/"):
-            continue  # below the workspace, which is readable anyway
-        for path in facts.matches.get(rule.pattern, (rule.pattern,)):
-            if fact(facts, path).kind is not PathKind.ABSENT:
-                yield _ro_bind(path, rule.reason or "policy", rule.source)
+def fixed_path(rule: PathRule) -> str | None:
+    """The one path that an absolute allowance names, None where it has wildcards."""
+    return compile_rule(rule, workspace="/", ignore_case=False).literal_path
 
 
-def extra(policy: Policy, facts: HostFacts) -> Iterable[Mount]:
-    """`filesystem.mounts`, then `filesystem.write` outside the workspace."""
+def _allowed(rules: Sequence[PathRule], facts: HostFacts, workspace: str) -> Iterable[tuple[str, PathRule]]:
+    """Existing paths that allowances name. Inside the workspace they say nothing: its mode alone decides there."""
+    for rule in rules:
+        if rule.pattern.startswith("/"):
+            fixed = fixed_path(rule)
+            for path in facts.matches.get(rule.pattern, ()) if fixed is None else (fixed,):
+                if fact(facts, path).kind is not PathKind.ABSENT and not within(path, workspace):
+                    yield path, rule
+
+
+def granted(policy: Policy, facts: HostFacts, workspace: str) -> list[Mount]:
+    """What presets and policy show beyond the system and the workspace; raise UsageError for what would undo the view.
+
+    What is readable below a writable place stays writable. Links are resolved: the host's place appears by its name.
+    """
+    writable = dict(_allowed(policy.write, facts, workspace))
+    readable = dict(reversed(list(_allowed(policy.read, facts, workspace))))
+    dropped = unreadable(policy, facts, workspace)
+    shown = {
+        path: (MountKind.RO_BIND, rule)
+        for path, rule in readable.items()
+        if path not in dropped and not any(within(path, top) for top in writable)
+    }
+    shown |= {path: (MountKind.BIND, rule) for path, rule in writable.items()}
+    found = [
+        _granted(kind, path, fact(facts, path).resolved or path, rule.source, reason=rule.reason)
+        for path, (kind, rule) in shown.items()
+    ]
     for item in policy.mounts:
-        if fact(facts, item.host).kind is not PathKind.ABSENT:
-            kind = MountKind.BIND if item.writable else MountKind.RO_BIND
-            yield Mount(kind=kind, source=item.host, target=item.guest, reason="policy", origin=item.source)
-    for rule in policy.write:
-        if rule.pattern.startswith("/") and fact(facts, rule.pattern).kind is not PathKind.ABSENT:
-            yield Mount(
-                kind=MountKind.BIND,
-                source=HostPath(rule.pattern),
-                target=_guest(rule.pattern),
-                reason=rule.reason or "policy",
-                origin=rule.source,
-            )
+        known = fact(facts, item.host)
+        if known.kind is PathKind.ABSENT:
+            raise UsageError(f"mount source `{item.host}` does not exist", place=str(item.source))
+        kind = MountKind.BIND if item.writable else MountKind.RO_BIND
+        found.append(_granted(kind, item.guest, known.resolved or item.host, item.source))
+    return found
+
+
+def _granted(kind: MountKind, target: str, source: str, origin: Source, *, reason: str = "") -> Mount:
+    if any(within(own, target) for own in _OWN) or any(within(path, "/proc") for path in (target, source)):
+        raise UsageError(
+            f"`{source}` cannot be shown at `{target}`: the sandbox has its own /proc, /dev and /run",
+            place=str(origin),
+            hint="name the directories below it that are needed",
+        )
+    return Mount(kind=kind, source=HostPath(source), target=_guest(target), reason=reason or "policy", origin=origin)
+
+
+def unreadable(policy: Policy, facts: HostFacts, workspace: str) -> list[str]:
+    """Preset paths that the command could not read: as root only one owner on disk, the workspace's, is mapped."""
+    if not facts.idmap or fact(facts, facts.home).uid == fact(facts, workspace).uid:
+        return []
+    rules = [rule for rule in policy.read if rule.source.scope == "preset"]
+    return [path for path, _ in _allowed(rules, facts, workspace) if within(path, facts.home)]
+
+
+def without_hidden(view: Iterable[Mount], rules: Sequence[Sought]) -> Iterable[Mount]:
+    """Leave out copied and generated files that may not be read; a notice becomes a cover, still an alarm if opened."""
+    for mount in view:
+        rule = next((one.rule for one in rules if one.matches(mount.target)), None)
+        if mount.kind is not MountKind.FILE or rule is None:
+            yield mount
+        elif mount.text in (DECOY_TEXT, DECOY_JSON):
+            reason = rule.reason or f"deny-read `{rule.pattern}`"
+            yield Mount(kind=MountKind.COVER, target=mount.target, directory=True, reason=reason, origin=rule.source)
+
+
+def with_parents(view: Iterable[Mount]) -> list[Mount]:
+    """Name every directory that leads to a mount: unnamed ones would be made with mode 0700."""
+    made: list[Mount] = []
+    known: set[str] = set()
+    for mount in view:
+        parts = mount.target.split("/")
+        for path in ("/".join(parts[:depth]) for depth in range(2, len(parts))):
+            if path not in known and follow(made, path) == path and deciding(made, path).kind is MountKind.TMPFS:
+                made.append(_directory(path, "leads to what is below it"))
+            known.add(path)
+        if mount.kind is MountKind.TMPFS:  # it hides what was made below
+            known = {path for path in known if not within(path, mount.target)}
+        known.add(mount.target)
+        made.append(mount)
+    return made
 
 
 def seals() -> Iterable[Mount]:

@@ -25,8 +25,8 @@ from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, PathKind, Plan, Variable, Watch, WorkspacePlan
 from ringfence.policy.effective import Policy
 
-from .build import INSIDE, framed
-from .mounts import fact
+from .build import framed
+from .mounts import INSIDE, fact
 from .request import Request
 
 TEMPORARY = GuestPath("/run/tmp")
@@ -64,14 +64,13 @@ class _State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _HOST = _State(path="/", readable=True)
-_RUN = Region(
-    path=HostPath("/run"), access=Access.DENY, reason="private run-time state", origin=Source(scope="default")
-)
+_DEFAULT = Source(scope="default")
+_RUN = Region(path=HostPath("/run"), access=Access.DENY, reason="private run-time state", origin=_DEFAULT)
 
 
 def below(path: str, top: str) -> bool:
     """Whether `path` is `top` or lies under it."""
-    return top == "/" or path == top or path.startswith(top + "/")
+    return top in ("/", path) or path.startswith(top + "/")
 
 
 def build(
@@ -85,15 +84,16 @@ def build(
 ) -> Plan:
     """Return everything one run is promised; limits and profile are policy's.
 
-    `held` are patterns of what must not reach the host when the run ends. `facts` must know every region's path and every directory above the writable ones, the home and the working
-    directory. Raises UsageError where no program could start in the view.
+    `held` are patterns of what must not reach the host when the run ends. `facts` must know every region's path
+    and every directory above the writable ones, the home and the working directory. Raises UsageError where no
+    program could start in the view.
     """
     frame = framed(policy, facts, request)
     mounts = view(policy, facts, frame.identity, request, regions=regions)
     if not facts.native_init and not shown(mounts, facts.python):
         raise UsageError("no program could start: `/usr` is denied", hint="allow reading `/usr`, `/bin` and `/lib`")
     overlays = [mount.source for mount in mounts if mount.kind is MountKind.OVERLAY]
-    covers = [mount.target for mount in mounts if mount.kind is MountKind.COVER and not mount.absent]
+    covers = [mount.target for mount in mounts if mount.kind is MountKind.COVER and not (mount.absent or mount.text)]
     return msgspec.structs.replace(
         frame,
         cwd=GuestPath(request.cwd if shown(mounts, request.cwd) else "/"),
@@ -103,7 +103,7 @@ def build(
             path=HostPath(overlays[0] if overlays and overlays[0] else request.workspace),
             mode="overlay" if overlays else "readonly",
             apply=policy.workspace_apply,
-            deny_write=held,
+            deny_write=tuple((pattern, False) for pattern in held),
         ),
         watches=tuple(Watch(target=target, on="open", code="path-protected") for target in covers),
     )

@@ -80,7 +80,9 @@ def reach(plan: Plan, path: str) -> Reach:
     view = plan.mounts
     place = follow(view, posixpath.normpath(path))
     mount = deciding(view, place)
-    own = [entry for n, entry in enumerate(view) if entry.kind in _ENTRIES and entry.target == place and _stands(view, n)]
+    own = [
+        entry for n, entry in enumerate(view) if entry.kind in _ENTRIES and entry.target == place and _stands(view, n)
+    ]
     readable = mount.kind is not MountKind.COVER
     if mount is ROOT:
         readable = any(within(other.target, place) for other in view)

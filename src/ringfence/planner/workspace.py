@@ -1,6 +1,11 @@
-"""The workspace in the view: overlay, direct or read-only, with what policy denies covered.
+"""The workspace in the view, and what policy denies anywhere in the view covered.
 
-On the overlay a stand-in can be mounted over a name that does not exist: it exists in the run's own upper
+A denial acts on what is exposed and on nothing else: it is looked up in the mounts of the view, by host path and by
+the path it has inside, and becomes a mount over just that place (SECURITY: binding a denied path that was not in the
+view would expose it). Order: parents pinned, then what may not be written, then what may not be read, so that none of
+these uncovers another.
+
+On an overlay a stand-in can be mounted over a name that does not exist: it exists in the run's own upper
 layer while mounting and is then removed there, which leaves the mount (so the name cannot be created) but no
 entry in any listing (so `git add .` and `ls` do not see it). A directory bound live from the host has no such
 layer; there only names that exist can be covered, and each of their parents is pinned by a mount of its own,
@@ -10,33 +15,30 @@ because renaming a parent would carry the cover away (docs/threats.md, F4).
 import posixpath
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from ringfence.model.decision import Source
+from ringfence.model.errors import UsageError
 from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import HostFacts, Mount, MountKind, PathKind
 from ringfence.policy.effective import PathRule, Policy
-from ringfence.policy.patterns import compile_rule
 
-from .mounts import fact
+from .mounts import DECOY_TEXT, INSIDE, fact
 from .request import Request
+from .search import Sought, sought
+from .view import HOST, LIVE, places, within
+
+NEEDED = ("/usr",)  # without it no program starts
+PINNED = "pinned in place"
 
 
-def literal_path(rule: PathRule, workspace: str) -> str:
-    """The one path that `rule` names, or an empty string where it has wildcards or matches at any depth."""
-    pattern = rule.pattern.rstrip("/")
-    if not rule.literal and any(mark in pattern for mark in "*?["):
-        return ""
-    if pattern.startswith("/"):
-        return pattern
-    while pattern.startswith("./"):
-        pattern = pattern[2:]
-    if not rule.literal and "/" not in pattern and not rule.pattern.startswith("./"):
-        return ""
-    return posixpath.normpath(f"{workspace}/{pattern}")
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in the view that a rule denies: `host` shows at `guest`, which lies on `mount`."""
 
-
-def needs_tree(policy: Policy) -> bool:
-    """Whether a rule may match names that only a walk of the workspace finds."""
-    return bool(policy.deny_read or policy.deny_write)
+    host: HostPath
+    guest: GuestPath
+    mount: Mount
+    rule: PathRule
 
 
 def base(policy: Policy, request: Request, repositories: Sequence[HostPath]) -> Iterable[Mount]:
@@ -48,91 +50,151 @@ def base(policy: Policy, request: Request, repositories: Sequence[HostPath]) -> 
         yield Mount(kind=kind, source=path, target=GuestPath(path), reason=reason, origin=origin)
 
 
-def _outermost(paths: Iterable[tuple[str, PathRule]]) -> list[tuple[str, PathRule]]:
-    """Drop paths that lie below another one in the list."""
-    kept: list[tuple[str, PathRule]] = []
-    for path, rule in sorted(paths, key=lambda item: item[0]):
-        if not kept or not (path == kept[-1][0] or path.startswith(kept[-1][0] + "/")):
-            kept.append((path, rule))
+def exposed(view: Iterable[Mount]) -> list[tuple[str, str]]:
+    """Where denied names have to be searched for: host path and path in the view of each mount of the host's files."""
+    return [(m.source, m.target) for m in view if m.kind in HOST and m.source is not None and m.target != INSIDE]
+
+
+def matched(rules: Sequence[Sought], view: Sequence[Mount], facts: HostFacts, *, links: bool = True) -> list[Match]:
+    """Every place in the view that a rule denies, the outermost of each, by path.
+
+    A link counts with what it leads to, which is where its content can be covered; `links` False refuses a link in
+    a live directory instead, since there it could be replaced (UsageError).
+    """
+    hosts = {source for source, _ in exposed(view)} | {one.real for one in rules if one.pattern.literal_path}
+    hosts |= {path for found, paths in facts.matches.items() if found.endswith("/") for path in paths}
+    found: dict[str, Match] = {}
+    for host in sorted(hosts):
+        known = fact(facts, host)
+        for mount, guest in places(view, host):
+            rule = next((one.rule for one in rules if one.matches(host) or one.matches(guest)), None)
+            if rule is None or known.kind is PathKind.ABSENT or mount.target == INSIDE:
+                continue
+            if known.kind is not PathKind.SYMLINK:
+                found[guest] = Match(host=HostPath(host), guest=guest, mount=mount, rule=rule)
+            elif mount.kind is MountKind.BIND and not links:
+                raise UsageError(
+                    f"`{host}` is a link, which cannot be protected in a live directory",
+                    place=str(rule.source),
+                    hint="deny the path that it leads to, or use `workspace.mode = overlay`",
+                )
+            elif fact(facts, known.resolved).kind is not PathKind.ABSENT:
+                for over, behind in places(view, known.resolved):
+                    match = Match(host=HostPath(known.resolved), guest=behind, mount=over, rule=rule)
+                    found.setdefault(behind, match)
+    return outermost(found.values())
+
+
+def outermost(matches: Iterable[Match]) -> list[Match]:
+    """Drop what lies at or below another one in the list, in the order of paths."""
+    kept: list[Match] = []
+    for match in sorted(matches, key=lambda match: match.guest.split("/")):
+        if not kept or not within(match.guest, kept[-1].guest):
+            kept.append(match)
     return kept
 
 
-def matches(rules: Sequence[PathRule], facts: HostFacts, workspace: str) -> list[tuple[str, PathRule]]:
-    """Existing paths that a rule denies, outermost first; symlinks count with what they lead to."""
-    found: list[tuple[str, PathRule]] = []
-    for rule in rules:
-        pattern = compile_rule(rule, workspace=workspace)
-        found += [(f"{workspace}/{name}", rule) for name in facts.tree if pattern.matches(f"{workspace}/{name}")]
-        literal = literal_path(rule, workspace)
-        if literal and fact(facts, literal).kind is not PathKind.ABSENT:
-            found.append((literal, rule))
-    targets = [(fact(facts, path).resolved, rule) for path, rule in found if fact(facts, path).kind is PathKind.SYMLINK]
-    plain = [(path, rule) for path, rule in found if fact(facts, path).kind is not PathKind.SYMLINK]
-    return _outermost(plain + [(path, rule) for path, rule in targets if path])
+def protections(view: Sequence[Mount], policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
+    """The mounts that deny, to be made after `view`; raise UsageError where nothing could run."""
+    reads = sought(policy.deny_read, facts, request.workspace)
+    writes = sought(policy.deny_write, facts, request.workspace)
+    hidden = matched(reads, view, facts)
+    for match in hidden:
+        if any(within(path, match.guest) for path in (*NEEDED, request.workspace)):
+            raise UsageError(
+                f"deny-read `{match.rule.pattern}` hides `{match.guest}`, without which nothing can run",
+                place=str(match.rule.source),
+                hint="deny what is in it that must not be read",
+            )
+    sealed = [*surfaces(view, facts, request), *matched(writes, view, facts, links=False)]
+    sealed = [match for match in outermost(sealed) if match.mount.kind in LIVE and _free(match, hidden)]
+    made = [*pins([*sealed, *hidden]), *(_mount(MountKind.RO_BIND, match) for match in sealed)]
+    made += [_absent(match) for match in outermost(absent(writes, [*view, *made], facts)) if _free(match, hidden)]
+    # Again, on what has been laid over the view by now: each cover must meet what it covers.
+    return made + [_cover(match, view, facts) for match in matched(reads, [*view, *made], facts)]
 
 
-def denied_reads(policy: Policy, facts: HostFacts, request: Request) -> Iterable[Mount]:
-    """An empty directory over everything that may not be read.
-
-    A directory even over a file: opening it succeeds, which the host sees and records, while reading it
-    fails with EISDIR and reveals nothing.
-    """
-    for path, rule in matches(policy.deny_read, facts, request.workspace):
-        yield Mount(
-            kind=MountKind.COVER,
-            target=GuestPath(path),
-            directory=fact(facts, path).kind is PathKind.DIRECTORY,
-            reason=rule.reason or f"deny-read `{rule.pattern}`",
-            origin=rule.source,
-        )
+def surfaces(view: Sequence[Mount], facts: HostFacts, request: Request) -> list[Match]:
+    """At the top of each live directory: names that exist and that programs outside load by themselves."""
+    rule = PathRule(pattern="", source=Source(scope="default"), reason="loaded by programs outside the sandbox")
+    found = []
+    for host, name in surface_names(view, facts, request):
+        if fact(facts, f"{host}/{name}").kind in (PathKind.FILE, PathKind.DIRECTORY):
+            path = HostPath(f"{host}/{name}")
+            found += [Match(host=path, guest=guest, mount=mount, rule=rule) for mount, guest in places(view, path)]
+    return found
 
 
-def denied_writes(policy: Policy, facts: HostFacts, request: Request) -> Iterable[Mount]:
-    """What exists appears read-only; on the overlay, what does not exist is kept from being created."""
-    covered = [path for path, _ in matches(policy.deny_read, facts, request.workspace)]
-    for path, rule in matches(policy.deny_write, facts, request.workspace):
-        if path in covered:
+def surface_names(view: Iterable[Mount], facts: HostFacts, request: Request) -> list[tuple[str, str]]:
+    """Pairs of live directory and name in it; of a git directory by itself those that are in `.git` elsewhere."""
+    live = [str(mount.source) for mount in view if mount.kind is MountKind.BIND]
+    git = [name.removeprefix(".git/") for name in request.surfaces if name.startswith(".git/")]
+    found = [(path, name) for path in live for name in request.surfaces]
+    # A linked worktree keeps its own index and HEAD in `worktrees`.
+    return found + [(path, name) for path in live for name in git if name != "worktrees" and _is_git(facts, path)]
+
+
+def _is_git(facts: HostFacts, path: str) -> bool:
+    return fact(facts, f"{path}/HEAD").kind is PathKind.FILE
+
+
+def pins(matches: Iterable[Match]) -> list[Mount]:
+    """Mounts that keep the parents of what is covered in a live directory from being renamed, outermost first."""
+    found: dict[str, Mount] = {}
+    for match in matches:
+        host, guest = posixpath.dirname(match.host), posixpath.dirname(match.guest)
+        while match.mount.kind is MountKind.BIND and guest != match.mount.target and within(guest, match.mount.target):
+            found[guest] = Mount(kind=MountKind.BIND, source=HostPath(host), target=GuestPath(guest), reason=PINNED)
+            host, guest = posixpath.dirname(host), posixpath.dirname(guest)
+    return [found[guest] for guest in sorted(found, key=lambda path: path.split("/"))]
+
+
+def absent(rules: Iterable[Sought], view: Sequence[Mount], facts: HostFacts) -> Iterable[Match]:
+    """On an overlay: fixed names that do not exist and that may not be created, their parents being directories."""
+    for one in rules:
+        if one.pattern.literal_path is None or fact(facts, one.named).kind is not PathKind.ABSENT:
             continue
-        yield from _pins(path, request, policy)
-        yield _read_only(path, rule.reason or f"deny-write `{rule.pattern}`", rule.source)
-    if policy.workspace_mode == "overlay":
-        for rule in policy.deny_write:
-            literal = literal_path(rule, request.workspace)
-            inside = literal.startswith(request.workspace + "/")
-            if inside and fact(facts, literal).kind is PathKind.ABSENT:
-                reason = rule.reason or f"deny-write `{rule.pattern}`"
-                yield Mount(
-                    kind=MountKind.COVER, target=GuestPath(literal), absent=True, reason=reason, origin=rule.source
-                )
+        for mount, guest in places(view, one.real):
+            above, parents = posixpath.dirname(one.real), []
+            while above != mount.source and within(above, str(mount.source)):
+                parents.append(fact(facts, above).kind)
+                above = posixpath.dirname(above)
+            if mount.kind is MountKind.OVERLAY and {*parents} <= {PathKind.ABSENT, PathKind.DIRECTORY}:
+                yield Match(host=HostPath(one.real), guest=guest, mount=mount, rule=one.rule)
 
 
-def surfaces(facts: HostFacts, request: Request, policy: Policy) -> Iterable[Mount]:
-    """With a live workspace: names that programs load by themselves appear read-only where they exist."""
-    if policy.workspace_mode != "direct":
-        return
-    existing = [
-        f"{request.workspace}/{name}"
-        for name in request.surfaces
-        if fact(facts, f"{request.workspace}/{name}").kind in (PathKind.FILE, PathKind.DIRECTORY)
-    ]
-    rules = [(path, PathRule(pattern=path, source=Source(scope="default"))) for path in existing]
-    for path, _ in _outermost(rules):
-        yield from _pins(path, request, policy)
-        yield _read_only(path, "loaded by programs outside the sandbox", Source(scope="default"))
+def _free(match: Match, hidden: Iterable[Match]) -> bool:
+    return not any(within(match.guest, over.guest) for over in hidden)
 
 
-def _pins(path: str, request: Request, policy: Policy) -> Iterable[Mount]:
-    """Mounts that keep the parents of `path`, below the workspace, from being renamed."""
-    parent = posixpath.dirname(path)
-    parents = []
-    while policy.workspace_mode == "direct" and parent.startswith(request.workspace + "/"):
-        parents.append(parent)
-        parent = posixpath.dirname(parent)
-    for name in reversed(parents):
-        yield Mount(kind=MountKind.BIND, source=HostPath(name), target=GuestPath(name), reason="pinned in place")
+def _reason(rule: PathRule, name: str) -> str:
+    return rule.reason or f"{name} `{rule.pattern}`"
 
 
-def _read_only(path: str, reason: str, origin: Source) -> Mount:
+def _absent(match: Match) -> Mount:
+    reason = _reason(match.rule, "deny-write")
+    return Mount(kind=MountKind.COVER, target=match.guest, absent=True, reason=reason, origin=match.rule.source)
+
+
+def _mount(kind: MountKind, match: Match) -> Mount:
+    reason = _reason(match.rule, "deny-write")
+    return Mount(kind=kind, source=match.host, target=match.guest, reason=reason, origin=match.rule.source)
+
+
+def _cover(match: Match, view: Iterable[Mount], facts: HostFacts) -> Mount:
+    """An empty directory over what may not be read.
+
+    On an overlay a directory even over a file: opening it succeeds, which the host sees and records, while reading
+    it fails with EISDIR and reveals nothing. Over a file on a mount inside an overlay's path, where neither the
+    overlay's stand-in nor a directory fits, a notice.
+    """
+    directory = fact(facts, match.host).kind is PathKind.DIRECTORY
+    overlaid = any(mount.kind is MountKind.OVERLAY and within(match.guest, mount.target) for mount in view)
     return Mount(
-        kind=MountKind.RO_BIND, source=HostPath(path), target=GuestPath(path), reason=reason, origin=origin
+        kind=MountKind.COVER,
+        target=match.guest,
+        directory=directory,
+        text=DECOY_TEXT if overlaid and not directory and match.mount.kind is not MountKind.OVERLAY else "",
+        reason=_reason(match.rule, "deny-read"),
+        origin=match.rule.source,
     )

@@ -157,6 +157,10 @@ def order(plan: Plan) -> list[tuple[str, str]]:
     if plan.limits.memory_bytes:
         pairs.append(("shmall", str(max(1, plan.limits.memory_bytes // PAGE_BYTES))))
     pairs += [("scope", name) for name in plan.landlock_scopes]
+    if plan.seccomp == "nested" and (plan.identity.idmap or plan.identity.uid != 0):
+        # A new procfs may be mounted in a nested namespace only while nothing covers a part of this one
+        # (mount_too_revealing, fs/namespace.c). The command's kernel uid owns no file of /proc/sys.
+        pairs.append(("seal", "0"))
     pairs.append(("landlock_files", "1" if plan.landlock_files else "0"))
     pairs += [("limit", f"{name}={amount}") for name, amount in resource_limits(plan.limits)]
     return pairs

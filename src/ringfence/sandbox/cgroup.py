@@ -44,7 +44,7 @@ def create(run: str, memory_bytes: int, processes: int) -> "list[str]":
     for controller, parent in places(own_groups()).items():
         if not os.access(parent, os.W_OK):
             continue
-        directory = f"{parent}/{PREFIX}{run}"
+        directory = f"{parent}/{PREFIX}{os.getpid()}-{run}"
         v2 = controller == ""
         limits = {}
         if controller in ("", "memory") and memory_bytes:
@@ -95,6 +95,10 @@ def remove(groups: "list[str]") -> None:
         except OSError:
             continue
         for name in names:
+            # A group that is empty may be another run's that has just been made: its maker must be gone.
+            maker = name[len(PREFIX) :].partition("-")[0]
+            if f"{parent}/{name}" != group and os.path.exists(f"/proc/{maker}"):
+                continue
             try:
                 os.rmdir(f"{parent}/{name}")
             except OSError:

@@ -78,6 +78,7 @@ def user_namespaces(tried: Attempt, program: str) -> Finding:
 
 def userns_remedy(output: str, program: str, sysctl: str = SYSCTL) -> tuple[str, str]:
     """Why a sandbox did not start, from what the kernel is set to and what bubblewrap said, and what to change."""
+    said = output or "no answer in time"
     if setting("kernel/unprivileged_userns_clone", sysctl) == "0":
         return "kernel.unprivileged_userns_clone is 0", _set("kernel.unprivileged_userns_clone=1")
     if setting("user/max_user_namespaces", sysctl) == "0":
@@ -93,11 +94,11 @@ def userns_remedy(output: str, program: str, sysctl: str = SYSCTL) -> tuple[str,
         return "the limit of user namespaces is reached", _set("user.max_user_namespaces=15000")
     if "mount proc" in output:
         remedy = "docker run --security-opt systempaths=unconfined ..., or the same of your container engine"
-        return f"this container masks parts of /proc: {output}", remedy
+        return f"this container masks parts of /proc: {said}", remedy
     if in_container():
         remedy = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined ..."
-        return f"this container does not allow user namespaces: {output}", remedy
-    return f"a sandbox does not start: {output or 'no answer in time'}", "look for security software or sysctl settings"
+        return f"this container does not allow user namespaces: {said}", remedy
+    return f"a sandbox does not start: {said}", "look for security software or sysctl settings"
 
 
 def setting(name: str, sysctl: str = SYSCTL) -> str:

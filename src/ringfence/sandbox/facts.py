@@ -9,6 +9,7 @@ import os
 import pwd
 import stat
 import sys
+from collections.abc import Iterable
 
 import msgspec
 
@@ -24,17 +25,17 @@ CAP_SYS_ADMIN = 21  # <linux/capability.h>
 BUBBLEWRAP_MINIMUM = (0, 11)  # --overlay
 
 
-def path_fact(path: str) -> PathFact:
-    """Look at one path without following it; unreadable counts as absent."""
+def path_fact(path: str, *, read: bool = True) -> PathFact:
+    """Look at one path without following it; unreadable counts as absent. `read` False leaves its text out."""
+    resolved = os.path.realpath(path)
     try:
         found = os.lstat(path)
     except OSError:
-        return PathFact(kind=PathKind.ABSENT)
+        return PathFact(kind=PathKind.ABSENT, resolved=resolved)
     kind = PathKind.OTHER
     link = text = ""
-    resolved = path
     if stat.S_ISLNK(found.st_mode):
-        kind, link, resolved = PathKind.SYMLINK, os.readlink(path), os.path.realpath(path)
+        kind, link = PathKind.SYMLINK, os.readlink(path)
     elif stat.S_ISDIR(found.st_mode):
         kind = PathKind.DIRECTORY
     elif stat.S_ISREG(found.st_mode):
@@ -43,7 +44,7 @@ def path_fact(path: str) -> PathFact:
         target = os.stat(path)
     except OSError:
         return PathFact(kind=PathKind.ABSENT if kind is not PathKind.SYMLINK else kind, link=link, resolved=resolved)
-    if stat.S_ISREG(target.st_mode) and target.st_size <= TEXT_LIMIT_BYTES:
+    if read and stat.S_ISREG(target.st_mode) and target.st_size <= TEXT_LIMIT_BYTES:
         text = _text(path)
     needed = stat.S_IROTH | stat.S_IXOTH if stat.S_ISDIR(target.st_mode) else stat.S_IROTH
     return PathFact(
@@ -172,6 +173,14 @@ def gather(paths: list[str], globs: list[str], tree: tuple[str, ...]) -> HostFac
         matches=matches,
         tree=tree,
     )
+
+
+def look(facts: HostFacts, paths: Iterable[str], matches: dict[str, tuple[str, ...]]) -> HostFacts:
+    """Add what is found at `paths`, and `matches`, whose paths are looked at without being read."""
+    seen = {path: path_fact(path) for path in paths}
+    for found in matches.values():
+        seen |= {path: path_fact(path, read=False) for path in found if path not in facts.paths}
+    return msgspec.structs.replace(facts, paths=facts.paths | seen, matches=facts.matches | matches)
 
 
 def home_directory() -> HostPath:

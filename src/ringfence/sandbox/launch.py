@@ -136,7 +136,7 @@ def fork(artefact: "Artefact", request: Request, files: "list[int]", told: "tupl
         for group in request.groups:
             with open(f"{group}/cgroup.procs", "w", encoding="utf-8") as file:
                 file.write(str(os.getpid()))
-        program, places = stage(artefact, request.directory)
+        program, places = stage(artefact, request.directory, request.stdio)
         words = command_line(artefact, files, places, told)
         for number, descriptor in enumerate(safe(request.stdio)):
             os.dup2(descriptor, number)
@@ -157,7 +157,7 @@ def safe(stdio: "tuple[int, int, int]") -> "list[int]":
 
 def spawn(artefact: "Artefact", request: Request, files: "list[int]", told: "tuple[int, int, int]") -> int:
     """As an ordinary user nothing has to be done in between, which saves the copy of this process (vfork)."""
-    program, places = stage(artefact, request.directory)
+    program, places = stage(artefact, request.directory, request.stdio)
     words = command_line(artefact, files, places, told)
     arguments = int(words[2])
     stdio = safe(request.stdio)
@@ -205,7 +205,9 @@ def close_others(keep: "set[int]") -> None:
                 pass  # the descriptor of this very listing
 
 
-def stage(artefact: "Artefact", directory: str) -> "tuple[str, dict[str, str]]":
+def stage(
+    artefact: "Artefact", directory: str, stdio: "tuple[int, int, int]"
+) -> "tuple[str, dict[str, str]]":
     """Where bubblewrap and every `@` place are; as root, after staging and giving up root."""
     places = {f"@source:{number}": path for number, (path, _) in enumerate(artefact.sources)}
     program, run = artefact.program, directory
@@ -220,6 +222,7 @@ def stage(artefact: "Artefact", directory: str) -> "tuple[str, dict[str, str]]":
         places.update({f"@source:{number}": place for number, place in zip(own, staged, strict=False)})
         run = staged[len(own)]
         program = staged[-1] + program[len(wheel) :] if wheel else program
+        staging.hand_over_pipes(stdio, identifier)
         staging.become(identifier)
     for number in range(len(artefact.lowers)):
         places[f"@upper:{number}"] = f"{run}/upper.{number}" if number else f"{run}/upper"

@@ -68,9 +68,11 @@ def observed(
     if name in ("connect", "sendto"):
         return None if not target or local(target) else Notification(pid, name, "egress-denied", target)
     if name == "kill":
-        wanted = arguments[0] & 0xFFFFFFFF
-        if 1 < wanted < 1 << 31 and not is_inside(wanted):
-            return Notification(pid, name, "signal-denied", f"pid {wanted}")
+        number = arguments[0] & 0xFFFFFFFF
+        group = number >= 1 << 31
+        wanted = (1 << 32) - number if group else number
+        if wanted > 1 and not is_inside(wanted):
+            return Notification(pid, name, "signal-denied", f"{'group' if group else 'pid'} {wanted}")
     return None
 
 

@@ -100,6 +100,13 @@ def stage(paths: list[str], owner: tuple[int, int], identifier: int) -> list[str
     return staged
 
 
+def hand_over_pipes(descriptors: "tuple[int, ...]", identifier: int) -> None:
+    """Let `identifier` open anonymous pipes among its streams by name, as `> /dev/stderr` does; they belong to nobody."""
+    for descriptor in descriptors:
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:"):
+            os.fchown(descriptor, identifier, -1)
+
+
 def become(identifier: int) -> None:
     """Give up root for good: no groups, no capabilities, an id that owns nothing on this host."""
     os.setgroups([])

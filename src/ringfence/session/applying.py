@@ -23,7 +23,6 @@ from ringfence.workspace.protected import hidden_surfaces
 from ringfence.workspace.removal import remove_tree
 from ringfence.workspace.surfaces import SURFACES
 
-from . import places
 from .wiring import Ending, Recorder
 
 RECORDED = 200  # held-back paths per run that get a record of their own; the rest is counted

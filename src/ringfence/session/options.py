@@ -19,6 +19,7 @@ FLAGS = {
     "--deny-write": "deny_write",
     "--preset": "presets",
 }
+SYSTEM_DIRECTORIES = ("/", "/usr", "/etc", "/dev", "/proc", "/sys", "/run", "/tmp", "/var", "/home", "/var/tmp")
 LISTS = ("env", "read", "write", "deny_read", "deny_write", "presets")
 SWITCHES = {"-v": "verbose", "--verbose": "verbose", "--no-user-policy": "no_user_policy", "--json": "json"}
 
@@ -96,15 +97,29 @@ def _take(options: Options, name: str, value: str) -> None:
         setattr(options, name, value)
 
 
+def logical_directory(options: Options, directory: str) -> str:
+    """The path by which the user came to `directory`, where $PWD is a true one; else an empty string."""
+    logical = os.environ.get("PWD", "")
+    if options.directory or not logical.startswith("/") or os.path.realpath(logical) != directory:
+        return ""
+    return os.path.normpath(logical)
+
+
 def workspace_of(directory: str) -> str:
     """The tree to work on: the nearest directory at or above `directory` that holds `.git`, else `directory`.
 
-    The search stops below the home directory, so that a repository of dotfiles is never taken for a project.
+    The search stops below the home directory, so that a repository of dotfiles is never taken for a project, and below
+    the system's directories. SECURITY: a `.git` of somebody else, who can write above us (as in /tmp), does not count,
+    as for git itself (safe.directory).
     """
     home = os.path.realpath(os.environ.get("HOME", "/"))
+    trusted = {os.geteuid(), 0, os.stat(directory).st_uid}
     place = directory
-    while place not in ("/", home) and not home.startswith(place + "/"):
-        if os.path.lexists(place + "/.git"):
-            return place
+    while place not in SYSTEM_DIRECTORIES and place != home and not home.startswith(place + "/"):
+        try:
+            if os.lstat(place + "/.git").st_uid in trusted:
+                return place
+        except OSError:
+            pass
         place = os.path.dirname(place)
     return directory

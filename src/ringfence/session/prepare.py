@@ -9,21 +9,20 @@ import ringfence.inside
 from ringfence.model.errors import HostError, UsageError
 from ringfence.model.paths import HostPath
 from ringfence.model.plan import HostFacts, Launch, Plan
-from ringfence.planner import build, git
-from ringfence.planner import workspace as workspace_view
+from ringfence.planner import build
 from ringfence.planner.request import Request
 from ringfence.policy import layers, parse
 from ringfence.policy.document import Layer
 from ringfence.policy.effective import Policy
-from ringfence.policy.patterns import compile_rule
 from ringfence.sandbox import bubblewrap, facts, seccomp
 from ringfence.sandbox.artefact import Artefact
 from ringfence.workspace import surfaces
 
 from . import places
-from .options import Options
+from .options import Options, logical_directory
 
 TREE_LIMIT = 500_000
+WATCHED_DIRECTORIES = 64  # searched for denied names and still stamped by the launch cache
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,46 +97,47 @@ def effective_policy(options: Options, workspace: str) -> Policy:
     return layers.merge(policy_layers(options, workspace), home=facts.home_directory(), workspace=workspace)
 
 
-def walk(workspace: str) -> tuple[str, ...]:
-    """Every name below the workspace, relative; git's object store, which holds no names, is left out."""
-    found: list[str] = []
-    pending = [""]
-    while pending:
-        prefix = pending.pop()
+class Names:
+    """Lists directories for the planner, which looks for what policy's patterns match."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, directory: str) -> list[tuple[str, bool]]:
+        """The names in `directory`, each with whether it is a directory; raise HostError for one kept from us."""
         try:
-            entries = list(os.scandir(f"{workspace}/{prefix}"))
+            with os.scandir(directory) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except PermissionError as error:
+            if os.access(directory, os.X_OK):  # what is in it could be reached by whoever knows its name
+                raise HostError(f"cannot search `{directory}` for denied names: {error.strerror}") from error
+            return []
         except OSError:
-            continue
-        for entry in entries:
-            found.append(prefix + entry.name)
-            if entry.is_dir(follow_symlinks=False) and prefix + entry.name != ".git/objects":
-                pending.append(prefix + entry.name + "/")
-        if len(found) > TREE_LIMIT:
-            hint = "name denied paths exactly instead of by pattern, or choose a smaller workspace"
-            raise HostError(f"the workspace holds more than {TREE_LIMIT} names", hint=hint)
-    return tuple(found)
+            return []
+        self.count += len(found)
+        if self.count > TREE_LIMIT:
+            hint = "name paths exactly instead of by pattern, or choose a smaller workspace"
+            raise HostError(f"more than {TREE_LIMIT} names to search for what policy's patterns match", hint=hint)
+        return found
 
 
 def gather(policy: Policy, request: Request) -> HostFacts:
-    """Look at the host: once for what policy names, once more for what a `.git` file points to."""
-    home = facts.home_directory()
-    paths, globs = build.wanted(policy, request, home)
-    tree = walk(request.workspace) if workspace_view.needs_tree(policy) else ()
-    matched = denied_names(policy, request, tree)
-    found = facts.gather([*paths, *matched], globs, tree)
-    more = git.references(found, request)
-    found = facts.gather([*paths, *matched, *more], globs, tree) if more else found
-    if common := [path for path in more if path.endswith("/commondir")]:
-        root = git.pointer(found.paths[common[0]].text, os.path.dirname(common[0]))
-        found = facts.gather([*paths, *matched, *more, root], globs, tree) if root else found
+    """Look at the host: at what policy names, at what that leads to, and for what its patterns match."""
+    paths, globs = build.wanted(policy, request, facts.home_directory())
+    found = facts.gather(paths, globs, ())
+    found = complete(policy, request, facts.look(found, (), build.allowances(policy, found, Names())))
+    found = facts.look(found, (), build.denials(policy, found, request, Names()))
+    searched = [directory for directory in found.matches if directory.endswith("/")]
+    if len(searched) > WATCHED_DIRECTORIES or any("*" in directory for directory in searched):
+        found = msgspec.structs.replace(found, tree=tuple(searched))
+    return complete(policy, request, found)
+
+
+def complete(policy: Policy, request: Request, found: HostFacts) -> HostFacts:
+    """Add what earlier facts lead to until nothing is missing."""
+    while more := build.missing(policy, found, request):
+        found = facts.look(found, more, {})
     return found
-
-
-def denied_names(policy: Policy, request: Request, tree: tuple[str, ...]) -> list[str]:
-    """The names in `tree` that a deny rule matches: what they are decides how they are covered."""
-    compiled = [compile_rule(rule, workspace=request.workspace) for rule in (*policy.deny_read, *policy.deny_write)]
-    full = (f"{request.workspace}/{name}" for name in tree)
-    return [path for path in full if any(pattern.matches(path) for pattern in compiled)]
 
 
 def check_places(workspace: str) -> None:
@@ -159,13 +159,18 @@ def prepare(options: Options, argv: Sequence[str], directory: str, workspace: st
         argv=tuple(argv),
         workspace=HostPath(workspace),
         cwd=HostPath(directory),
-        logical_cwd=os.environ.get("PWD", ""),
-        surfaces=surface_names() if policy.workspace_mode == "direct" else (),
+        logical_cwd=logical_directory(options, directory),
+        surfaces=surface_names() if live(policy) else (),
         inside=HostPath(os.path.dirname(ringfence.inside.__file__)),
     )
     found = gather(policy, request)
     plan = build.build(policy, found, request)
     return Prepared(policy=policy, facts=found, plan=plan, launch=bubblewrap.compile_plan(plan, found), request=request)
+
+
+def live(policy: Policy) -> bool:
+    """Whether something of the host's is written to directly."""
+    return policy.workspace_mode == "direct" or bool(policy.write) or any(item.writable for item in policy.mounts)
 
 
 def artefact(prepared: Prepared) -> Artefact:
@@ -196,7 +201,7 @@ def artefact(prepared: Prepared) -> Artefact:
         wall_time_s=plan.limits.wall_time_s,
         workspace_bytes=plan.limits.workspace_bytes,
         workspace=(plan.workspace.path, plan.workspace.mode, plan.workspace.apply),
-        deny_write=[(pattern, False) for pattern in plan.workspace.deny_write],
+        deny_write=list(plan.workspace.deny_write),
         scoped=bool(plan.landlock_scopes),
         audit=(prepared.policy.audit_fsync, prepared.policy.audit_rotate_bytes),
         plan_digest=digest(plan),
@@ -211,10 +216,11 @@ def digest(plan: Plan) -> str:
     return hashlib.sha256(msgspec.json.encode(neutral, order="sorted")).hexdigest()[:32]
 
 
-def examined(prepared: Prepared) -> list[str]:
+def examined(prepared: Prepared, options: Options) -> list[str]:
     """Host paths whose change makes the artefact stale."""
     fixed = [places.MANAGED_POLICY, places.user_policy(), places.project_policy(prepared.request.workspace)]
     parents = [os.path.dirname(pattern.partition("*")[0]) for pattern in prepared.facts.matches]
+    fixed += [os.path.abspath(options.policy)] if options.policy else []
     own = [prepared.facts.bubblewrap, *facts.native_init_places()]
     return sorted({*fixed, *parents, *own, prepared.facts.python, *prepared.facts.paths})
 

@@ -12,7 +12,7 @@ from ringfence.sandbox import launch
 from ringfence.workspace import layout
 
 from . import cache, places
-from .options import Options, workspace_of
+from .options import Options, logical_directory, workspace_of
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def working_directory(options: Options) -> str:
 
 def artefact_for(options: Options, argv: "list[str]", directory: str, workspace: str) -> "Artefact":
     """The compiled launch for this request, from the cache where nothing has changed."""
-    scope = (os.environ.get("HOME", ""), places.user_policy(), places.state(), os.environ.get("PWD", ""))
+    policy = os.path.abspath(options.policy) if options.policy else ""
+    scope = (policy, os.environ.get("HOME", ""), places.user_policy(), places.state(), logical_directory(options, directory))
     key = "\0".join((workspace, directory, *scope, str(os.getuid()), options.key(), VERSION))
     found = cache.load(key)
     if found is None:
@@ -74,7 +75,7 @@ def artefact_for(options: Options, argv: "list[str]", directory: str, workspace:
         found = prepare.artefact(prepared)
         if not prepared.facts.tree:
             listings = sorted({os.path.dirname(glob.partition("*")[0]) for glob in prepared.facts.matches})
-            cache.store(key, prepare.examined(prepared), listings, found)
+            cache.store(key, prepare.examined(prepared, options), listings, found)
     return found
 
 
@@ -146,6 +147,7 @@ class Run:
             boundary, self.artefact, record.report, shared_group=shared, uppers=self.uppers(created.directory)
         )
         signals = supervise.wait_for_signals() if self.own_signals else -1
+        wiring.report_lost(places.runs(), record)
         record.report("launch", "", self.described())
         try:
             if not supervisor.wait_for_ready():

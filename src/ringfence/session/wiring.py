@@ -1,9 +1,11 @@
 """Where siblings meet: the audit that a run reports to, and the apply that ends it. Imported after the fork."""
 
+import fcntl
 import os
 import time
 
 from ringfence.audit.writer import AuditWriter
+from ringfence.workspace import layout
 
 from . import places
 
@@ -32,6 +34,27 @@ class Recorder:
     def close(self) -> None:
         """Make the run's records durable as policy asks."""
         self.writer.close()
+
+
+def report_lost(runs: str, record: Recorder) -> None:
+    """Record runs whose supervisor ended without recording their end: killed, or the machine went down.
+
+    Such a run is dead (its boundary ends with its supervisor); what it wrote can still be applied or discarded.
+    """
+    for name in os.listdir(runs):
+        place = f"{runs}/{name}"
+        try:
+            lock = os.open(f"{place}/{layout.LOCK}", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if layout.mark_ended(place):
+                record.report("lost", "", {"lost": name})
+        except OSError:
+            continue  # alive, or gone in the meantime
+        finally:
+            os.close(lock)
 
 
 class Ending:

@@ -88,3 +88,17 @@ def write_metadata(directory: str, workspace: str, argv0: str, *, state: str, st
     finally:
         os.close(fd)
     os.rename(f"{directory}/{METADATA}.new", f"{directory}/{METADATA}")
+
+
+def mark_ended(directory: str) -> bool:
+    """Turn the state `running` into `ended`; False where the run was in another state. The caller holds its lock."""
+    path = f"{directory}/{METADATA}"
+    with open(path, "rb") as file:
+        text = file.read()
+    ended = text.replace(b'"state": "running"', b'"state": "ended"')
+    if ended == text:
+        return False
+    with open(f"{path}.new", "wb") as file:
+        file.write(ended)
+    os.rename(f"{path}.new", path)
+    return True

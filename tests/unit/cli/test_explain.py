@@ -1,0 +1,63 @@
+"""Recognising what a target is."""
+
+from pathlib import Path
+
+import pytest
+
+from ringfence.cli import explain
+from ringfence.model.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "name"),
+    [
+        (["~/.ssh/id_rsa"], "path", "~/.ssh/id_rsa"),
+        ([".env"], "path", ".env"),
+        (["src/main.py"], "path", "src/main.py"),
+        (["Makefile"], "path", "Makefile"),
+        (["$HOME"], "env", "HOME"),
+        (["env", "HOME"], "env", "HOME"),
+        (["ENV", "$HOME"], "env", "HOME"),
+        (["example.com"], "host", "example.com"),
+        (["example.com:443"], "host", "example.com:443"),
+        (["localhost"], "host", "localhost"),
+        (["build:8080"], "host", "build:8080"),
+        (["192.0.2.1"], "host", "192.0.2.1"),
+        (["::1"], "host", "::1"),
+        (["[::1]:80"], "host", "[::1]:80"),
+        (["https://user@example.com/path?x"], "host", "example.com"),
+        (["path", "example.com"], "path", "example.com"),
+        (["host", "build"], "host", "build"),
+    ],
+)
+def test_the_kind_is_recognised(target: list[str], kind: str, name: str) -> None:
+    assert explain.classify(target) == (kind, name)
+
+
+def test_a_file_that_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "notes.md").touch()
+    monkeypatch.chdir(tmp_path)
+    assert explain.classify(["notes.md"]) == ("path", "notes.md")
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="no kind `port`"):
+        explain.classify(["port", "80"])
+
+
+def test_options_stand_on_both_sides() -> None:
+    options, target = explain.split(["--deny-read", ".env", "env", "HOME", "--json", "--read=/srv"])
+    assert (target, options.json, options.deny_read, options.read) == (["env", "HOME"], True, [".env"], ["/srv"])
+
+
+def test_two_dashes_end_the_options() -> None:
+    options, target = explain.split(["--json", "--", "--read"])
+    assert (target, options.json) == (["--read"], True)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [("a:80", ("a", "80")), ("[::1]:80", ("::1", "80")), ("::1", ("::1", "")), ("a:b", ("a:b", "")), ("a", ("a", ""))],
+)
+def test_host_and_port(text: str, parts: tuple[str, str]) -> None:
+    assert explain.split_port(text) == parts

@@ -1,0 +1,52 @@
+"""What `ringfence init` writes, and how."""
+
+from pathlib import Path
+
+import pytest
+
+from ringfence.cli import init
+from ringfence.model.errors import UsageError
+from ringfence.policy import layers, parse
+
+
+def test_the_users_file_is_sound() -> None:
+    layer = parse.parse(init.USER_POLICY, file="policy.toml", scope="user")
+    policy = layers.merge([layer], home="/home/user", workspace="/home/user/project")
+    assert {rule.pattern for rule in policy.deny_read} == {".env", ".env.local"}
+
+
+def test_every_comment_that_looks_like_a_setting_is_one() -> None:
+    text = "\n".join(line.removeprefix("# ") if " = " in line else line for line in init.USER_POLICY.splitlines())
+    parse.parse(text, file="policy.toml", scope="user")
+
+
+def test_ecosystems_are_detected_with_their_sign(tmp_path: Path) -> None:
+    (tmp_path / "package.json").touch()
+    (tmp_path / "requirements.txt").touch()
+    assert init.detect(str(tmp_path)) == {"python": "requirements.txt", "node": "package.json"}
+
+
+def test_a_file_is_not_replaced_unasked(tmp_path: Path) -> None:
+    target = tmp_path / "ringfence.toml"
+    init.write(str(target), "one\n", replace=False)
+    with pytest.raises(UsageError, match="exists"):
+        init.write(str(target), "two\n", replace=False)
+    assert target.read_text() == "one\n"
+    init.write(str(target), "two\n", replace=True)
+    assert target.read_text() == "two\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["ringfence.toml"]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_link_is_not_followed(tmp_path: Path, replace: bool) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious\n")
+    target = tmp_path / "ringfence.toml"
+    target.symlink_to(victim)
+    if replace:
+        init.write(str(target), "new\n", replace=True)
+        assert not target.is_symlink()
+    else:
+        with pytest.raises(UsageError):
+            init.write(str(target), "new\n", replace=False)
+    assert victim.read_text() == "precious\n"
