@@ -253,13 +253,6 @@ def test_a_supervisor_that_is_gone_at_the_start_ends_it(first: Implementation) -
         assert running.end() == (125, b"", b"")
 
 
-def test_a_pipe_ends_when_the_command_closes_it(first: Implementation) -> None:
-    with Running(first, Order(argv=("sh", "-c", "exec >&- 2>&-; kill -STOP $$"))) as running:
-        running.start()
-        assert running.line() == b""
-        assert running.receive().text == STOPPED
-
-
 ORPHANS = """
 import json, os, time
 for _ in range(50):

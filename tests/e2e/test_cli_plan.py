@@ -6,7 +6,6 @@ import pytest
 
 from tests.e2e.commands import Commands
 
-
 # A plan needs to know which bubblewrap will carry it out.
 pytestmark = pytest.mark.require("bubblewrap")
 

@@ -118,13 +118,19 @@ def process_rows(plan: Plan, policy: Policy) -> list[tuple[str, ...]]:
     kernel = "an unprivileged kernel uid through id-mapped mounts" if who.idmap else "your own kernel uid"
     if who.uid != who.owner_uid and not who.idmap:
         kernel = "kernel uid 0 without capabilities"
+    rules = (*plan.landlock_scopes, *(("files",) if plan.landlock_files else ()))
     said = {key: str(policy.origins[key]) for key in ("isolation.tier", "isolation.seccomp", "network.mode")}
     return [
         ("user", f"{who.user} ({who.uid}:{who.gid})", "default", f"{kernel}; no capability"),
         ("home", who.home, "default", "private, ends with the run"),
         ("tier", plan.tier, said["isolation.tier"], "Linux namespaces: " + " ".join(plan.namespaces)),
         ("seccomp", plan.seccomp, said["isolation.seccomp"], "allowed system calls"),
-        ("landlock", " ".join(plan.landlock_scopes) or "none", "default", "scopes of signals and sockets"),
+        (
+            "landlock",
+            " ".join(rules) or "none",
+            "default",
+            "scopes of signals and sockets, files reached by descriptor",
+        ),
         ("network", plan.network, said["network.mode"], "only the sandbox's own loopback"),
         ("presets", " ".join(plan.presets) or "none", "default", "toolchains that may be read"),
     ]

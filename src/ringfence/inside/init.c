@@ -30,9 +30,9 @@ enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, SUPERVISOR_GONE = 13
 /* Numbers that older headers lack; the system calls' are the same on every architecture. */
 enum { CLOSE_RANGE = 436, LANDLOCK_CREATE = 444, LANDLOCK_ADD, LANDLOCK_RESTRICT, JOIN_SESSION_KEYRING = 1 };
 enum { WRITE_FILE = 1 << 1, READ_FILE = 1 << 2, TRUNCATE = 1 << 14, HANDLED = READ_FILE | WRITE_FILE | TRUNCATE | 1 << 3 | 1 << 13 };
-enum { UID, GID, CWD, GROUP, LISTEN, FILTER_BYTES, LANDLOCK_FILES, PID_MAX, SHMALL, SINGLES }; /* the last two may lack */
+enum { UID, GID, CWD, GROUP, LISTEN, FILTER_BYTES, LANDLOCK_FILES, NEEDED, PID_MAX = NEEDED, SHMALL, SEAL, SINGLES };
 static const char *const SINGLE[SINGLES] = {
-    "uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files", "pid_max", "shmall"};
+    "uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files", "pid_max", "shmall", "seal"};
 static const char *const LIMIT[RLIM_NLIMITS] = {
     [RLIMIT_NPROC] = "NPROC=", [RLIMIT_CORE] = "CORE=", [RLIMIT_CPU] = "CPU=", [RLIMIT_FSIZE] = "FSIZE=",
     [RLIMIT_NOFILE] = "NOFILE=", [RLIMIT_AS] = "AS=", [RLIMIT_DATA] = "DATA="};
@@ -102,9 +102,11 @@ static void parse(struct content text) {
     if (!order.argv || !order.environment) refuse("out of memory");
     for (char *key = text.data, *value; key < text.data + text.size; key = value + strlen(value) + 1)
         take(key, value = key + strlen(key) + 1);
-    for (int i = 0; i < PID_MAX; i++)
+    for (int i = 0; i < NEEDED; i++)
         if (!order.single[i] || !order.words) refuse("the order is incomplete");
 }
+
+static int is(int key, const char *value) { return order.single[key] && !strcmp(order.single[key], value); }
 
 static int write_file(const char *path, const char *text) {
     int file = open(path, O_WRONLY | O_CLOEXEC), size = strlen(text);
@@ -116,9 +118,11 @@ static void prepare(void) {
     check(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "die with parent");
     if (order.single[PID_MAX]) write_file("/proc/sys/kernel/pid_max", order.single[PID_MAX]); /* best effort, as */
     if (order.single[SHMALL]) write_file("/proc/sys/kernel/shmall", order.single[SHMALL]);    /* in init.py */
-    check(mount("/proc/sys", "/proc/sys", NULL, MS_BIND, NULL), "bind /proc/sys");
-    unsigned long sealed = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    check(mount(NULL, "/proc/sys", NULL, sealed, NULL), "seal /proc/sys");
+    if (!is(SEAL, "0")) {
+        check(mount("/proc/sys", "/proc/sys", NULL, MS_BIND, NULL), "bind /proc/sys");
+        unsigned long sealed = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+        check(mount(NULL, "/proc/sys", NULL, sealed, NULL), "seal /proc/sys");
+    }
     if (syscall(SYS_keyctl, JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS && errno != EPERM) check(-1, "keyring");
 }
 
@@ -144,11 +148,12 @@ static void allow(int ruleset, const char *path, uint64_t rights) {
 }
 
 static void restrict_access(void) {
-    int files = !strcmp(order.single[LANDLOCK_FILES], "1");
+    int files = is(LANDLOCK_FILES, "1");
     uint64_t attributes[] = {files ? HANDLED : 0, 0, order.scopes}; /* the last two are absent before ABI 6 */
     if (!files && !order.scopes) return;
     int ruleset = check(syscall(LANDLOCK_CREATE, attributes, order.scopes ? 24 : 8, 0), "landlock_create_ruleset");
     if (files) allow(ruleset, "/", HANDLED);
+    if (files) allow(ruleset, "/dev/mqueue", HANDLED);
     for (int i = 0; files && i < 3; i++) {
         char path[] = {"/proc/self/fd/0"};
         struct stat kind;
@@ -197,7 +202,7 @@ static _Noreturn void become_command(int control, char *program, size_t size) {
     for (int i = 1; i <= 64; i++)
         if (i != SIGKILL && i != SIGSTOP && i != 32 && i != 33) check(-(signal(i, SIG_DFL) == SIG_ERR), "signal");
     check(sigemptyset(&none) | sigprocmask(SIG_SETMASK, &none, NULL), "signal mask");
-    if (!strcmp(order.single[GROUP], "own")) check(setpgid(0, 0), "process group");
+    if (is(GROUP, "own")) check(setpgid(0, 0), "process group");
     snprintf(uid_map, sizeof uid_map, "%u 0 1", (unsigned)number(order.single[UID]));
     snprintf(gid_map, sizeof gid_map, "%u 0 1", (unsigned)number(order.single[GID]));
     check(unshare(CLONE_NEWUSER), "unshare user namespace");
@@ -214,9 +219,7 @@ static _Noreturn void become_command(int control, char *program, size_t size) {
     drop_capabilities();
     restrict_access();
     check(chdir(order.single[CWD]), order.single[CWD]);
-    int listen = !strcmp(order.single[LISTEN], "1");
-    int listener = install_filter(program, size, listen ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0);
-    send_filter(control, listener);
+    send_filter(control, install_filter(program, size, is(LISTEN, "1") ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0));
     check(syscall(CLOSE_RANGE, 3, ~0U, 0), "close_range");
     if (!*order.argv[0]) refuse("the command's name is empty");
     execute(order.argv[0]);
@@ -236,7 +239,7 @@ static void forward(const char *message) {
     const char *last = strrchr(message, ' ');
     int value = number(last ? last + 1 : message);
     int ending = value == SIGTERM || value == SIGHUP;
-    pid_t target = strcmp(order.single[GROUP], "own") ? command : -command;
+    pid_t target = is(GROUP, "own") ? -command : command;
     check(-(kill(target, value) < 0 && errno != ESRCH), "kill");
     check(-(ending && kill(target, SIGCONT) < 0 && errno != ESRCH), "kill");
     if (ending && !asked++) alarm(GRACE_S); /* the first one counts */
@@ -280,7 +283,7 @@ int main(int count, char **words) {
     check(sigdelset(&waiting, SIGALRM) | -(signal(SIGALRM, on_signal) == SIG_ERR), "SIGALRM");
     command = check(fork(), "fork");
     if (command == 0) become_command(control, filters.data, size);
-    if (!strcmp(order.single[GROUP], "own")) setpgid(command, command); /* or it has done so, or it is gone */
+    if (is(GROUP, "own")) setpgid(command, command); /* or it has done so, or it is gone */
     drop_capabilities();
     install_filter(filters.data + size, filters.size - size, 0);
     null = check(open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");

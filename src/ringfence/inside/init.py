@@ -27,7 +27,7 @@ from . import landlock, privilege
 GRACE_S = 5.0  # between SIGTERM or SIGHUP forwarded and SIGKILL
 ENDING = (_signal.SIGTERM, _signal.SIGHUP)
 NEEDED = frozenset(("uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files"))
-OPTIONAL = frozenset(("pid_max", "shmall"))
+OPTIONAL = frozenset(("pid_max", "shmall", "seal"))
 
 
 class Order:

@@ -7,6 +7,7 @@ rights that the descriptor itself does not have. So everything below the sandbox
 the rights it already has, and nothing else. Pipes, sockets and memfds are exempt by nature. See landlock(7).
 """
 
+import errno
 import os
 import stat
 
@@ -61,4 +62,8 @@ def allow_stream(ruleset: int, descriptor: int) -> None:
     rights = 0 if mode == os.O_WRONLY else READ_FILE
     if mode != os.O_RDONLY:
         rights |= WRITE_FILE | (0 if flags & os.O_APPEND else TRUNCATE)
-    allow(ruleset, f"/proc/self/fd/{descriptor}", rights)
+    try:
+        allow(ruleset, f"/proc/self/fd/{descriptor}", rights)
+    except OSError as error:
+        if error.errno != errno.EBADFD:  # a memfd: exempt, and so not to be named in a rule
+            raise

@@ -93,24 +93,21 @@ def real_run() -> Finding:
     options = options_module.Options()
     options.directory = directory
     options.timeout = "10"
-    output = os.memfd_create("output", os.MFD_CLOEXEC)
-    quiet = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     problem = remedy = ""
-    try:
-        run = session.prepared_run(options, ["true"])
-        run.stdio = (quiet, output, output)
-        finished = run.carry_out()
-        if finished.status == 0:
-            return Finding(name=name, status=Status.OK, detail=f"`true` was run and recorded as {finished.run}")
-        problem = f"`true` ended with status {finished.status} inside"
-        remedy = f"ringfence log --run {finished.run}"
-    except (RingfenceError, OSError) as error:
-        problem = str(error)
-        remedy = "please report this, with the output of `ringfence doctor --json`"
-    finally:
-        said = " ".join(os.pread(output, 1000, 0).decode("utf-8", "replace").split())
-        os.close(output)
-        os.close(quiet)
-        shutil.rmtree(directory, ignore_errors=True)
+    with tempfile.TemporaryFile() as output, open(os.devnull, "rb") as quiet:
+        try:
+            run = session.prepared_run(options, ["true"])
+            run.stdio = (quiet.fileno(), output.fileno(), output.fileno())
+            finished = run.carry_out()
+            if finished.status == 0:
+                return Finding(name=name, status=Status.OK, detail=f"`true` was run and recorded as {finished.run}")
+            problem = f"`true` ended with status {finished.status} inside"
+            remedy = f"ringfence log --run {finished.run}"
+        except (RingfenceError, OSError) as error:
+            problem = str(error)
+            remedy = "please report this, with the output of `ringfence doctor --json`"
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        said = " ".join(os.pread(output.fileno(), 1000, 0).decode("utf-8", "replace").split())
     detail = f"{problem}: {said}" if said else problem
     return Finding(name=name, status=Status.MISSING, detail=detail, remedy=remedy)

@@ -29,13 +29,18 @@ def places(groups: "dict[str, str]") -> "dict[str, str]":
     """Directories below which we may make a group, by controller: `memory` and `pids`, or `` for v2."""
     if "memory" in groups:
         return {name: f"{V2_ROOT}/{name}{groups[name]}" for name in ("memory", "pids") if name in groups}
-    directory = V2_ROOT + groups.get("", "")
-    try:
-        with open(f"{directory}/cgroup.subtree_control", encoding="ascii") as file:
-            enabled = file.read().split()
-    except OSError:
-        return {}
-    return {"": directory} if {"memory", "pids"} <= set(enabled) else {}
+    own = V2_ROOT + groups.get("", "")
+    # A group that holds processes cannot enable controllers below it, so usually the parent is the place to ask.
+    for directory in (own, os.path.dirname(own)):
+        try:
+            with open(f"{directory}/cgroup.subtree_control", encoding="ascii") as file:
+                enabled = file.read().split()
+        except OSError:
+            continue
+        movable = os.access(f"{directory}/cgroup.procs", os.W_OK)
+        if movable and directory.startswith(V2_ROOT) and {"memory", "pids"} <= set(enabled):
+            return {"": directory}
+    return {}
 
 
 def create(run: str, memory_bytes: int, processes: int) -> "list[str]":

@@ -81,6 +81,9 @@ def finish(artefact: Artefact, created: Created, record: Recorder) -> Ending:
     """
     run = runs.set_state(runs.load(HostPath(created.directory)), runs.State.ENDED)
     created.release()
+    from . import changes as later  # which builds on this module
+
+    later.remember(created.directory, artefact)
     ending = Ending()
     for layer in layers(run, artefact.lowers):
         verdicts = reviewed(layer, artefact.deny_write, max_bytes=artefact.workspace_bytes)

@@ -7,7 +7,7 @@ Import budget (tests/unit/test_import_budget.py): before the fork only built-in 
 import os
 import time
 
-from ringfence.model.errors import SandboxError, UsageError
+from ringfence.model.errors import HostError, RingfenceError, SandboxError, UsageError
 from ringfence.sandbox import launch
 from ringfence.workspace import layout
 
@@ -147,7 +147,7 @@ class Run:
             boundary, self.artefact, record.report, shared_group=shared, uppers=self.uppers(created.directory)
         )
         signals = supervise.wait_for_signals() if self.own_signals else -1
-        wiring.report_lost(places.runs(), record)
+        wiring.report_lost(self.runs, record)
         record.report("launch", "", self.described())
         try:
             if not supervisor.wait_for_ready():
@@ -313,12 +313,16 @@ def block_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_BLOCK, (*blocked, _signal.SIGWINCH))
 
 
-def failure(boundary: launch.Boundary, directory: str) -> SandboxError:
+def failure(boundary: launch.Boundary, directory: str) -> RingfenceError:
     """The error for a boundary that ended before it was ready; bubblewrap has said why on standard error."""
+    from ringfence.sandbox import doctor
     from ringfence.workspace import removal
 
     _, status = os.waitpid(boundary.monitor, 0)
     removal.remove_tree(directory)
+    found = doctor.cause(doctor.diagnose(places.state()))
+    if found:
+        return HostError(f"{found.name}: {found.detail}", hint=found.remedy)
     return SandboxError(
         f"the boundary could not be built (status {os.waitstatus_to_exitcode(status)})",
         hint="`ringfence doctor` tests each part of it and says what to change",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ringfence.cli import completion, entry, help
+from ringfence.cli import completion, entry
+from ringfence.cli import help as help_text
 from ringfence.cli.catalogue import COMMANDS, SHAPING, Command, find
 from ringfence.session import options
 from tests.house.sources import ROOT
@@ -53,12 +54,12 @@ def test_every_command_has_an_example_that_names_it(command: Command) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_help_fits_a_wide_terminal(command: Command) -> None:
-    lines = [line for text in help.described(command) for line in text.split("\n")]
+    lines = [line for text in help_text.described(command) for line in text.split("\n")]
     assert [line for line in lines if len(line) > 132] == []
 
 
 def test_the_overview_names_every_command() -> None:
-    lines = "\n".join(help.overview())
+    lines = "\n".join(help_text.overview())
     assert all(re.search(rf"(?m)^  {command.name} ", lines) for command in COMMANDS)
 
 
@@ -72,10 +73,10 @@ def test_completion_knows_every_command_and_option(shell: str) -> None:
 
 
 def test_unknown_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert help.unknown("plna") == 2
+    assert help_text.unknown("plna") == 2
     assert "did you mean `ringfence plan`?" in capsys.readouterr().err
 
 
 def test_unknown_escapes_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
-    assert help.unknown("\x1b[31m") == 2
+    assert help_text.unknown("\x1b[31m") == 2
     assert "\x1b" not in capsys.readouterr().err
