@@ -38,6 +38,7 @@ SYSTEM: dict[str, Node] = {
     "/usr/share/doc/readme": "text",
     "/bin": Link("usr/bin"),
     "/lib": Link("usr/lib"),
+    "/sys/devices/system/cpu/online": "0-1",
     "/etc/os-release": Link("../usr/lib/os-release"),
     "/etc/shells": "/bin/sh\n",
     "/etc/shadow": "root:secret",

@@ -1,7 +1,7 @@
 """K3: settings of the running kernel and devices: what root of a container could turn against the host."""
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 
 from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, cases
@@ -21,6 +21,15 @@ def opened(path: str) -> Callable[[Arena, Ran], bool]:
     return lambda arena, ran: path in links(ran.pids, "fd")
 
 
+def cannot_open(path: str, mode: int) -> bool:
+    """Tell whether this machine has no such file, or refuses it even to root outside."""
+    try:
+        os.close(os.open(path, mode))
+    except OSError:
+        return True
+    return False
+
+
 def setting(name: str, path: str, unseen: str = SEALED, mode: str = "O_WRONLY") -> Attack:
     return Attack(
         name=name,
@@ -28,7 +37,7 @@ def setting(name: str, path: str, unseen: str = SEALED, mode: str = "O_WRONLY") 
         evidence=opened(path),
         hold=True,
         refused="only root may write there",
-        refused_here=lambda: not Path(path).exists(),
+        refused_here=lambda: cannot_open(path, getattr(os, mode)),
         unseen=unseen,
     )
 

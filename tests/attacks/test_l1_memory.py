@@ -23,10 +23,15 @@ def hoards(name: str, body: str, code: str = "memory", unseen: str = "") -> Atta
 
 @cases(
     hoards("private", f"kept = bytearray({WANTED_MIB} << 20)"),
-    hoards(
-        "many-processes",
-        f"import os, time\nfor number in range(8):\n    if os.fork() == 0:\n"
-        f"        kept = bytearray({WANTED_MIB // 8} << 20); time.sleep(1.5); os._exit(0)",
+    Attack(
+        name="many-processes",
+        script="import os, time\nfor number in range(8):\n    if os.fork() == 0:\n"
+        f"        kept = bytearray({WANTED_MIB // 8} << 20); time.sleep(1)\n"
+        "        open(f'survived-{number}', 'w').write('pwned'); os._exit(0)\n"
+        "for number in range(8): os.wait()",
+        evidence=lambda arena, ran: len(list(arena.workspace.glob("survived-*"))) > 4,
+        policy=LIMIT,
+        code="memory",
     ),
     hoards(
         "memory-file-never-mapped",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, cases
 
-LIMIT = '[limits]\nworkspace-size = "16MiB"\nfile-size = "64MiB"\n'
+LIMIT = '[limits]\nworkspace-size = "16MiB"\nfile-size = "16MiB"\n'
 
 
 def on_disk(arena: Arena, ran: Ran) -> bool:

@@ -58,7 +58,7 @@ def earlier_records(arena: Arena) -> None:
         name="descriptors-of-the-first-process",
         script="cat /proc/$PPID/fd/3",
         shell=True,
-        world=lambda arena: ["sh", "-c", f'exec 3<{arena.root}/outside/secret.txt; "$@" 3<&-; true', "sh"],
+        world=lambda arena: ["sh", "-c", f'exec 3<{arena.root}/outside/secret.txt; "$@"; true', "sh"],
         unseen=OWN_PROC,
     ),
     Attack(

@@ -199,10 +199,13 @@ def way_in(view: list[Mount], facts: HostFacts, request: Request) -> list[Mount]
 
 def watches(view: list[Mount], facts: HostFacts, who: Identity) -> tuple[Watch, ...]:
     """Openings and changes inside that are recorded on the host."""
-    notices = [path for path in mounts.decoys(facts, who) if deciding(view, path).target == who.home]
+    private = [path for path in (*mounts.decoys(facts, who), who.home) if deciding(view, path).kind is MountKind.TMPFS]
     covers = [mount.target for mount in view if mount.kind is MountKind.COVER and not mount.absent]
-    found = [Watch(target=GuestPath(path), on="open", code="path-protected") for path in (*notices, *covers)]
-    return (*found, Watch(target=who.home, on="change", code="home-contained", names=system.HOME_SURFACES))
+    opened = [path for path in (*private, *covers) if path != who.home]
+    found = [Watch(target=GuestPath(path), on="open", code="path-protected") for path in opened]
+    if who.home in private:
+        found.append(Watch(target=who.home, on="change", code="home-contained", names=system.HOME_SURFACES))
+    return tuple(found)
 
 
 def notes(facts: HostFacts) -> tuple[str, ...]:

@@ -50,7 +50,11 @@ class Boundary:
     def receive(self) -> tuple[bytes, int, int]:
         """The next message, the sender's pid on this host and a descriptor that came along (-1 if none)."""
         space = _socket.CMSG_SPACE(12) + _socket.CMSG_SPACE(4)
-        data, ancillary, _, _ = self.control.recvmsg(64, space)
+        try:
+            data, ancillary, _, _ = self.control.recvmsg(64, space)
+        except ConnectionResetError:
+            # Told once when the other side ended with a message of ours unread; what it had sent is still there.
+            data, ancillary, _, _ = self.control.recvmsg(64, space)
         pid = descriptor = -1
         for level, kind, content in ancillary:
             if level == _socket.SOL_SOCKET and kind == SCM_CREDENTIALS:
@@ -79,7 +83,12 @@ def memory_file(name: str, data: bytes) -> int:
 
 
 def pairs(items: "list[tuple[str, str]]") -> bytes:
-    """The order for the first process: NUL-terminated keys and values."""
+    """The order for the first process: NUL-terminated keys and values; raise ValueError for a NUL within one.
+
+    SECURITY: a NUL would let a word of the command speak as a key of ours.
+    """
+    if any("\0" in key or "\0" in value for key, value in items):
+        raise ValueError("a NUL byte in the command, its environment or its directory")
     return b"".join(os.fsencode(key) + b"\0" + os.fsencode(value) + b"\0" for key, value in items)
 
 

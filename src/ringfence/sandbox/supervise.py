@@ -71,6 +71,8 @@ class Supervisor:
         self.machine = os.uname().machine
         self.started = time.monotonic()
         self.kill_at: float | None = None
+        self.waiting: list[int] | None = []  # signals sent before the command was started; None from then on
+        self.lock = _thread.allocate_lock()
         self.next_look = 0.0
         self.reached: set[str] = set()
         self.usage = disk.Usage(uppers, artefact.workspace_bytes)
@@ -89,8 +91,19 @@ class Supervisor:
         """Let the first process start the command."""
         self.boundary.control.send(b"go")
         self.started = time.monotonic()
+        with self.lock:
+            early, self.waiting = self.waiting or [], None
+        for number in early:
+            self.send(number)
 
     def run(self, signals: int) -> Outcome:
+        """`serve`, and give every descriptor back however it ends."""
+        try:
+            return self.serve(signals)
+        finally:
+            self.close()
+
+    def serve(self, signals: int) -> Outcome:
         """Serve until the boundary has ended; every process in it is dead on return.
 
         `signals` is the descriptor of `wait_for_signals`, -1 to leave this process's signals alone.
@@ -116,7 +129,6 @@ class Supervisor:
             self.watch_limits()
         self.observe()
         os.waitpid(self.boundary.monitor, 0)
-        self.close()
         return self.outcome or Outcome("killed", _signal.SIGKILL, self.started)
 
     def close(self) -> None:
@@ -149,7 +161,14 @@ class Supervisor:
         self.send(number)
 
     def send(self, number: int) -> None:
-        """Ask the first process to signal the command; it escalates by itself after SIGTERM and SIGHUP."""
+        """Ask the first process to signal the command; it escalates by itself after SIGTERM and SIGHUP.
+
+        May be called from any thread and at any time.
+        """
+        with self.lock:
+            if self.waiting is not None:
+                self.waiting.append(number)
+                return
         try:
             self.boundary.control.send(b"signal %d" % number)
         except OSError:

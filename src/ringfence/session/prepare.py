@@ -142,6 +142,9 @@ def complete(policy: Policy, request: Request, found: HostFacts) -> HostFacts:
 
 def check_places(workspace: str) -> None:
     """Refuse a workspace that contains ringfence's own state, cache or user policy; raise UsageError."""
+    home = facts.home_directory()
+    if home == workspace or home.startswith(workspace.rstrip("/") + "/"):
+        return  # the planner refuses that in clearer words
     for place in (places.state(), places.cache(), os.path.dirname(places.user_policy())):
         real = os.path.realpath(place)
         if real == workspace or real.startswith(workspace + "/") or workspace.startswith(real + "/"):

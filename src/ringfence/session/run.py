@@ -99,6 +99,7 @@ class Run:
         self.extra_environment: dict[str, str] = {}
         self.own_signals = True
         self.supervisor: Supervisor | None = None
+        self.early_signal = 0
         self.denials: list[tuple[str, str]] = []
         self.skeleton: list[tuple[str, str]] = []
         self.stand_ins: list[str] = []
@@ -146,11 +147,14 @@ class Run:
         self.supervisor = supervisor = supervise.Supervisor(
             boundary, self.artefact, record.report, shared_group=shared, uppers=self.uppers(created.directory)
         )
+        if self.early_signal:
+            supervisor.send(self.early_signal)
         signals = supervise.wait_for_signals() if self.own_signals else -1
         wiring.report_lost(self.runs, record)
         record.report("launch", "", self.described())
         try:
             if not supervisor.wait_for_ready():
+                record.report("lost", "not-built", {})
                 raise failure(boundary, created.directory)
             self.remove_stand_ins()
             supervisor.go()

@@ -161,7 +161,8 @@ class Process:
         return self._finished
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the command; nothing happens when it has not started or has ended."""
+        """Send a signal to the command, as soon as it is there; nothing happens when it has ended."""
+        self._run.early_signal = number  # for a supervisor that is only just being made
         if self._run.supervisor is not None and self._thread.is_alive():
             self._run.supervisor.send(number)
 
@@ -239,6 +240,17 @@ class Process:
         self.close()
 
 
+def check_command(argv: Sequence[str], env: Mapping[str, str]) -> None:
+    """Refuse what cannot be a command or an environment; raise UsageError."""
+    if isinstance(argv, str) or not all(isinstance(word, str) for word in argv):
+        raise UsageError("the command must be a list of words", hint='["sh", "-c", "..."] runs a shell')
+    if any("\0" in word for word in (*argv, *env.values())):
+        raise UsageError("a word of the command or a variable's value contains a NUL")
+    for name in env:
+        if not name.isascii() or not name.isidentifier():
+            raise UsageError(f"`{name}` is not a variable's name")
+
+
 class Sandbox:
     """Contains commands under one policy: `with Sandbox(policy, directory=...) as box: box.run([...])`.
 
@@ -266,8 +278,7 @@ class Sandbox:
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Process:
         """Start a command and return at once; raise RingfenceError where policy or host refuse."""
-        if isinstance(argv, str):
-            raise UsageError("the command must be a list of words", hint='["sh", "-c", "..."] runs a shell')
+        check_command(argv, env or {})
         self._processes = [process for process in self._processes if process.running]
         process = Process(self._options, argv, env or {})
         self._processes.append(process)
@@ -305,13 +316,21 @@ class Sandbox:
     ) -> Completed:
         """`run` for asyncio; cancelling it ends the command."""
         data = input.encode() if isinstance(input, str) else input
-        process = await asyncio.to_thread(self.start, argv, env=env)
-        task = asyncio.ensure_future(asyncio.to_thread(process.communicate, data, timeout_s))
+        started: list[Process] = []
+
+        def work() -> Completed:
+            started.append(self.start(argv, env=env))
+            return started[0].communicate(data, timeout_s)
+
+        task = asyncio.ensure_future(asyncio.to_thread(work))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            process.kill()
-            await asyncio.wait([task])
+            while not task.done():
+                for process in started:
+                    process.kill()
+                await asyncio.wait([task], timeout=0.05)
+            task.exception()  # seen: the caller asked for the end, not for the outcome
             raise
 
     async def stream_async(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:

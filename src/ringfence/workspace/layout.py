@@ -36,6 +36,8 @@ class Created:
     def release(self) -> None:
         """Give the run's lock back: every process of it is dead. A second call does nothing."""
         if self.lock_fd >= 0:
+            # Unlocked by name and not only closed: a process forked for another run may hold a copy until it execs.
+            fcntl.flock(self.lock_fd, fcntl.LOCK_UN)
             os.close(self.lock_fd)
             self.lock_fd = -1
 
