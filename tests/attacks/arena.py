@@ -13,10 +13,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
+
+import msgspec
 
 import ringfence
-from ringfence.session import options as run_options
+from ringfence.model.plan import Plan
 from ringfence.session import prepare
 
 if TYPE_CHECKING:
@@ -123,9 +124,8 @@ class Arena:
 
     def run_again(self) -> None:
         """Start and end another run."""
-        environment = self.environment() | {"PYTHONPATH": str(SOURCE)}
         argv = [*RINGFENCE, "run", "--", "true"]
-        subprocess.run(argv, cwd=self.workspace, env=environment, stdin=subprocess.DEVNULL, timeout=LIMIT_S, check=True)
+        subprocess.run(argv, cwd=self.workspace, env=self._ours(), stdin=subprocess.DEVNULL, timeout=LIMIT_S, check=True)
 
     def _options(self, attack: "Attack") -> list[str]:
         return [self.fill(word) for word in attack.options]
@@ -137,14 +137,19 @@ class Arena:
     def plan(self, attack: "Attack") -> str:
         """Give the digest of the plan that is announced for this attack, without launching anything."""
         self._operator(attack)
-        argv, workspace = attack.argv(self), str(self.workspace)
-        with mock.patch.dict(os.environ, self.environment(), clear=True):
-            options, _ = run_options.parse([*self._options(attack), "--", *argv])
-            return prepare.digest(prepare.prepare(options, argv, workspace, workspace).plan)
+        argv = [*RINGFENCE, "plan", "--json", *self._options(attack), "--", *attack.argv(self)]
+        text = subprocess.run(
+            argv, cwd=self.workspace, env=self._ours(), stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S
+        )
+        assert text.returncode == 0, text.stderr
+        return prepare.digest(msgspec.json.decode(text.stdout, type=Plan))
+
+    def _ours(self) -> dict[str, str]:
+        # Ours alone gets the path of the source tree; the command inside must not depend on it.
+        return self.environment() | {"PYTHONPATH": str(SOURCE)}
 
     def _run(self, argv: list[str], attack: "Attack", *, confined: bool) -> Ran:
-        # Ours alone gets the path of the source tree; the command inside must not depend on it.
-        environment = self.environment() | ({"PYTHONPATH": str(SOURCE)} if confined else {})
+        environment = self._ours() if confined else self.environment()
         streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         streams |= attack.redirect(self)
         process = subprocess.Popen(argv, cwd=self.workspace, env=environment, start_new_session=True, **streams)

@@ -12,7 +12,7 @@ LIMIT = '[limits]\nworkspace-size = "16MiB"\nfile-size = "16MiB"\n'
 def on_disk(arena: Arena, ran: Ran) -> bool:
     """Tell whether much more than the limit was ever on the host's disk because of the run, kept or not."""
     held = sum(os.lstat(path).st_blocks * 512 for path in arena.home.rglob("*"))
-    return held > 32 << 20 or (arena.workspace / "survived").exists()
+    return held > 48 << 20 or (arena.workspace / "survived").exists()
 
 
 @cases(

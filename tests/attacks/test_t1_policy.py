@@ -1,6 +1,5 @@
 """T1: the policy, the audit and ringfence's own programs, attacked from inside and by what a checkout brings."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def earlier_run(arena: Arena) -> None:
     ),
     Attack(
         name="end-the-first-process",
-        script="import os, signal, time\nfor number in (15, 9, 2, 1, 19):\n    os.kill(os.getppid(), number)\n"
+        script="import os, signal, time\nfor number in (15, 9, 2, 1, 19):\n    try: os.kill(os.getppid(), number)\n    except OSError as error: print(error)\n"
         "time.sleep(0.2)\nopen('survived', 'w').write('x')",
         # Unconfined the parent is a shell of the arena's, which dies of it.
         world=lambda arena: ["sh", "-c", '"$@"; echo alive > alive', "sh"],
@@ -134,7 +133,6 @@ def hooks(arena: Arena) -> None:
 EXECUTED = holds("@outside@/executed")
 
 
-@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux only")
 @cases(
     Attack(
         name="module-of-the-checkout",
@@ -160,7 +158,7 @@ EXECUTED = holds("@outside@/executed")
         shell=True,
         prepare=hooks,
         evidence=EXECUTED,
-        world=lambda arena: ["/usr/bin/env", "git", "status"],
+        world=lambda arena: ["sh", "-c", "git status"],
         unseen="nothing is refused: git is never started on the host",
     ),
 )

@@ -18,10 +18,11 @@ def of_one_run(arena: Arena, output: str) -> list[Record]:
     return records
 
 
-def check_launch(records: list[Record], plan: str) -> None:
-    """Require that the audit names the plan that was in force."""
-    launches = [record for record in records if record.kind == "launch"]
-    assert [record.fields["plan"] for record in launches] == [plan], "the plan in force is not the plan announced"
+def check_launch(records: list[Record], plan: str | None) -> None:
+    """Require one launch, under `plan` if one is given: what held an attack that nobody saw is the plan in force."""
+    launches = [record.fields["plan"] for record in records if record.kind == "launch"]
+    assert len(launches) == 1
+    assert plan is None or launches == [plan], "the plan in force is not the plan announced"
 
 
 def check_end(records: list[Record], output: str) -> None:

@@ -84,7 +84,19 @@ def view(implementation: Implementation, tools: Path | None) -> list[str]:
     """Word the view: the system's programs, the first process, `tools` at /tools."""
     words = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net"]
     words += ["--uid", "0", "--gid", "0", "--cap-add", "ALL", "--as-pid-1", "--die-with-parent", "--tmpfs", "/"]
-    words += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--mqueue", "/dev/mqueue", "--tmpfs", "/tmp"]
+    words += [
+        "--ro-bind",
+        "/usr",
+        "/usr",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--mqueue",
+        "/dev/mqueue",
+        "--tmpfs",
+        "/tmp",
+    ]
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
         if os.path.islink(f"/{name}"):
             words += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
@@ -193,7 +205,9 @@ class Running:
         return self.process.returncode, out or b"", error
 
 
-def carry_out(implementation: Implementation, order: Order, tools: Path | None = None) -> tuple[bytes, int, bytes, bytes]:
+def carry_out(
+    implementation: Implementation, order: Order, tools: Path | None = None
+) -> tuple[bytes, int, bytes, bytes]:
     """Run a command to its end: the last message, the exit status, standard output and error."""
     with Running(implementation, order, tools=tools) as running:
         running.start()

@@ -3,7 +3,6 @@
  * INVARIANT: a command or supervisor cannot tell them apart (tests/contract/test_first_process.py runs against both).
  * SECURITY: an order not understood to its last byte, and any call that the kernel refuses, ends the sandbox. */
 #define _GNU_SOURCE
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -29,7 +28,8 @@
 enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, SUPERVISOR_GONE = 137, GRACE_S = 5 };
 /* Numbers that older headers lack; the system calls' are the same on every architecture. */
 enum { CLOSE_RANGE = 436, LANDLOCK_CREATE = 444, LANDLOCK_ADD, LANDLOCK_RESTRICT, JOIN_SESSION_KEYRING = 1 };
-enum { WRITE_FILE = 1 << 1, READ_FILE = 1 << 2, TRUNCATE = 1 << 14, HANDLED = READ_FILE | WRITE_FILE | TRUNCATE | 1 << 3 | 1 << 13 };
+enum { WRITE_FILE = 1 << 1, READ_FILE = 1 << 2, READ_DIR = 1 << 3, REFER = 1 << 13, TRUNCATE = 1 << 14 };
+enum { HANDLED = WRITE_FILE | READ_FILE | READ_DIR | REFER | TRUNCATE };
 enum { UID, GID, CWD, GROUP, LISTEN, FILTER_BYTES, LANDLOCK_FILES, NEEDED, PID_MAX = NEEDED, SHMALL, SEAL, SINGLES };
 static const char *const SINGLE[SINGLES] = {
     "uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files", "pid_max", "shmall", "seal"};
@@ -191,7 +191,7 @@ static _Noreturn void execute(const char *name) { /* execvp(3) in the command's 
         if (errno == ENOENT && exact) why = "no such file or directory";
         else if (errno != ENOENT && errno != ENOTDIR) status = CANNOT_EXECUTE, why = strerror(errno);
     }
-    dprintf(2, "ringfence: `%s`: %c%s\n", name, tolower((unsigned char)*why), why + 1);
+    dprintf(2, "ringfence: `%s`: %c%s\n", name, *why | ' ', why + 1); /* in lower case */
     _exit(status);
 }
 
@@ -210,11 +210,12 @@ static _Noreturn void become_command(int control, char *program, size_t size) {
     check(write_file("/proc/self/gid_map", gid_map), "gid_map");
     check(write_file("/proc/self/uid_map", uid_map), "uid_map");
     for (int i = 0; i < RLIM_NLIMITS; i++) {
-        struct rlimit now, wanted;
+        struct rlimit now;
         if (!order.limit[i]) continue;
         check(getrlimit(i, &now), "getrlimit");
-        wanted.rlim_cur = wanted.rlim_max = number(order.limit[i]);
-        check(setrlimit(i, wanted.rlim_max < now.rlim_max ? &wanted : &(struct rlimit){now.rlim_max, now.rlim_max}), LIMIT[i]);
+        if (number(order.limit[i]) < now.rlim_max) now.rlim_max = number(order.limit[i]);
+        now.rlim_cur = now.rlim_max;
+        check(setrlimit(i, &now), "setrlimit");
     }
     drop_capabilities();
     restrict_access();
@@ -237,8 +238,7 @@ static void on_signal(int number) { /* SIGCHLD only interrupts the wait; nothing
 
 static void forward(const char *message) {
     const char *last = strrchr(message, ' ');
-    int value = number(last ? last + 1 : message);
-    int ending = value == SIGTERM || value == SIGHUP;
+    int value = number(last ? last + 1 : message), ending = value == SIGTERM || value == SIGHUP;
     pid_t target = is(GROUP, "own") ? -command : command;
     check(-(kill(target, value) < 0 && errno != ESRCH), "kill");
     check(-(ending && kill(target, SIGCONT) < 0 && errno != ESRCH), "kill");
@@ -267,18 +267,17 @@ int main(int count, char **words) {
     if (count != 4) refuse("three descriptors are wanted");
     int control = number(words[2]), null;
     char answer[16];
-    sigset_t blocked, waiting;
+    sigset_t all, waiting;
     parse(read_all(number(words[1])));
     struct content filters = read_all(number(words[3]));
     size_t size = number(order.single[FILTER_BYTES]), most = BPF_MAXINSNS * sizeof(struct sock_filter);
-    if (size == 0 || size > most || size >= filters.size || filters.size - size > most) refuse("the filters are cut off");
+    if (!size || size > most || size >= filters.size || filters.size - size > most) refuse("the filters are cut off");
     if (control > 3) check(syscall(CLOSE_RANGE, 3, control - 1, 0), "close_range");
     check(syscall(CLOSE_RANGE, control + 1, ~0U, 0), "close_range");
     prepare();
     check(send(control, "ready", 5, MSG_NOSIGNAL), "send");
     if (check(recv(control, answer, sizeof answer, 0), "recv") != 2 || memcmp(answer, "go", 2)) _exit(FAILED);
-    check(sigemptyset(&blocked) | sigaddset(&blocked, SIGCHLD) | sigaddset(&blocked, SIGALRM) |
-           sigprocmask(SIG_BLOCK, &blocked, &waiting), "mask");
+    check(sigfillset(&all) | sigprocmask(SIG_SETMASK, &all, &waiting), "signal mask"); /* the command opens its own */
     check(sigdelset(&waiting, SIGCHLD) | -(signal(SIGCHLD, on_signal) == SIG_ERR), "SIGCHLD");
     check(sigdelset(&waiting, SIGALRM) | -(signal(SIGALRM, on_signal) == SIG_ERR), "SIGALRM");
     command = check(fork(), "fork");

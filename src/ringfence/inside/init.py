@@ -242,6 +242,8 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
     wakeup, notify = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
     _signal.set_wakeup_fd(notify)  # before the fork: a command that ends at once must not be missed
+    # A signal forwarded early must find no handler of ours in the command's process, which opens the mask itself.
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     command = os.fork()
     if command == 0:
         try:
@@ -250,6 +252,7 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
             say(f"cannot start the command: {error}".encode())
         finally:
             os._exit(125)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
     own_group = order.single["group"] == b"own"
     if own_group:
         join_own_group(command)

@@ -3,7 +3,7 @@
 import pytest
 
 from ringfence.model.plan import MountKind
-from tests.fake_host import HOME, WORKSPACE, Host, Link, Node, at, plan
+from tests.fake_host import HOME, WORKSPACE, Host, Link, Node, at, plan, request
 
 MAIN = f"{HOME}/main/.git"
 LINKED = f"{MAIN}/worktrees/project"
@@ -98,10 +98,10 @@ def test_a_checkout_beside_cannot_pass_the_home_off_as_a_repository() -> None:
 
 
 def test_a_repository_around_the_workspace_is_not_shown() -> None:
-    top = f"{HOME}/project"
-    files = worktree(directory=f"{top}/worktrees/w")
-    files[f"{top}/w/.git"] = files.pop(f"{WORKSPACE}/.git")
-    assert found({**repository(top), **files}) == () if f"{WORKSPACE}/.git" in files else True
+    top, inner = f"{HOME}/bare.git", f"{HOME}/bare.git/topic"
+    files = worktree(directory=f"{top}/worktrees/topic", back=f"{inner}/.git")
+    files[f"{inner}/.git"] = files.pop(f"{WORKSPACE}/.git")
+    assert plan("", Host({**repository(top), **files}), request(inner)).workspace.repositories == ()
 
 
 def test_a_directory_reached_through_a_link_does_not_count() -> None:
