@@ -19,6 +19,8 @@ from ringfence.policy.parse import parse
 
 HOME = "/home/user"
 WORKSPACE = "/home/user/project"
+MAIN = f"{HOME}/main/.git"
+LINKED = f"{MAIN}/worktrees/project"
 SURFACES = (".claude", ".envrc", ".git/config", ".git/hooks", ".git/worktrees")
 
 
@@ -185,6 +187,21 @@ def filesystem(**lists: list[str]) -> str:
 def at(found: Plan, target: str) -> Mount:
     """The last operation on exactly `target`."""
     return next(mount for mount in reversed(found.mounts) if mount.target == target)
+
+
+def repository(path: str) -> dict[str, Node]:
+    """Give the files of a git directory."""
+    return {f"{path}/HEAD": "ref: refs/heads/main\n", f"{path}/objects/pack": None, f"{path}/config": "[core]\n"}
+
+
+def worktree(common: str = "../..", back: str = f"{WORKSPACE}/.git", directory: str = LINKED) -> dict[str, Node]:
+    """Give the files that make the workspace a linked worktree of the repository in `MAIN`."""
+    return {
+        f"{WORKSPACE}/.git": f"gitdir: {directory}\n",
+        f"{directory}/HEAD": "ref: refs/heads/topic\n",
+        f"{directory}/gitdir": f"{back}\n",
+        f"{directory}/commondir": f"{common}\n",
+    }
 
 
 ALICE = Identity(user="user", uid=1000, gid=1000, home=build.GuestPath(HOME))

@@ -161,12 +161,12 @@ class Arena:
                 ran.achieved = attack.evidence(self, ran)
             rest, _ = process.communicate(timeout=LIMIT_S)
             ran.output += (rest or b"").decode("utf-8", "replace")
+            ran.status = process.returncode
+            ran.achieved = ran.achieved or (not attack.hold and attack.evidence(self, ran))
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.__exit__(None, None, None)
-        ran.status = process.returncode
-        ran.achieved = ran.achieved or (not attack.hold and attack.evidence(self, ran))
         return ran
 
     def _marked(self) -> set[int]:

@@ -52,14 +52,14 @@ def many_files(arena: Arena, ran: Ran) -> bool:
     ),
     Attack(
         name="time",
-        script="import time\ntime.sleep(2.5)\nopen('survived', 'w').write('pwned')",
+        script="import time\ntime.sleep(2)\nopen('survived', 'w').write('pwned')",
         evidence=lambda arena, ran: (arena.workspace / "survived").exists(),
         policy='[limits]\nwall-time = "1s"\n',
         code="wall-time",
     ),
     Attack(
         name="processor-time",
-        script="import time\nend = time.monotonic() + 3\nwhile time.monotonic() < end: pass\n"
+        script="import time\nwhile time.process_time() < 2.2: pass\n"
         "open('survived', 'w').write('pwned')",
         evidence=lambda arena, ran: (arena.workspace / "survived").exists(),
         policy='[limits]\ncpu-time = "1s"\n',

@@ -69,8 +69,10 @@ def struck_with(number: int) -> Callable[[Arena, Ran], bool]:
 
     def look(arena: Arena, ran: Ran) -> bool:
         started = min(marked(arena))
+        # Unconfined nobody will do anything about what stays.
+        contained = b"ringfence.cli" in command_line(started)
         os.kill(started, number)
-        deadline = time.monotonic() + (GRACE_S if number != signal.SIGKILL else 1.0)
+        deadline = time.monotonic() + (GRACE_S if contained else 0.2)
         while (left := set(marked(arena)) - {started}) and time.monotonic() < deadline:
             time.sleep(0.02)  # there is no event for the end of somebody else's child
         for pid in left:
@@ -86,13 +88,6 @@ def struck_with(number: int) -> Callable[[Arena, Ran], bool]:
         name="ignores-SIGTERM",
         script=STUBBORN,
         evidence=struck_with(signal.SIGTERM),
-        hold=True,
-        unseen="the escalation to SIGKILL shows in the record of the end: killed by 9",
-    ),
-    Attack(
-        name="ignores-SIGHUP",
-        script=STUBBORN,
-        evidence=struck_with(signal.SIGHUP),
         hold=True,
         unseen="the escalation to SIGKILL shows in the record of the end: killed by 9",
     ),

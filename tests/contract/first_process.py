@@ -1,4 +1,4 @@
-"""Drive one first process by hand: a small bubblewrap invocation, and both ends of the conversation in the test's hands.
+"""Drive one first process by hand: a small bubblewrap invocation, and the conversation in the test's hands.
 
 `Implementation` says how it is started, `Running` is one that was. Nothing of sandbox/ takes part but the tables of the
 system-call filter, so what is asserted here is what passes over the wire.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import ringfence.inside
 from ringfence.sandbox import bubblewrap, facts, seccomp
@@ -155,7 +155,7 @@ class Running:
         os.close(told)
         os.close(filters)
 
-    def __enter__(self) -> "Running":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

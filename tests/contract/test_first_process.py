@@ -135,7 +135,7 @@ def test_an_empty_place_in_the_path_is_the_working_directory(
 
 
 def test_many_arguments_and_variables_arrive_as_they_are(first: Implementation) -> None:
-    words = ["", *(str(number).encode() + b"\xff\n" for number in range(25_000))]
+    words: list[str | bytes] = ["", *(str(number).encode() + b"\xff\n" for number in range(25_000))]
     environment = ["PATH=/usr/bin", *(f"V{number}=={number}" for number in range(1000)), "EMPTY="]
     script = """import hashlib, json, os, sys
 given = [open(f"/proc/self/{name}", "rb").read() for name in ("cmdline", "environ")]

@@ -1,4 +1,4 @@
-"""What the command finds itself to be, whichever first process started it: no power, nothing inherited, no way to it."""
+"""What the command finds itself to be, whichever first process started it: no power, nothing inherited."""
 
 import ctypes
 import errno
@@ -33,7 +33,7 @@ def attempt(path, data):
     return 0
 names = ("RLIMIT_NPROC", "RLIMIT_CORE", "RLIMIT_NOFILE", "RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_CPU", "RLIMIT_FSIZE")
 print(json.dumps({
-    "status": {name: status[name].strip() for name in status if name.startswith(("Cap", "Sig", "Shd", "No", "Seccomp"))},
+    "status": {name: status[name].strip() for name in status if name[:3] in ("Cap", "Sig", "Shd", "NoN", "Sec")},
     "identity": [os.getresuid(), os.getresgid(), os.getpid(), os.getppid(), os.getsid(0)],
     "descriptors": descriptors(),
     "environment": text("/proc/self/environ"),
@@ -140,7 +140,8 @@ def read(path):
         file.read(1)
 names = ("environ", "mem", "maps", "auxv", "stack", "syscall", "personality")
 actions = {name: (lambda name=name: read(f"/proc/1/{name}")) for name in names}
-actions.update({name: (lambda name=name: os.readlink(f"/proc/1/{name}")) for name in ("exe", "cwd", "root", "fd/0", "ns/user")})
+links = ("exe", "cwd", "root", "fd/0", "ns/user")
+actions.update({name: (lambda name=name: os.readlink(f"/proc/1/{name}")) for name in links})
 actions["map_files"] = lambda: os.listdir("/proc/1/map_files")
 print(json.dumps({name: attempt(action) for name, action in actions.items()}))
 """

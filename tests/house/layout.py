@@ -15,8 +15,8 @@ SUITES = frozenset("unit properties contract posture attacks integration e2e dat
 SUITE_FILES = re.compile(r"((?!test_)[a-z_]+|test_architecture|test_repository)\.py")
 GROUND = frozenset(
     ".ci .editorconfig .github .gitignore CHANGELOG.md CHARTER.md CONTRIBUTING.md LICENSE Makefile README.md "
-    "SECURITY.md SPECIFICATION.md bench changes.d docs examples fuzz hatch_build.py pyproject.toml requirements scripts "
-    "src tests".split()
+    "SECURITY.md SPECIFICATION.md bench changes.d docs examples fuzz hatch_build.py pyproject.toml requirements "
+    "scripts src tests".split()
 )
 
 # A name that says nothing of what is inside collects whatever has no place.

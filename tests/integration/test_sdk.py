@@ -63,7 +63,9 @@ def test_a_command_that_does_not_read_its_input_is_no_error(box: Sandbox) -> Non
     assert box.run(["true"], input=b"x" * (1 << 20)).returncode == 0
 
 
-@pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 255", 255), ("kill -9 $$", 137), ("no-such", 127)])
+@pytest.mark.parametrize(
+    ("script", "status"), [("exit 0", 0), ("exit 255", 255), ("kill -9 $$", 137), ("no-such", 127)]
+)
 def test_the_status_is_the_commands_own(box: Sandbox, script: str, status: int) -> None:
     assert box.run(["sh", "-c", script]).returncode == status
 
@@ -119,7 +121,9 @@ def test_every_run_is_in_the_audit(box: Sandbox, home: Path) -> None:
 
 def test_a_policy_given_as_mappings_is_in_force(workspace: Path) -> None:
     (workspace / ".env").write_text("secret")
-    policy = Policy({"filesystem": {"deny-read": [".env"]}, "env": {"set": {"GIVEN": "1"}}, "limits": {"open-files": 20}})
+    policy = Policy(
+        {"filesystem": {"deny-read": [".env"]}, "env": {"set": {"GIVEN": "1"}}, "limits": {"open-files": 20}}
+    )
     done = Sandbox(policy, directory=workspace).run(["sh", "-c", "cat .env; echo $GIVEN; ulimit -n"])
     assert done.text == "1\n20\n"
     assert b"secret" not in done.stderr
@@ -131,7 +135,9 @@ def test_a_policy_given_as_a_file_is_in_force(workspace: Path, tmp_path: Path) -
     assert Sandbox(Policy.from_file(file), directory=workspace).run(["sh", "-c", "echo $GIVEN"]).text == "from file\n"
 
 
-@pytest.mark.parametrize(("mode", "arrives", "status"), [("overlay", True, 0), ("direct", True, 0), ("readonly", False, 2)])
+@pytest.mark.parametrize(
+    ("mode", "arrives", "status"), [("overlay", True, 0), ("direct", True, 0), ("readonly", False, 2)]
+)
 def test_the_workspaces_mode_is_the_callers_choice(workspace: Path, mode: str, *, arrives: bool, status: int) -> None:
     done = Sandbox(directory=workspace, workspace=mode).run(["sh", "-c", "echo x > made"])
     assert (done.returncode, (workspace / "made").exists()) == (status, arrives)
@@ -173,7 +179,13 @@ def test_a_policys_mistake_is_told_with_its_place(workspace: Path, policy: Polic
 
 @pytest.mark.parametrize(
     ("argv", "message"),
-    [("echo hello", "list of words"), ([], "no command"), (["echo", 3], "text"), (["a\0b"], "NUL"), (["echo", b"x"], "text")],
+    [
+        ("echo hello", "list of words"),
+        ([], "no command"),
+        (["echo", 3], "text"),
+        (["a\0b"], "NUL"),
+        (["echo", b"x"], "text"),
+    ],
 )
 def test_a_bad_command_is_refused(box: Sandbox, argv: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -278,7 +290,10 @@ def test_our_own_signals_are_left_alone(box: Sandbox) -> None:
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ()), {n: signal.getsignal(n) for n in signal.valid_signals()}
     box.run(["true"])
-    assert before == (signal.pthread_sigmask(signal.SIG_BLOCK, ()), {n: signal.getsignal(n) for n in signal.valid_signals()})
+    assert before == (
+        signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        {n: signal.getsignal(n) for n in signal.valid_signals()},
+    )
 
 
 # ---- many, and afterwards

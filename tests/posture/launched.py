@@ -66,7 +66,12 @@ class Bench:
         )
 
     def run(
-        self, argv: Sequence[str], policy: str = "", *, options: Sequence[str] = (), env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        policy: str = "",
+        *,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
     ) -> Result:
         """Run a command to its end."""
         done = subprocess.run(

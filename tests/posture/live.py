@@ -21,7 +21,9 @@ from tests.house.sources import ROOT
 
 ENTRY = "from ringfence.cli.entry import main; main()"
 TIMEOUT_S = 30
-WORKSPACE_OWNER = 4242  # given to the workspace by tests running as root: an id that is neither theirs nor the sandbox's
+WORKSPACE_OWNER = (
+    4242  # given to the workspace by tests running as root: an id that is neither theirs nor the sandbox's
+)
 SERVER = """\
 import json, sys
 print("ready", flush=True)

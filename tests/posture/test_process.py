@@ -70,7 +70,9 @@ def test_no_process_keeps_a_group(box: Live, who: str) -> None:
 
 def test_the_account_has_the_promised_name_and_home(box: Live) -> None:
     who = box.plan.identity
-    found = box.inside("import os, pwd; a = pwd.getpwuid(os.getuid()); result = [a.pw_name, a.pw_uid, a.pw_gid, a.pw_dir]")
+    found = box.inside(
+        "import os, pwd; a = pwd.getpwuid(os.getuid()); result = [a.pw_name, a.pw_uid, a.pw_gid, a.pw_dir]"
+    )
     assert found == [who.user, who.uid, who.gid, who.home]
 
 
@@ -233,7 +235,12 @@ def test_a_redirected_file_cannot_be_opened_anew(box: Live) -> None:
     words = box.place.words("run", ["/usr/bin/python3", "-I", "-c", REOPEN])
     with given.open() as file:
         done = subprocess.run(
-            words, cwd=box.place.workspace, env=box.place.environment(), stdin=file, capture_output=True, timeout=TIMEOUT_S
+            words,
+            cwd=box.place.workspace,
+            env=box.place.environment(),
+            stdin=file,
+            capture_output=True,
+            timeout=TIMEOUT_S,
         )
     assert done.stdout.decode() == "given [0, 13, 13]\n", done  # as it was given; otherwise EACCES
     assert given.read_text() == "given"
@@ -390,7 +397,9 @@ def groups(pid: int) -> dict[str, str]:
         ("pids", "processes", ("pids.max", "pids.max")),
     ],
 )
-def test_the_control_group_holds_the_promised_limit(box: Live, controller: str, field: str, files: tuple[str, str]) -> None:
+def test_the_control_group_holds_the_promised_limit(
+    box: Live, controller: str, field: str, files: tuple[str, str]
+) -> None:
     found = groups(box.command)
     v1, v2 = files
     path = found.get(controller, "")

@@ -30,7 +30,9 @@ def test_each_watch_fires(fresh: Live) -> None:
     wanted = set()
     for watch in fresh.plan.watches:
         if watch.on == "open":
-            fresh.inside(f"import os\ntry:\n    os.close(os.open({str(watch.target)!r}, os.O_RDONLY))\nexcept OSError:\n    pass")
+            fresh.inside(
+                f"import os\ntry:\n    os.close(os.open({str(watch.target)!r}, os.O_RDONLY))\nexcept OSError:\n    pass"
+            )
             wanted.add(("denial", watch.code, str(watch.target)))
         else:
             for name in watch.names:

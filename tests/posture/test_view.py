@@ -164,7 +164,9 @@ def test_covers_of_absent_names_are_not_listed(box: Live) -> None:
     assert bool(absent) == (box.plan.workspace.mode == "overlay")
     for mount in absent:
         assert Path(mount.target).name not in entries(box, str(Path(mount.target).parent))
-        code = f"try:\n    open({str(mount.target)!r}, 'w')\n    result = 'made'\nexcept OSError:\n    result = 'refused'"
+        code = (
+            f"try:\n    open({str(mount.target)!r}, 'w')\n    result = 'made'\nexcept OSError:\n    result = 'refused'"
+        )
         assert box.inside(code) == "refused"
 
 

@@ -207,7 +207,7 @@ def test_no_placeholder_appears_while_a_run_lasts(before: Before) -> None:
 @pytest.mark.require("git")
 def test_ending_by_signal_leaves_nothing(before: Before) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        with before.place.start(["sh", "-c", "echo ready; sleep 300"], OPTIONS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        with before.place.start(["sh", "-c", "echo ready; exec sleep 300"], OPTIONS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
             process.send_signal(number)

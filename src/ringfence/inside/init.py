@@ -48,7 +48,7 @@ class Order:
         self.single: dict[str, bytes] = {}
         for key, value in zip(parts[0:-1:2], parts[1::2], strict=False):
             self._take(key.decode(), value)
-        if not self.argv or not NEEDED <= self.single.keys():
+        if not self.argv or NEEDED - self.single.keys():
             raise ValueError("the order is incomplete")
 
     def _take(self, key: str, value: bytes) -> None:

@@ -123,7 +123,9 @@ def own_places(layout: Layout, settings: str) -> str:
         private_directory(elsewhere)
         runs = f"{elsewhere}/ringfence/runs"
         own.append(elsewhere)
-        layout.notes.append(f"`XDG_STATE_HOME={elsewhere} ringfence runs` lists this run: the state directory is writable")
+        layout.notes.append(
+            f"`XDG_STATE_HOME={elsewhere} ringfence runs` lists this run: the state directory is writable"
+        )
     for path in own:
         if os.path.isdir(path):
             layout.add(os.path.realpath(path), Access.DENY, "ringfence's own files", firm=True)

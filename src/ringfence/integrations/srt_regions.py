@@ -121,7 +121,7 @@ class Layout:
         for path in found:
             real = os.path.realpath(path)
             self.held += [escape(real), escape(path)] if path not in around else []
-            if access is Access.SEAL and _could_appear(real) or os.path.lexists(real):
+            if os.path.lexists(real) or (access is Access.SEAL and _could_appear(real)):
                 self.add(real, access, rule.reason or f"`{rule.pattern}`", origin=rule.source, firm=firm)
 
     def allow(self, entry: Path, access: Access) -> None:

@@ -49,7 +49,10 @@ def _above(path: str) -> list[str]:
 def missing(policy: Policy, facts: HostFacts, request: Request) -> list[str]:
     """Paths that must be looked at as well, given `facts`; ask again until there are none."""
     paths = git.references(facts, request)
-    paths += [known.resolved for known in facts.paths.values() if known.resolved]
+    # What does not exist leads nowhere: following a link that leads into itself would never end.
+    paths += [known.resolved for known in facts.paths.values() if known.kind is not PathKind.ABSENT]
+    for one in sought((*policy.deny_read, *policy.deny_write), facts, request.workspace):
+        paths += _above(one.real)
     exposures = exposed(policy, facts, request)
     paths += [f"{path}/{name}" for path, name in workspace.surface_names(exposures, facts, request)]
     paths += [f"{mount.source}/HEAD" for mount in exposures if mount.kind is MountKind.BIND]

@@ -109,20 +109,24 @@ def _recent(path: str) -> bool:
 
 
 def native_init() -> HostPath:
-    """The compiled first process beside inside/init.py; empty where there is none or its source is newer."""
-    binary, source = native_init_places()
-    try:
-        current = os.path.isfile(binary) and os.access(binary, os.X_OK)
-        current = current and (not os.path.exists(source) or os.stat(binary).st_mtime_ns >= os.stat(source).st_mtime_ns)
-    except OSError:
+    """The compiled first process beside inside/init.py; empty where there is none or it may be out of date.
+
+    Where its source stands beside it, in a developer's tree, it must not be older than that nor than the Python it
+    follows: an edit of either is never without effect. A wheel holds the program without its source.
+    """
+    binary, source, *reference = native_init_places()
+    if not (os.path.isfile(binary) and os.access(binary, os.X_OK)):
         return HostPath("")
+    sources = [source, *reference] if os.path.exists(source) else []
+    current = all(os.stat(binary).st_mtime_ns >= os.stat(path).st_mtime_ns for path in sources)
     return HostPath(binary if current else "")
 
 
-def native_init_places() -> tuple[str, str]:
-    """Where the compiled first process and its source would be, whether they are there or not."""
+def native_init_places() -> tuple[str, ...]:
+    """The compiled first process, its source and what that follows, whether they are there or not."""
     inside = os.path.dirname(ringfence.inside.__file__)
-    return os.path.join(inside, "native-init"), os.path.join(inside, "init.c")
+    names = ("native-init", "init.c", "init.py", "privilege.py", "landlock.py")
+    return tuple(os.path.join(inside, name) for name in names)
 
 
 def git_identity(home: str) -> tuple[str, str]:

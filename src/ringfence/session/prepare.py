@@ -142,9 +142,6 @@ def complete(policy: Policy, request: Request, found: HostFacts) -> HostFacts:
 
 def check_places(workspace: str) -> None:
     """Refuse a workspace that contains ringfence's own state, cache or user policy; raise UsageError."""
-    home = facts.home_directory()
-    if home == workspace or home.startswith(workspace.rstrip("/") + "/"):
-        return  # the planner refuses that in clearer words
     for place in (places.state(), places.cache(), os.path.dirname(places.user_policy())):
         real = os.path.realpath(place)
         if real == workspace or real.startswith(workspace + "/") or workspace.startswith(real + "/"):
@@ -156,7 +153,9 @@ def check_places(workspace: str) -> None:
 
 def prepare(options: Options, argv: Sequence[str], directory: str, workspace: str) -> Prepared:
     """Go from a request to what will be launched, without launching it."""
-    check_places(workspace)
+    home = facts.home_directory()
+    if workspace != home and not home.startswith(workspace.rstrip("/") + "/"):
+        check_places(workspace)  # else the planner refuses, in clearer words
     policy = effective_policy(options, workspace)
     request = Request(
         argv=tuple(argv),

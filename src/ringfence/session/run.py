@@ -65,7 +65,13 @@ def working_directory(options: Options) -> str:
 def artefact_for(options: Options, argv: "list[str]", directory: str, workspace: str) -> "Artefact":
     """The compiled launch for this request, from the cache where nothing has changed."""
     policy = os.path.abspath(options.policy) if options.policy else ""
-    scope = (policy, os.environ.get("HOME", ""), places.user_policy(), places.state(), logical_directory(options, directory))
+    scope = (
+        policy,
+        os.environ.get("HOME", ""),
+        places.user_policy(),
+        places.state(),
+        logical_directory(options, directory),
+    )
     key = "\0".join((workspace, directory, *scope, str(os.getuid()), options.key(), VERSION))
     found = cache.load(key)
     if found is None:

@@ -9,8 +9,20 @@ import pytest
 from ringfence.model.errors import UsageError
 from ringfence.model.plan import MountKind, Plan
 from ringfence.planner.view import deciding, follow
-from tests.fake_host import HOME, SURFACES, WORKSPACE, Host, Link, at, filesystem, plan, request
-
+from tests.fake_host import (
+    HOME,
+    MAIN,
+    SURFACES,
+    WORKSPACE,
+    Host,
+    Link,
+    at,
+    filesystem,
+    plan,
+    repository,
+    request,
+    worktree,
+)
 
 GOLDEN = Path(__file__).parents[2] / "data" / "plans"
 DENIALS = filesystem(deny_read=[".env", "~/.pyenv/cache/secret"], deny_write=["./setup.cfg", "./main.py"])
@@ -90,7 +102,9 @@ def test_a_workspace_that_cannot_be_contained_is_refused(path: str) -> None:
     + ["/mnt/*?[x]", "/var/tmp/w", f"{HOME}/.config/w"],
 )
 def test_a_workspace_keeps_its_path_whatever_it_is_called(path: str) -> None:
-    found = plan(filesystem(deny_read=[".env", "./a/b"]), Host({f"{path}/.env": "x", f"{path}/a/b": "x"}), request(path))
+    found = plan(
+        filesystem(deny_read=[".env", "./a/b"]), Host({f"{path}/.env": "x", f"{path}/a/b": "x"}), request(path)
+    )
     assert follow(found.mounts, path) == path
     assert found.cwd == path and at(found, path).kind is MountKind.OVERLAY
     assert [at(found, f"{path}/{name}").kind for name in (".env", "a/b")] == [MountKind.COVER, MountKind.COVER]

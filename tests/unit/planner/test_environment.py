@@ -19,7 +19,7 @@ def prepared(managed: str = "", user: str = "") -> dict[str, Variable]:
     found = {item.name: item for item in variables(rules, ALICE, "/w")}
     for name in ("LC_ALL", "LC_X", "APP_A", "APP_B"):  # the same answer as `explain` gives
         rule = variable_rule(rules, name)
-        assert rule is None or found.get(rule.name) is not None and found[rule.name].value == rule.value
+        assert rule is None or (found.get(rule.name) is not None and found[rule.name].value == rule.value)
     return found
 
 

@@ -3,24 +3,9 @@
 import pytest
 
 from ringfence.model.plan import MountKind
-from tests.fake_host import HOME, WORKSPACE, Host, Link, Node, at, plan, request
+from tests.fake_host import HOME, MAIN, WORKSPACE, Host, Link, Node, at, plan, repository, request, worktree
 
-MAIN = f"{HOME}/main/.git"
-LINKED = f"{MAIN}/worktrees/project"
 MODULE = f"{HOME}/super/.git/modules/project"
-
-
-def repository(path: str) -> dict[str, Node]:
-    return {f"{path}/HEAD": "ref: refs/heads/main\n", f"{path}/objects/pack": None, f"{path}/config": "[core]\n"}
-
-
-def worktree(common: str = "../..", back: str = f"{WORKSPACE}/.git", directory: str = LINKED) -> dict[str, Node]:
-    return {
-        f"{WORKSPACE}/.git": f"gitdir: {directory}\n",
-        f"{directory}/HEAD": "ref: refs/heads/topic\n",
-        f"{directory}/gitdir": f"{back}\n",
-        f"{directory}/commondir": f"{common}\n",
-    }
 
 
 def submodule(config: str) -> dict[str, Node]:

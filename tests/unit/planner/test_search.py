@@ -1,10 +1,10 @@
 """The search for what rules match: which directories are read, what is found, under which name."""
 
 from ringfence.model.decision import Source
-from ringfence.model.plan import PathFact, PathKind
+from ringfence.model.plan import MountKind, PathFact, PathKind
 from ringfence.planner.search import Sought, search, sought
 from ringfence.policy.effective import PathRule
-from tests.fake_host import WORKSPACE, Host, policy, request
+from tests.fake_host import WORKSPACE, Host, Link, plan, policy, request
 
 HERE = Source(scope="user")
 
@@ -69,3 +69,9 @@ def test_a_rule_whose_fixed_part_is_a_link_means_what_is_behind_it() -> None:
 def test_links_are_not_descended_into() -> None:
     host = Host({f"{WORKSPACE}/real/key": "x"})
     assert f"{WORKSPACE}/real/" in found(host, "key")
+
+
+def test_a_link_that_leads_into_itself_ends_the_search() -> None:
+    host = Host({f"{WORKSPACE}/a.key": Link("a.key/b"), f"{WORKSPACE}/sub/b.key": Link("../sub")})
+    asked = plan('[filesystem]\ndeny-read = ["*.key", "./a.key/c"]\n', host)
+    assert [mount.target for mount in asked.mounts if mount.kind is MountKind.COVER] == [f"{WORKSPACE}/sub"]

@@ -63,9 +63,7 @@ TO_SHOWN = f'mounts = [{{ source = "{HOME}/data", target = "/shown" }}]'
         ("", "/etc/os-release", ("/etc/os-release", "/usr/lib/os-release")),
     ],
 )
-def test_a_denial_holds_wherever_the_view_exposes_the_path(
-    allowed: str, denied: str, secrets: tuple[str, ...]
-) -> None:
+def test_a_denial_holds_wherever_the_view_exposes_the_path(allowed: str, denied: str, secrets: tuple[str, ...]) -> None:
     host = Host({f"{HOME}/data/private/f": "secret", f"{HOME}/data/open": "x", f"{HOME}/link": Link("data")})
     before = plan(f"[filesystem]\n{allowed}\n", host)
     after = plan(f'[filesystem]\n{allowed}\ndeny-read = ["{denied}"]\n', host)
@@ -117,7 +115,9 @@ def test_only_the_outermost_of_nested_denials_is_covered() -> None:
 
 
 def test_a_link_is_covered_where_it_leads() -> None:
-    host = Host({f"{WORKSPACE}/x.key": Link("store/k"), f"{WORKSPACE}/store/k": "key", f"{WORKSPACE}/y.key": Link("no")})
+    host = Host(
+        {f"{WORKSPACE}/x.key": Link("store/k"), f"{WORKSPACE}/store/k": "key", f"{WORKSPACE}/y.key": Link("no")}
+    )
     assert list(covers(plan(filesystem(deny_read=["*.key"]), host))) == [f"{WORKSPACE}/store/k"]
 
 

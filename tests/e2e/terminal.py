@@ -1,0 +1,100 @@
+"""A terminal with something running on it, seen from the side where the person sits."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+TIMEOUT_S = 20.0
+ROWS, COLUMNS = 24, 100
+CONTROL_C, CONTROL_D, CONTROL_Z, CONTROL_BACKSLASH = b"\x03", b"\x04", b"\x1a", b"\x1c"
+
+Attributes = list[int | list[bytes | int]]
+
+
+class Terminal:
+    """Start `argv` as the leader of a new session whose controlling terminal this is; use it in a `with`."""
+
+    def __init__(self, argv: Sequence[str], *, directory: Path, environment: dict[str, str], account: dict[str, object]):
+        self.person, self.line = pty.openpty()
+        os.set_inheritable(self.line, False)
+        self.resize(ROWS, COLUMNS)
+        if "user" in account:
+            os.fchown(self.line, account["user"], -1)  # type: ignore[arg-type]  # Place.identity gives a number
+        self.screen = b""
+        self.seen = 0
+        self.process = subprocess.Popen(  # type: ignore[call-overload]  # account is what Popen takes
+            ["setsid", "--ctty", *argv],
+            stdin=self.line,
+            stdout=self.line,
+            stderr=self.line,
+            cwd=directory,
+            env=environment,
+            **account,
+        )
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hang_up()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(TIMEOUT_S)
+        os.close(self.line)
+
+    def hang_up(self) -> None:
+        """Take the terminal away, as closing its window does."""
+        if self.person >= 0:
+            os.close(self.person)
+            self.person = -1
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the window's size; the kernel tells the foreground group."""
+        fcntl.ioctl(self.person, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def send(self, keys: bytes | str) -> None:
+        """Type."""
+        os.write(self.person, keys.encode() if isinstance(keys, str) else keys)
+
+    def expect(self, pattern: str) -> "re.Match[bytes]":
+        """Wait until the screen shows `pattern` after what was expected before; give the match."""
+        end = time.monotonic() + TIMEOUT_S
+        while (found := re.compile(pattern.encode()).search(self.screen, self.seen)) is None:
+            left = end - time.monotonic()
+            if left <= 0 or not self._read(left):
+                raise AssertionError(f"no `{pattern}` on the terminal after `{self.screen[self.seen :]!r}`")
+        self.seen = found.end()
+        return found
+
+    def _read(self, longest_s: float) -> bool:
+        if not select.select([self.person], [], [], longest_s)[0]:
+            return False
+        try:
+            part = os.read(self.person, 65536)
+        except OSError:  # EIO: nobody holds the other end
+            return False
+        self.screen += part
+        return bool(part)
+
+    def wait(self) -> int:
+        """Read to the end and give the status of the session's leader."""
+        end = time.monotonic() + TIMEOUT_S
+        while self.process.poll() is None and time.monotonic() < end:
+            self._read(0.05)
+        return self.process.wait(1)
+
+    def attributes(self) -> Attributes:
+        """The terminal's settings."""
+        return termios.tcgetattr(self.person)
+
+    def foreground(self) -> int:
+        """The process group in the foreground."""
+        return os.tcgetpgrp(self.person)

@@ -1,0 +1,195 @@
+"""A remembered launch is used only while everything it was made from is unchanged, and only if it is surely ours."""
+
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ringfence.sandbox.artefact import FIELDS, Artefact
+from ringfence.session import cache
+
+KEY = "key"
+
+
+def artefact(**values: object) -> Artefact:
+    return Artefact(**{**dict.fromkeys(FIELDS, ""), **values})
+
+
+class Remembered:
+    """One artefact in the cache, made from a file, a directory, an absent path and a listing."""
+
+    def __init__(self, root: Path) -> None:
+        self.file, self.directory, self.absent, self.listing = (
+            root / name for name in ("file", "directory", "absent", "listing")
+        )
+        self.file.write_text("content")
+        self.directory.mkdir()
+        self.listing.mkdir()
+        self.store()
+
+    def store(self, key: str = KEY, program: str = "/bin/program") -> None:
+        paths = [str(self.file), str(self.directory), str(self.absent)]
+        cache.store(key, paths, [str(self.listing)], artefact(program=program))
+
+    @property
+    def place(self) -> Path:
+        return Path(cache.file_of(KEY))
+
+    def load(self) -> str | None:
+        found = cache.load(KEY)
+        return found.program if found else None
+
+
+@pytest.fixture
+def remembered(tmp_path: Path) -> Remembered:
+    """Give a filled cache."""
+    found = Remembered(tmp_path)
+    assert found.load() == "/bin/program"
+    return found
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_text(path.read_text())
+    os.utime(other, ns=(path.stat().st_mtime_ns,) * 2)
+    other.rename(path)
+
+
+CHANGES: dict[str, Callable[[Remembered], object]] = {
+    "a file is edited": lambda r: r.file.write_text("other text"),
+    "a file is edited to the same length": lambda r: r.file.write_text("CONTENT"),
+    "a file is touched": lambda r: os.utime(r.file, ns=(0, 0)),
+    "a file is replaced by its like": lambda r: replace(r.file),
+    "a file becomes private": lambda r: r.file.chmod(0o600),
+    "a file vanishes": lambda r: r.file.unlink(),
+    "a file becomes a link": lambda r: (r.file.rename(r.file.with_name("moved")), r.file.symlink_to("moved")),
+    "a directory vanishes": lambda r: r.directory.rmdir(),
+    "a directory becomes private": lambda r: r.directory.chmod(0o700),
+    "a path appears as a file": lambda r: r.absent.touch(),
+    "a path appears as a directory": lambda r: r.absent.mkdir(),
+    "a path appears as a broken link": lambda r: r.absent.symlink_to("nowhere"),
+    "an entry appears where a pattern looked": lambda r: (r.listing / "new").touch(),
+    "the directory of a pattern vanishes": lambda r: r.listing.rmdir(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_makes_it_stale(remembered: Remembered, change: str) -> None:
+    CHANGES[change](remembered)
+    assert remembered.load() is None
+
+
+def test_what_happens_within_a_directory_does_not(remembered: Remembered) -> None:
+    """Only where a pattern was expanded do entries matter: a workspace's own files come and go."""
+    (remembered.directory / "new").touch()
+    (remembered.file.parent / "unrelated").touch()
+    assert remembered.load() == "/bin/program"
+
+
+def test_keys_do_not_meet(remembered: Remembered) -> None:
+    assert cache.load("other key") is None
+    remembered.store("other key", "/bin/other")
+    other = cache.load("other key")
+    assert other is not None and other.program == "/bin/other"
+    assert remembered.load() == "/bin/program"
+
+
+def test_a_record_under_the_name_of_another_key_is_ignored(remembered: Remembered) -> None:
+    remembered.place.rename(cache.file_of("other key"))
+    assert cache.load("other key") is None
+
+
+# ---- whose it is
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o620])
+def test_a_file_that_others_may_touch_is_ignored(remembered: Remembered, mode: int) -> None:
+    remembered.place.chmod(mode)
+    assert remembered.load() is None
+
+
+@pytest.mark.require("root")
+def test_a_file_of_somebody_else_is_ignored(remembered: Remembered) -> None:
+    os.chown(remembered.place, 4242, 4242)
+    assert remembered.load() is None
+
+
+def test_a_link_is_not_followed(remembered: Remembered) -> None:
+    moved = remembered.place.with_name("moved")
+    remembered.place.rename(moved)
+    remembered.place.symlink_to(moved)
+    assert remembered.load() is None
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o777])
+def test_nothing_is_put_into_a_directory_of_others(remembered: Remembered, mode: int) -> None:
+    remembered.place.parent.chmod(mode)
+    remembered.place.unlink()
+    remembered.store()
+    assert not remembered.place.exists()
+
+
+def test_what_is_written_is_ours_alone(remembered: Remembered) -> None:
+    assert remembered.place.stat().st_mode & 0o777 == 0o600
+    assert remembered.place.parent.stat().st_mode & 0o777 == 0o700
+
+
+# ---- damage
+
+
+def test_a_shortened_file_is_ignored(remembered: Remembered) -> None:
+    whole = remembered.place.read_bytes()
+    for size in range(len(whole)):
+        remembered.place.write_bytes(whole[:size])
+        assert remembered.load() is None
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Let a reader that believes a wrong length fail at once instead of filling the machine."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (256 << 20), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_flipped_bit_is_noticed(remembered: Remembered) -> None:
+    whole = remembered.place.read_bytes()
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        remembered.place.write_bytes(damaged)
+        assert remembered.load() is None
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("text", [b"", b"text", b"\xff" * 100, b"[\x00\x00\x00\x7f"])
+def test_other_content_is_ignored(remembered: Remembered, text: bytes) -> None:
+    remembered.place.write_bytes(text)
+    assert remembered.load() is None
+
+
+def test_an_artefact_of_another_version_is_ignored(remembered: Remembered, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ringfence.sandbox import artefact as module
+
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    assert remembered.load() is None
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "taken").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "taken"))
+    (tmp_path / "elsewhere").mkdir()
+    Remembered(tmp_path / "elsewhere")
+    assert cache.load(KEY) is None
+
+
+def test_it_stays_small(remembered: Remembered) -> None:
+    for number in range(cache.KEEP + 10):
+        cache.store(f"key {number}", [], [], artefact())
+    assert len(os.listdir(remembered.place.parent)) <= cache.KEEP
+    assert cache.load(f"key {cache.KEEP + 9}") is not None
