@@ -1,8 +1,8 @@
 """An agent loop in forty lines: a model proposes shell commands, every one of them runs contained.
 
 `ask` stands for the model: it is given the conversation and returns the next command, or None when it is done. Commands
-work on one copy-on-write view each; what they may change in `directory` arrives there when the command ends, and what may
-not (hooks, editor settings, files that run by themselves) is held back and told to the model.
+work on one copy-on-write view each; what they may change in `directory` arrives there when the command ends, and what
+may not (hooks, editor settings, files that run by themselves) is held back and told to the model.
 """
 
 from collections.abc import Callable, Sequence

@@ -18,13 +18,13 @@ POLICY = Policy(
 
 def run_tests(directory: str, *options: str) -> int:
     """Pass pytest's output through line by line; return its exit status."""
-    with Sandbox(POLICY, directory=directory, workspace="readonly") as box:
-        with box.start([*runner(), *options]) as process:
-            process.stdin.close()
-            for line in process.stdout:
-                sys.stdout.write(line.decode(errors="replace"))
-            sys.stderr.write(process.stderr.read().decode(errors="replace"))
-            return process.wait()
+    box = Sandbox(POLICY, directory=directory, workspace="readonly")
+    with box.start([*runner(), *options]) as process:
+        process.stdin.close()
+        for line in process.stdout:
+            sys.stdout.write(line.decode(errors="replace"))
+        sys.stderr.write(process.stderr.read().decode(errors="replace"))
+        return process.wait()
 
 
 def runner() -> list[str]:

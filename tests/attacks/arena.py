@@ -125,7 +125,9 @@ class Arena:
     def run_again(self) -> None:
         """Start and end another run."""
         argv = [*RINGFENCE, "run", "--", "true"]
-        subprocess.run(argv, cwd=self.workspace, env=self._ours(), stdin=subprocess.DEVNULL, timeout=LIMIT_S, check=True)
+        subprocess.run(
+            argv, cwd=self.workspace, env=self._ours(), stdin=subprocess.DEVNULL, timeout=LIMIT_S, check=True
+        )
 
     def _options(self, attack: "Attack") -> list[str]:
         return [self.fill(word) for word in attack.options]

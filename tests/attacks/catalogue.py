@@ -13,7 +13,9 @@ def attacks() -> list[Attack]:
         module = importlib.import_module(f"tests.attacks.{path.stem}")
         for function in vars(module).values():
             for marker in getattr(function, "pytestmark", ()):
-                found += [value for value in marker.args[1] if isinstance(value, Attack)] if len(marker.args) > 1 else []
+                found += (
+                    [value for value in marker.args[1] if isinstance(value, Attack)] if len(marker.args) > 1 else []
+                )
     return found
 
 

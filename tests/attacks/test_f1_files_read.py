@@ -82,7 +82,11 @@ def test_well_known_secret(attack: Attack, carry_out: Callable[[Attack], None]) 
     Attack(name="other-directory", script="cat @outside@/secret.txt", shell=True, unseen=NOT_IN_VIEW),
     Attack(name="search-the-home", script="grep -rs canary- @home@ @outside@", shell=True, unseen=NOT_IN_VIEW),
     Attack(
-        name="symlink-in-workspace", script="cat way-out/secret.txt", shell=True, prepare=symlink_out, unseen=NOT_A_FILE_HERE
+        name="symlink-in-workspace",
+        script="cat way-out/secret.txt",
+        shell=True,
+        prepare=symlink_out,
+        unseen=NOT_A_FILE_HERE,
     ),
     Attack(
         name="symlink-made-inside",
@@ -103,10 +107,14 @@ def test_well_known_secret(attack: Attack, carry_out: Callable[[Attack], None]) 
         shell=True,
         unseen="/proc shows only the sandbox, whose processes all have the sandbox's root",
     ),
-    Attack(name="etc-shadow", script="cat /etc/shadow", shell=True, prepare=shadow_read, only="root", unseen=NOT_IN_VIEW),
+    Attack(
+        name="etc-shadow", script="cat /etc/shadow", shell=True, prepare=shadow_read, only="root", unseen=NOT_IN_VIEW
+    ),
     Attack(name="host-tmp", script="cat @temporary@", shell=True, prepare=host_temporary_file, unseen=NOT_IN_VIEW),
     Attack(name="host-var-tmp", script="cat @var@", shell=True, prepare=host_temporary_file, unseen=NOT_IN_VIEW),
-    Attack(name="host-shared-memory", script="cat @shared@", shell=True, prepare=host_temporary_file, unseen=NOT_IN_VIEW),
+    Attack(
+        name="host-shared-memory", script="cat @shared@", shell=True, prepare=host_temporary_file, unseen=NOT_IN_VIEW
+    ),
     Attack(
         name="own-state-and-cache",
         script="cat @home@/.local/state/ringfence/runs/*/notes @home@/.cache/ringfence/launch/*",

@@ -142,7 +142,9 @@ def write(name: str, script: str, target: str, pattern: str, code: str = "path-p
             None,
         )[-1],
         code=code if code != "sealed" else "",
-        unseen="" if code != "sealed" else "the mount refuses: EROFS, or EBUSY for what lies above it, of which there is no event",
+        unseen=""
+        if code != "sealed"
+        else "the mount refuses: EROFS, or EBUSY for what lies above it, of which there is no event",
     )
 
 
@@ -153,7 +155,13 @@ def write(name: str, script: str, target: str, pattern: str, code: str = "path-p
     write("new-name-below", "echo pwned > migrations/2.sql", "migrations/2.sql", "migrations/", "sealed"),
     write("new-name-by-pattern", "echo pwned > src/x.lock", "src/x.lock", "*.lock"),
     write("absent-literal", "echo pwned > src/absent", "src/absent", "./src/absent", "sealed"),
-    write("directory-swap", "cp -r src s; rm -rf src; mv s src; echo pwned > src/keep.py", "src/keep.py", "./src/keep.py", "sealed"),
+    write(
+        "directory-swap",
+        "cp -r src s; rm -rf src; mv s src; echo pwned > src/keep.py",
+        "src/keep.py",
+        "./src/keep.py",
+        "sealed",
+    ),
     write("other-case", "echo pwned > MIGRATIONS", "MIGRATIONS", "migrations/", "sealed"),
 )
 def test_denied_write(attack: Attack, carry_out: Callable[[Attack], None]) -> None:

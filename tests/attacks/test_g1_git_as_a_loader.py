@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Callable
 
 
-
 from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, cases
 from tests.requirements import require
@@ -46,19 +45,22 @@ def user_works(*commands: str) -> Callable[[Arena, Ran], bool]:
     """Evidence: the user goes on working, and something of the attacker's runs or is written."""
 
     def look(arena: Arena, ran: Ran) -> bool:
-        for command in commands or ("status", "diff", "add .", "commit -q --allow-empty -m next", "log -1", "checkout -q -b b"):
+        for command in commands or (
+            "status",
+            "diff",
+            "add .",
+            "commit -q --allow-empty -m next",
+            "log -1",
+            "checkout -q -b b",
+        ):
             git(arena, *command.split())
-        return (arena.root / "outside/executed").exists() or (
-            arena.root / "outside/victim"
-        ).read_text() != "original\n"
+        return (arena.root / "outside/executed").exists() or (arena.root / "outside/victim").read_text() != "original\n"
 
     return look
 
 
 def plants(name: str, script: str, code: str = "git-protected", *commands: str) -> Attack:
-    return Attack(
-        name=name, script=script, shell=True, prepare=repository, evidence=user_works(*commands), code=code
-    )
+    return Attack(name=name, script=script, shell=True, prepare=repository, evidence=user_works(*commands), code=code)
 
 
 def hook(name: str) -> Attack:
@@ -161,7 +163,9 @@ def own_word(arena: Arena) -> None:
     arena.write("@workspace@/bare/worktrees/w/commondir", f"{arena.home}\n", mode=0o644)
 
 
-READ = "cat $(sed 's/gitdir: //' .git)/secret.txt $(sed 's/gitdir: //' .git)/token @home@/secret.txt @outside@/secret.txt"
+READ = (
+    "cat $(sed 's/gitdir: //' .git)/secret.txt $(sed 's/gitdir: //' .git)/token @home@/secret.txt @outside@/secret.txt"
+)
 NOT_BELIEVED = "the pointer is not believed, so the directory is not in the view: ENOENT"
 
 

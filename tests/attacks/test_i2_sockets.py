@@ -3,8 +3,6 @@
 import contextlib
 import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -72,12 +70,17 @@ def environment_socket(arena: Arena) -> None:
 
 def pipe(arena: Arena) -> None:
     """A named pipe in the workspace at whose other end the user's program waits."""
-    heard = arena.write("@outside@/../received", "")
     name = arena.workspace / "pipe"
     os.mkfifo(name, 0o600)
-    code = f"open({str(heard)!r}, 'w').write(open({str(name)!r}).read())"
-    process = arena.closing.enter_context(subprocess.Popen([sys.executable, "-c", code]))
-    arena.closing.callback(process.kill)
+    descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+    arena.closing.callback(os.close, descriptor)
+    arena.values["descriptor"] = str(descriptor)
+
+
+def piped(arena: Arena, ran: Ran) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        return arena.values["mark"].encode() in os.read(int(arena.values["descriptor"]), 200)
+    return False
 
 
 @cases(
@@ -114,13 +117,10 @@ def pipe(arena: Arena) -> None:
     ),
     Attack(
         name="named-pipe-in-the-workspace",
-        script="import os, time\n"
-        "for attempt in range(50):\n"
-        "    try: os.write(os.open('pipe', os.O_WRONLY | os.O_NONBLOCK), b'@mark@'); break\n"
-        "    except OSError as error: time.sleep(0.02)\n"
-        "time.sleep(0.1)",
+        script="import os\n"
+        "try: os.write(os.open('pipe', os.O_WRONLY | os.O_NONBLOCK), b'@mark@')\nexcept OSError as error: print(error)",
         prepare=pipe,
-        evidence=received,
+        evidence=piped,
         unseen="the overlay shows the name, but another inode: a pipe of the sandbox's own",
     ),
 )

@@ -23,9 +23,7 @@ FANOTIFY = held('show(call("fanotify_init", 0x200, 0))')
 
 
 @cases(
-    Attack(
-        name="io_uring", script=IO_URING, evidence=descriptor("[io_uring]"), code="io-uring", hold=True
-    ),
+    Attack(name="io_uring", script=IO_URING, evidence=descriptor("[io_uring]"), code="io-uring", hold=True),
     Attack(name="perf", script=PERF, evidence=descriptor("[perf_event]"), code="kernel-surface", hold=True),
     Attack(
         name="bpf-map",

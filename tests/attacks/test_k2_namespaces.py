@@ -18,6 +18,7 @@ USER, MOUNT, NETWORK, PID, IPC, UTS, CGROUP, TIME = (
 # A child does it, so that the parent shows the difference.
 IN_CHILD = "if os.fork() == 0:\n    {}\n    import signal; signal.pause()\nimport time; time.sleep(0.15)"
 
+
 def cleaned(body: str) -> str:
     """Make a held script that ends its children before it ends."""
     after = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.killpg(0, signal.SIGTERM)"
@@ -146,7 +147,9 @@ def test_namespace(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
     ),
     Attack(
         name="hostname",
-        script=held(f"call('unshare', {USER | UTS})\nshow(call('sethostname', b'@mark@', 21))\nprint(os.uname().nodename)"),
+        script=held(
+            f"call('unshare', {USER | UTS})\nshow(call('sethostname', b'@mark@', 21))\nprint(os.uname().nodename)"
+        ),
         evidence=lambda arena, ran: f"\n{arena.values['mark']}" in ran.output,
         code="host-state",
     ),

@@ -53,7 +53,6 @@ def test_memory(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
     carry_out(attack)
 
 
-
 # A private file system of unlimited size stands where the sandbox has a small one.
 MOUNTS = 'mount -t tmpfs none "$1" && shift && exec "$@"'
 FULL = "the file system is full: ENOSPC goes to whoever writes, and the kernel tells nobody else"

@@ -59,8 +59,7 @@ def many_files(arena: Arena, ran: Ran) -> bool:
     ),
     Attack(
         name="processor-time",
-        script="import time\nwhile time.process_time() < 2.2: pass\n"
-        "open('survived', 'w').write('pwned')",
+        script="import time\nwhile time.process_time() < 2.2: pass\nopen('survived', 'w').write('pwned')",
         evidence=lambda arena, ran: (arena.workspace / "survived").exists(),
         policy='[limits]\ncpu-time = "1s"\n',
         unseen="RLIMIT_CPU ends the process with SIGXCPU or SIGKILL, which shows in the record of the end",

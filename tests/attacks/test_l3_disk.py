@@ -34,7 +34,9 @@ def on_disk(arena: Arena, ran: Ran) -> bool:
     Attack(
         name="sparse-file",
         script="import os\nos.truncate(os.open('hole', os.O_CREAT | os.O_RDWR), 1 << 40)",
-        evidence=lambda arena, ran: (arena.workspace / "hole").exists() and (arena.workspace / "hole").stat().st_size > 1 << 39,
+        evidence=lambda arena, ran: (
+            (arena.workspace / "hole").exists() and (arena.workspace / "hole").stat().st_size > 1 << 39
+        ),
         code="budget-size",
     ),
 )

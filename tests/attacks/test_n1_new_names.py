@@ -55,7 +55,9 @@ def test_name(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
         name="directory-swapped",
         script="mv .claude old; mkdir .claude; echo pwned > .claude/settings.json",
         shell=True,
-        prepare=lambda arena: arena.values.update(x=str(arena.write("@workspace@/.claude/settings.json", "{}\n", mode=0o644))),
+        prepare=lambda arena: arena.values.update(
+            x=str(arena.write("@workspace@/.claude/settings.json", "{}\n", mode=0o644))
+        ),
         evidence=holds("@workspace@/.claude/settings.json"),
         code="auto-load",
     ),

@@ -48,7 +48,9 @@ NO_SUCH = "pidfd_open cannot find a number that does not exist in the sandbox, s
         "try: signal.pidfd_send_signal(os.pidfd_open(@victim@), signal.SIGKILL)\nexcept OSError as error: print(error)",
         unseen=NO_SUCH,
     ),
-    sends("tgkill", "show(call(234 if os.uname().machine == 'x86_64' else 131, @victim@, @victim@, 9))", unseen=NOT_ASKED),
+    sends(
+        "tgkill", "show(call(234 if os.uname().machine == 'x86_64' else 131, @victim@, @victim@, 9))", unseen=NOT_ASKED
+    ),
     sends(
         "queued-with-a-forged-sender",
         "show(call(129 if os.uname().machine == 'x86_64' else 138, @victim@, 9, "
@@ -72,4 +74,3 @@ NO_SUCH = "pidfd_open cannot find a number that does not exist in the sandbox, s
 )
 def test_signal(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
     carry_out(attack)
-

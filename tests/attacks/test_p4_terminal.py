@@ -145,8 +145,7 @@ TYPE = (
     ),
     Attack(
         name="signal-to-the-job-beside",
-        script=f"{PRELUDE}\nimport time\n"
-        "try: os.kill(0, 15)\nexcept OSError as error: print(error)\ntime.sleep(0.05)",
+        script=f"{PRELUDE}\nimport time\ntry: os.kill(0, 15)\nexcept OSError as error: print(error)\ntime.sleep(0.05)",
         redirect=terminal,
         evidence=bystander_struck,
         unseen="Landlock and the uid keep the signal from whoever is outside; kill(0) itself succeeds and is no denial",

@@ -36,7 +36,11 @@ OPENAT2 = PRELUDE + "fd = show(call(437, -100, b'tool', struct.pack('QQQ', os.O_
     ),
     Attack(name="setuid-out-of-sight", script=OPENAT2, evidence=special("tool", stat.S_ISUID), code="special-mode"),
     Attack(
-        name="setgid", script=MAKE + "chmod 2755 tool", shell=True, evidence=special("tool", stat.S_ISGID), code="special-mode"
+        name="setgid",
+        script=MAKE + "chmod 2755 tool",
+        shell=True,
+        evidence=special("tool", stat.S_ISGID),
+        code="special-mode",
     ),
     Attack(
         name="setuid-kept-by-a-change-of-content",
@@ -44,7 +48,9 @@ OPENAT2 = PRELUDE + "fd = show(call(437, -100, b'tool', struct.pack('QQQ', os.O_
         shell=True,
         prepare=lambda arena: arena.values.update(x=str(arena.write("@workspace@/tool", "x", mode=0o4755))),
         # Unconfined the kernel itself drops the bit on writing, inode(7).
-        evidence=lambda arena, ran: special("tool", stat.S_ISUID)(arena, ran) and (arena.workspace / "tool").stat().st_size > 1,
+        evidence=lambda arena, ran: (
+            special("tool", stat.S_ISUID)(arena, ran) and (arena.workspace / "tool").stat().st_size > 1
+        ),
         refused_here=lambda: True,
         unseen="the kernel drops the bit when somebody writes",
     ),
@@ -77,7 +83,11 @@ OPENAT2 = PRELUDE + "fd = show(call(437, -100, b'tool', struct.pack('QQQ', os.O_
         code="link-outside",
     ),
     Attack(
-        name="link-with-dots", script="ln -s ../../outside notes", shell=True, evidence=is_link("notes"), code="link-outside"
+        name="link-with-dots",
+        script="ln -s ../../outside notes",
+        shell=True,
+        evidence=is_link("notes"),
+        code="link-outside",
     ),
     Attack(
         name="link-in-place-of-a-directory",
@@ -123,7 +133,9 @@ OPENAT2 = PRELUDE + "fd = show(call(437, -100, b'tool', struct.pack('QQQ', os.O_
         name="deleting-what-is-protected",
         script="rm -rf .claude",
         shell=True,
-        prepare=lambda arena: arena.values.update(x=str(arena.write("@workspace@/.claude/settings.json", "{}", mode=0o644))),
+        prepare=lambda arena: arena.values.update(
+            x=str(arena.write("@workspace@/.claude/settings.json", "{}", mode=0o644))
+        ),
         evidence=lambda arena, ran: not (arena.workspace / ".claude/settings.json").exists(),
         code="auto-load",
     ),
@@ -156,7 +168,9 @@ DIRECT = ("--workspace", "direct")
         script="mv .vscode old; mkdir .vscode; echo pwned > .vscode/tasks.json",
         shell=True,
         options=DIRECT,
-        prepare=lambda arena: arena.values.update(x=str(arena.write("@workspace@/.vscode/tasks.json", "{}", mode=0o644))),
+        prepare=lambda arena: arena.values.update(
+            x=str(arena.write("@workspace@/.vscode/tasks.json", "{}", mode=0o644))
+        ),
         evidence=lambda arena, ran: "pwned" in (arena.workspace / ".vscode/tasks.json").read_text(),
         unseen="a mount point cannot be moved: EBUSY, of which there is no event",
     ),

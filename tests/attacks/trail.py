@@ -27,7 +27,9 @@ def check_launch(records: list[Record], plan: str | None) -> None:
 
 def check_end(records: list[Record], output: str) -> None:
     """Require that the audit says how the run ended."""
-    assert [record.kind for record in records].count("exit") == 1, f"the end of the run is not recorded\n{output[-2000:]}"
+    assert [record.kind for record in records].count("exit") == 1, (
+        f"the end of the run is not recorded\n{output[-2000:]}"
+    )
 
 
 def check_lost(arena: Arena) -> None:

@@ -17,7 +17,8 @@ Sit = Callable[..., Terminal]
 
 pytestmark = pytest.mark.require("setsid", "bash")
 
-SHELL = ("bash", "--norc", "--noprofile", "-i")
+# Without line editing the terminal stays in one mode: what is typed early is not lost between two.
+SHELL = ("bash", "--norc", "--noprofile", "--noediting", "-i")
 RUN = ("ringfence", "run", "--")
 PROMPT = "outer> "
 
@@ -212,7 +213,7 @@ def test_started_in_the_background(sit: Sit) -> None:
 
 def test_shell_with_job_control(sit: Sit) -> None:
     terminal = sit(*SHELL)
-    at_prompt(terminal, "ringfence shell -- bash --norc --noprofile -i")
+    at_prompt(terminal, "ringfence shell -- bash --norc --noprofile --noediting -i")
     terminal.expect(r"bash-[\d.]+\$ ")
     assert b"no job control" not in terminal.screen
     assert b"cannot set terminal process group" not in terminal.screen

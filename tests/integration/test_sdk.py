@@ -4,6 +4,7 @@ import ast
 import os
 import threading
 import time
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -169,7 +170,9 @@ def test_the_users_policy_counts_unless_told_otherwise(workspace: Path, home: Pa
         (Policy("[limits]"), "Policy:1", "`version` is missing"),
     ],
 )
-def test_a_policys_mistake_is_told_with_its_place(workspace: Path, policy: Policy, place: str, message: str) -> None:
+def test_a_mistake_in_a_policy_is_told_with_its_place(
+    workspace: Path, policy: Policy, place: str, message: str
+) -> None:
     marker = workspace / "ran"
     with pytest.raises(UsageError) as raised:
         Sandbox(policy, directory=workspace, workspace="direct").run(["touch", "ran"])
@@ -222,8 +225,8 @@ def test_a_value_that_no_policy_can_hold_is_refused() -> None:
 def test_every_error_of_ours_has_one_root() -> None:
     for kind in (UsageError, HostError, SandboxError, ringfence.InternalError):
         assert issubclass(kind, RingfenceError)
-    for kind in (CommandFailedError, CommandTimeoutError):
-        assert not issubclass(kind, RingfenceError)  # the command's end is no error of ours
+    for end in (CommandFailedError, CommandTimeoutError):
+        assert not issubclass(end, RingfenceError)  # the command's end is no error of ours
 
 
 # ---- streams and processes
@@ -243,6 +246,7 @@ def test_lines_arrive_as_they_are_written(box: Sandbox, workspace: Path) -> None
 def test_a_stream_that_is_dropped_ends_its_command(box: Sandbox) -> None:
     lines = box.stream(["sh", "-c", "while :; do echo tick; sleep 0.01; done"])
     assert next(lines) == b"tick\n"
+    assert isinstance(lines, Generator)
     lines.close()
     assert not runs_left()
 
@@ -305,7 +309,7 @@ def runs_left() -> list[str]:
     while True:
         threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("ringfence")]
         children = [task for task in Path("/proc/self/task").glob("*/children") for _ in task.read_text().split()]
-        if not threads and not children or time.monotonic() > deadline:
+        if (not threads and not children) or time.monotonic() > deadline:
             return [*threads, *map(str, children)]
         threading.Event().wait(0.02)
 
@@ -354,7 +358,11 @@ def test_an_error_before_the_start_leaves_nothing_behind(workspace: Path, home: 
 
 
 def test_twenty_commands_at_once_do_not_meet(box: Sandbox, workspace: Path, home: Path) -> None:
-    code = "import os, sys, time; open(f'made-{sys.argv[1]}', 'w').write(sys.argv[1]); print(sys.argv[1], *sorted(os.listdir('/proc/self/fd')))"
+    code = """
+import os, sys
+open(f"made-{sys.argv[1]}", "w").write(sys.argv[1])
+print(sys.argv[1], *sorted(os.listdir("/proc/self/fd")))
+"""
 
     def act(number: int) -> Completed:
         return box.run([*PYTHON, code, str(number)], input=str(number))
@@ -385,4 +393,4 @@ def test_the_public_names_are_the_same_to_tools_and_at_run_time() -> None:
         found = getattr(ringfence, name)
         assert found.__name__ == name and found.__doc__
     with pytest.raises(AttributeError, match="no name `nonsense`"):
-        _ = ringfence.nonsense  # type: ignore[attr-defined]  # that it is unknown is the point
+        _ = ringfence.nonsense

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def test_lines_come_one_by_one(box: Sandbox) -> None:
 def test_leaving_a_stream_ends_its_command(box: Sandbox) -> None:
     async def act() -> bytes:
         lines = box.stream_async(["sh", "-c", "while :; do echo tick; sleep 0.01; done"])
+        assert isinstance(lines, AsyncGenerator)
         try:
             async for line in lines:
                 return line

@@ -132,7 +132,7 @@ class Live:
     def events(self) -> list[dict[str, object]]:
         """The audit's records of this run so far."""
         text = (self.place.home / ".local/state/ringfence/audit/audit.jsonl").read_text()
-        return [record["event"] if "event" in record else record for record in map(json.loads, text.splitlines())]
+        return [json.loads(line) for line in text.splitlines()]
 
     def view(self, path: str) -> Path:
         """A path of the view, as the host reaches it."""

@@ -119,7 +119,7 @@ def test_on_a_full_disk_nothing_is_executed(bench: Bench) -> None:
 
 
 def test_without_bubblewrap_the_error_says_what_to_install(bench: Bench, tmp_path: Path) -> None:
-    """A path on which msgspec stands alone, without the wheel beside it; an old bubblewrap of the system does not do."""
+    """A path on which msgspec stands alone, without the wheel beside it; an old one of the system does not do."""
     system = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
     if system and b"--overlay-src" in subprocess.run([system, "--help"], capture_output=True, timeout=TIMEOUT_S).stdout:
         pytest.skip("the system's own bubblewrap is recent enough")

@@ -78,7 +78,7 @@ def interesting(host: Host, before: Plan) -> list[str]:
     return sorted({*own, *inside, *(f"{path}/new" for path in own | inside)})
 
 
-SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @SETTINGS

@@ -1,6 +1,7 @@
 """Policy, request and facts in; a complete Plan out."""
 
 import posixpath
+from collections.abc import Iterable
 
 import msgspec
 
@@ -107,8 +108,11 @@ def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
     check_workspace(facts, request)
     frame = framed(policy, facts, request)
     who = frame.identity
-    base = exposed(policy, facts, request)
-    view = [*base, *workspace.protections(base, policy, facts, request)]
+    base = private(policy, facts, request)
+    host = shown(base, policy, facts, request)
+    host += workspace.sealed([*base, *host], policy, facts, request)
+    view = [*base, *by_depth(host)]
+    view += workspace.covers(view, policy, facts, request)
     view = mounts.with_parents([*view, *way_in(view, facts, request), *mounts.seals()])
     cwd = GuestPath(request.cwd if deciding(view, request.cwd).kind in HOST else who.home)
     return msgspec.structs.replace(
@@ -122,8 +126,8 @@ def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
     )
 
 
-def exposed(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
-    """The view before anything in it is denied; what lies deeper comes later, so that nothing hides another."""
+def private(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
+    """The part of the view that every run has: the system, and places of its own."""
     who = identity(facts)
     view = [
         *mounts.system_trees(facts),
@@ -134,13 +138,27 @@ def exposed(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
         *interpreter(facts, request),
         *mounts.home_files(facts, who),
     ]
-    view = list(mounts.without_hidden(view, sought(policy.deny_read, facts, request.workspace)))
-    shown = [
+    return list(mounts.without_hidden(view, sought(policy.deny_read, facts, request.workspace)))
+
+
+def shown(base: list[Mount], policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
+    """What the workspace, presets and policy show of the host, over `base`."""
+    found = [
         *workspace.base(policy, request, git.repositories(facts, request)),
         *mounts.granted(policy, facts, request.workspace),
     ]
-    placed = [msgspec.structs.replace(mount, target=follow(view, mount.target)) for mount in shown]
-    return view + sorted(placed, key=lambda mount: mount.target.split("/"))
+    return by_depth(msgspec.structs.replace(mount, target=follow(base, mount.target)) for mount in found)
+
+
+def exposed(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
+    """The view before anything of the host's in it is denied."""
+    base = private(policy, facts, request)
+    return base + shown(base, policy, facts, request)
+
+
+def by_depth(found: Iterable[Mount]) -> list[Mount]:
+    """What lies deeper comes later, so that nothing hides another; of two on one path the later stays."""
+    return sorted(found, key=lambda mount: mount.target.split("/"))
 
 
 def framed(policy: Policy, facts: HostFacts, request: Request) -> Plan:

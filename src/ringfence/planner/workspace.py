@@ -2,8 +2,8 @@
 
 A denial acts on what is exposed and on nothing else: it is looked up in the mounts of the view, by host path and by
 the path it has inside, and becomes a mount over just that place (SECURITY: binding a denied path that was not in the
-view would expose it). Order: parents pinned, then what may not be written, then what may not be read, so that none of
-these uncovers another.
+view would expose it). Pins and read-only places are made by depth among the mounts of the view, so that none of them
+uncovers another; what may not be read is covered last (tests/properties/test_planner_denials.py).
 
 On an overlay a stand-in can be mounted over a name that does not exist: it exists in the run's own upper
 layer while mounting and is then removed there, which leaves the mount (so the name cannot be created) but no
@@ -86,19 +86,20 @@ def matched(rules: Sequence[Sought], view: Sequence[Mount], facts: HostFacts, *,
 
 
 def outermost(matches: Iterable[Match]) -> list[Match]:
-    """Drop what lies at or below another one in the list, in the order of paths."""
+    """Drop what lies below another one on the same mount, in the order of paths."""
     kept: list[Match] = []
     for match in sorted(matches, key=lambda match: match.guest.split("/")):
-        if not kept or not within(match.guest, kept[-1].guest):
+        if not any(over.mount is match.mount and within(match.guest, over.guest) for over in kept):
             kept.append(match)
     return kept
 
 
-def protections(view: Sequence[Mount], policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
-    """The mounts that deny, to be made after `view`; raise UsageError where nothing could run."""
-    reads = sought(policy.deny_read, facts, request.workspace)
-    writes = sought(policy.deny_write, facts, request.workspace)
-    hidden = matched(reads, view, facts)
+def sealed(view: Sequence[Mount], policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
+    """What keeps existing names from being written; to be made by depth, among the mounts of `view`.
+
+    Raises UsageError where nothing could run, or where a link could be replaced.
+    """
+    hidden = matched(sought(policy.deny_read, facts, request.workspace), view, facts)
     for match in hidden:
         if any(within(path, match.guest) for path in (*NEEDED, request.workspace)):
             raise UsageError(
@@ -106,12 +107,18 @@ def protections(view: Sequence[Mount], policy: Policy, facts: HostFacts, request
                 place=str(match.rule.source),
                 hint="deny what is in it that must not be read",
             )
-    sealed = [*surfaces(view, facts, request), *matched(writes, view, facts, links=False)]
-    sealed = [match for match in outermost(sealed) if match.mount.kind in LIVE and _free(match, hidden)]
-    made = [*pins([*sealed, *hidden]), *(_mount(MountKind.RO_BIND, match) for match in sealed)]
-    made += [_absent(match) for match in outermost(absent(writes, [*view, *made], facts)) if _free(match, hidden)]
-    # Again, on what has been laid over the view by now: each cover must meet what it covers.
-    return made + [_cover(match, view, facts) for match in matched(reads, [*view, *made], facts)]
+    writes = matched(sought(policy.deny_write, facts, request.workspace), view, facts, links=False)
+    found = outermost([*surfaces(view, facts, request), *writes])
+    found = [match for match in found if match.mount.kind in LIVE and _free(match, hidden)]
+    return [*pins([*found, *hidden]), *(_read_only(match) for match in found)]
+
+
+def covers(view: Sequence[Mount], policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
+    """What is laid over the finished `view`: over names that may not be created, then over what may not be read."""
+    hidden = matched(sought(policy.deny_read, facts, request.workspace), view, facts)
+    names = outermost(absent(sought(policy.deny_write, facts, request.workspace), view, facts))
+    kept_away = [_absent(match) for match in names if _free(match, hidden)]
+    return kept_away + [_cover(match, view, facts) for match in hidden]
 
 
 def surfaces(view: Sequence[Mount], facts: HostFacts, request: Request) -> list[Match]:
@@ -159,7 +166,8 @@ def absent(rules: Iterable[Sought], view: Sequence[Mount], facts: HostFacts) -> 
             while above != mount.source and within(above, str(mount.source)):
                 parents.append(fact(facts, above).kind)
                 above = posixpath.dirname(above)
-            if mount.kind is MountKind.OVERLAY and {*parents} <= {PathKind.ABSENT, PathKind.DIRECTORY}:
+            made = any(within(other.target, guest) for other in view)  # to mount something there
+            if mount.kind is MountKind.OVERLAY and not made and {*parents} <= {PathKind.ABSENT, PathKind.DIRECTORY}:
                 yield Match(host=HostPath(one.real), guest=guest, mount=mount, rule=one.rule)
 
 
@@ -176,9 +184,9 @@ def _absent(match: Match) -> Mount:
     return Mount(kind=MountKind.COVER, target=match.guest, absent=True, reason=reason, origin=match.rule.source)
 
 
-def _mount(kind: MountKind, match: Match) -> Mount:
+def _read_only(match: Match) -> Mount:
     reason = _reason(match.rule, "deny-write")
-    return Mount(kind=kind, source=match.host, target=match.guest, reason=reason, origin=match.rule.source)
+    return Mount(kind=MountKind.RO_BIND, source=match.host, target=match.guest, reason=reason, origin=match.rule.source)
 
 
 def _cover(match: Match, view: Iterable[Mount], facts: HostFacts) -> Mount:

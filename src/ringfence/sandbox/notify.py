@@ -42,16 +42,14 @@ def serve(listener: int, profile: str, machine: str, is_inside: "_Inside") -> "N
     from . import seccomp
 
     error, code, name = seccomp.answer(number, arguments, profile=profile, machine=machine)
-    target = describe(name, arguments, pid)
+    found = Notification(pid, name, code, describe(name, arguments, pid))
     reply = identifier + bytes(8)
     reply += (-error).to_bytes(4, "little", signed=True) + (0 if error else CONTINUE).to_bytes(4, "little")
     try:
         fcntl.ioctl(listener, SEND, reply)
     except OSError:
-        return None
-    if error:
-        return Notification(pid, name, code, target)
-    return observed(name, arguments, pid, target, is_inside)
+        pass  # the caller was killed while it waited; what it tried is known all the same
+    return found if error else observed(found, is_inside)
 
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
@@ -61,18 +59,16 @@ if TYPE_CHECKING:
     _Inside = Callable[[int], bool]
 
 
-def observed(
-    name: str, arguments: "tuple[int, ...]", pid: int, target: str, is_inside: "_Inside"
-) -> "Notification | None":
+def observed(call: Notification, is_inside: "_Inside") -> "Notification | None":
     """What an observed call is worth in the record: reaching out of the boundary, which the boundary denied."""
-    if name in ("connect", "sendto"):
-        return None if not target or local(target) else Notification(pid, name, "egress-denied", target)
-    if name == "kill":
-        number = arguments[0] & 0xFFFFFFFF
-        group = number >= 1 << 31
-        wanted = (1 << 32) - number if group else number
-        if wanted > 1 and not is_inside(wanted):
-            return Notification(pid, name, "signal-denied", f"{'group' if group else 'pid'} {wanted}")
+    if call.name == "kill":
+        kind, _, number = call.target.partition(" ")
+        if kind and not is_inside(int(number)):
+            call.code = "signal-denied"
+            return call
+    elif call.target and not local(call.target):
+        call.code = "egress-denied"
+        return call
     return None
 
 
@@ -82,7 +78,12 @@ def local(target: str) -> bool:
 
 
 def describe(name: str, arguments: "tuple[int, ...]", pid: int) -> str:
-    """The address a call was made to, as text; empty where it has none or the caller is gone."""
+    """What a call was made to, as text: an address, a process; empty where it has none or the caller is gone."""
+    if name == "kill":
+        number = arguments[0] & 0xFFFFFFFF
+        group = number >= 1 << 31
+        wanted = (1 << 32) - number if group else number
+        return f"{'group' if group else 'pid'} {wanted}" if wanted > 1 else ""
     if name == "connect":
         where, size = arguments[1], arguments[2]
     elif name == "sendto":

@@ -57,6 +57,11 @@ def replace(path: Path) -> None:
     other.rename(path)
 
 
+def link(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+    path.symlink_to("moved")
+
+
 CHANGES: dict[str, Callable[[Remembered], object]] = {
     "a file is edited": lambda r: r.file.write_text("other text"),
     "a file is edited to the same length": lambda r: r.file.write_text("CONTENT"),
@@ -64,7 +69,7 @@ CHANGES: dict[str, Callable[[Remembered], object]] = {
     "a file is replaced by its like": lambda r: replace(r.file),
     "a file becomes private": lambda r: r.file.chmod(0o600),
     "a file vanishes": lambda r: r.file.unlink(),
-    "a file becomes a link": lambda r: (r.file.rename(r.file.with_name("moved")), r.file.symlink_to("moved")),
+    "a file becomes a link": lambda r: link(r.file),
     "a directory vanishes": lambda r: r.directory.rmdir(),
     "a directory becomes private": lambda r: r.directory.chmod(0o700),
     "a path appears as a file": lambda r: r.absent.touch(),
