@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ringfence.model.paths import HostPath
+from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import HostFacts, Identity, Mount, PathFact, PathKind, Plan
 from ringfence.planner import build
 from ringfence.planner.request import Request
@@ -204,4 +204,4 @@ def worktree(common: str = "../..", back: str = f"{WORKSPACE}/.git", directory: 
     }
 
 
-ALICE = Identity(user="user", uid=1000, gid=1000, home=build.GuestPath(HOME))
+ALICE = Identity(user="user", uid=1000, gid=1000, home=GuestPath(HOME))

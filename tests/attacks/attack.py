@@ -44,6 +44,15 @@ def holds(name: str, text: str = "pwned") -> Evidence:
     return look
 
 
+def present(name: str, text: str = "original\n", mode: int = 0o644) -> Callable[[Arena], None]:
+    """Prepare one file on the host; `@canary@` in its text is the arena's canary."""
+
+    def make(arena: Arena) -> None:
+        arena.write(name, text.replace("@canary@", arena.canary), mode=mode)
+
+    return make
+
+
 def nothing(arena: Arena) -> None:
     """Prepare nothing."""
 
@@ -65,8 +74,9 @@ class Attack:
     `code` is what the audit must say of it; where the kernel tells nobody, `unseen` says why, and the record of the
     launch and of the end must do. `hold`: the script prints `ready` and waits, and the evidence is taken meanwhile.
     `refused` says why the kernel refuses the attack to an ordinary user even unconfined; `only` is `root` or `user`
-    where the other has no such attack. `options` and `policy` are the operator's. `cut_off`: the supervisor does not live
-    to record the end; the next run must. `world` is a command that runs the unconfined script where it can do no harm.
+    where the other has no such attack. `options` and `policy` are the operator's. `cut_off`: the supervisor does not
+    live to record the end; the next run must. `world` is a command that runs the unconfined script where it can do no
+    harm.
     """
 
     name: str

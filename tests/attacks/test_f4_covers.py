@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.attacks.arena import Arena, Ran
-from tests.attacks.attack import Attack, cases, holds
+from tests.attacks.attack import Attack, cases, holds, present
 
 DENY_KEY = ("--deny-read", "./secrets/key.pem")
 DENY_DIRECTORY = ("--deny-read", "./secrets")
@@ -120,13 +120,18 @@ POLL = "for i in $(seq 60); do cat .env 2>/dev/null; sleep 0.02; done; cat .env"
         shell=True,
         evidence=printed,
         options=ENV,
-        prepare=lambda arena: arena.values.update(old=str(arena.write("@workspace@/.env", "old\n", mode=0o644))),
+        prepare=present("@workspace@/.env", "old\n"),
         redirect=replaced_later,
         code="path-protected",
     ),
 )
 def test_denied_read_otherwise(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
     carry_out(attack)
+
+
+def sources(arena: Arena) -> None:
+    arena.write("@workspace@/src/keep.py", "original\n", mode=0o644)
+    arena.write("@workspace@/migrations/1.sql", "original\n", mode=0o644)
 
 
 def write(name: str, script: str, target: str, pattern: str, code: str = "path-protected") -> Attack:
@@ -136,11 +141,7 @@ def write(name: str, script: str, target: str, pattern: str, code: str = "path-p
         shell=True,
         evidence=holds(f"@workspace@/{target}"),
         options=("--deny-write", pattern),
-        prepare=lambda arena: (
-            arena.write("@workspace@/src/keep.py", "original\n", mode=0o644),
-            arena.write("@workspace@/migrations/1.sql", "original\n", mode=0o644),
-            None,
-        )[-1],
+        prepare=sources,
         code=code if code != "sealed" else "",
         unseen=""
         if code != "sealed"

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-
 from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, cases
 from tests.requirements import require
@@ -117,7 +116,8 @@ FSMONITOR = "git -C {at} config core.fsmonitor '" + PAYLOAD + "; false'"
     plants("symlinked-hooks", HOOK.format(place="h", name="pre-commit") + "; rm -rf .git/hooks; ln -s ../h .git/hooks"),
     plants(
         "nested-repository",
-        "mkdir src/dep; git -C src/dep init -q; git -C src/dep -c user.name=a -c user.email=a@b commit -q --allow-empty -m x; "
+        "mkdir src/dep; git -C src/dep init -q; "
+        "git -C src/dep -c user.name=a -c user.email=a@b commit -q --allow-empty -m x; "
         + FSMONITOR.format(at="src/dep")
         + "; git add src/dep",
         "git-nested",

@@ -36,6 +36,11 @@ def memory_segment(arena: Arena) -> None:
     _LIBC.shmdt(ctypes.c_void_p(address))
 
 
+def segment_and_file(arena: Arena) -> None:
+    memory_segment(arena)
+    arena.write("@workspace@/secret-name", arena.canary)
+
+
 def message_queue(arena: Arena) -> None:
     queue = _shared("msgget", _key(arena), CREATE)
     arena.closing.callback(_LIBC.msgctl, queue, REMOVE, None)
@@ -80,7 +85,7 @@ def taken(arena: Arena, ran: Ran) -> bool:
         name="list-of-segments",
         script="grep -c @key@ /proc/sysvipc/shm >/dev/null && cat secret-name",
         shell=True,
-        prepare=lambda arena: (memory_segment(arena), arena.write("@workspace@/secret-name", arena.canary), None)[-1],
+        prepare=segment_and_file,
         evidence=lambda arena, ran: arena.canary in ran.output,
         unseen=OTHER_NAMESPACE,
     ),
@@ -154,7 +159,8 @@ def host_key(arena: Arena) -> None:
         name="read-a-key",
         # The session keyring is linked to the user's only after a login; possession is made first.
         script=f"{PRELUDE}\ncall('keyctl', 8, {USER_KEYRING}, {SESSION})\nspace = ctypes.create_string_buffer(99)\n"
-        f"show(call('keyctl', {READ}, show(call('keyctl', {SEARCH}, {USER_KEYRING}, b'user', b'@name@', 0)), space, 99))\n"
+        f"found = show(call('keyctl', {SEARCH}, {USER_KEYRING}, b'user', b'@name@', 0))\n"
+        f"show(call('keyctl', {READ}, found, space, 99))\n"
         "print(space.value)",
         prepare=host_key,
         code="keyring-denied",

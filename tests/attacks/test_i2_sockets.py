@@ -26,7 +26,7 @@ def received(arena: Arena, ran: Ran) -> bool:
     return arena.values["mark"] in arena.root.joinpath("received").read_text("utf-8")
 
 
-def serve(family: int, kind: int, place: Callable[[Arena], object]) -> Callable[[Arena], None]:
+def serve(family: int, kind: int, place: Callable[[Arena], str | tuple[str, int]]) -> Callable[[Arena], None]:
     """Make a service that writes down what it hears."""
 
     def start(arena: Arena) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.attacks.attack import Attack, cases
+from tests.attacks.attack import Attack, cases, present
 from tests.attacks.kernel import descriptor, held, mounted, namespaces
 
 USER, MOUNT, NETWORK, PID, IPC, UTS, CGROUP, TIME = (
@@ -140,7 +140,7 @@ def test_namespace(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
     Attack(
         name="uncover-a-denied-file",
         script=held(POWER + "show(call('umount2', b'@workspace@/key.pem', 2))\nprint(open('key.pem').read())"),
-        prepare=lambda arena: arena.values.update(key=str(arena.write("@workspace@/key.pem", arena.canary))),
+        prepare=present("@workspace@/key.pem", "@canary@"),
         evidence=lambda arena, ran: arena.canary in ran.output,
         options=("--deny-read", "./key.pem"),
         code="mount-denied",

@@ -21,7 +21,8 @@ THREADS = (
 )
 FILES = (
     "import os, sys\nMARK = '@mark@'\n"
-    "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)\n"
+    "import resource\nmost = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))\n"
     "try:\n    while os.open('/dev/null', 0) < 600: pass\nexcept OSError as error: print(error)\n"
     "print('ready', flush=True)\nsys.stdin.read()\n"
 )

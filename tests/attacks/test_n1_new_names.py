@@ -2,7 +2,13 @@
 
 from collections.abc import Callable
 
-from tests.attacks.attack import Attack, cases, created, holds
+from tests.attacks.arena import Arena
+from tests.attacks.attack import Attack, cases, created, holds, present
+
+
+def linked_settings(arena: Arena) -> None:
+    arena.write("@workspace@/settings/tasks.json", "{}\n", mode=0o644)
+    (arena.workspace / ".vscode").symlink_to("settings")
 
 
 def name(path: str, code: str = "auto-load") -> Attack:
@@ -55,9 +61,7 @@ def test_name(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
         name="directory-swapped",
         script="mv .claude old; mkdir .claude; echo pwned > .claude/settings.json",
         shell=True,
-        prepare=lambda arena: arena.values.update(
-            x=str(arena.write("@workspace@/.claude/settings.json", "{}\n", mode=0o644))
-        ),
+        prepare=present("@workspace@/.claude/settings.json", "{}\n"),
         evidence=holds("@workspace@/.claude/settings.json"),
         code="auto-load",
     ),
@@ -79,7 +83,7 @@ def test_name(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
         name="appended-to",
         script="echo pwned >> .envrc",
         shell=True,
-        prepare=lambda arena: arena.values.update(x=str(arena.write("@workspace@/.envrc", "use nix\n", mode=0o644))),
+        prepare=present("@workspace@/.envrc", "use nix\n"),
         evidence=holds("@workspace@/.envrc"),
         code="auto-load",
     ),
@@ -87,11 +91,7 @@ def test_name(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
         name="behind-a-link-of-the-host",
         script="echo pwned > settings/tasks.json",
         shell=True,
-        prepare=lambda arena: (
-            arena.write("@workspace@/settings/tasks.json", "{}\n", mode=0o644),
-            (arena.workspace / ".vscode").symlink_to("settings"),
-            None,
-        )[-1],
+        prepare=linked_settings,
         evidence=holds("@workspace@/settings/tasks.json"),
         code="auto-load",
     ),

@@ -1,4 +1,4 @@
-"""P5: descriptors that the command inherits: a directory, our own, or a redirected file opened again with more rights."""
+"""P5: inherited descriptors: a directory, our own, a redirected file opened again with more rights."""
 
 import os
 from collections.abc import Callable
@@ -39,7 +39,11 @@ def close(name: str, *descriptors: int) -> Attack:
     """Start with descriptors closed, so that whatever ringfence opens first takes their numbers."""
 
     def redirect(arena: Arena) -> dict[str, Any]:
-        return {"preexec_fn": lambda: [os.close(descriptor) for descriptor in descriptors]}
+        def shut() -> None:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+        return {"preexec_fn": shut}
 
     return Attack(
         name=name,

@@ -74,7 +74,8 @@ def earlier_run(arena: Arena) -> None:
     ),
     Attack(
         name="end-the-first-process",
-        script="import os, signal, time\nfor number in (15, 9, 2, 1, 19):\n    try: os.kill(os.getppid(), number)\n    except OSError as error: print(error)\n"
+        script="import os, time\nfor number in (15, 9, 2, 1, 19):\n"
+        "    try: os.kill(os.getppid(), number)\n    except OSError as error: print(error)\n"
         "time.sleep(0.2)\nopen('survived', 'w').write('x')",
         # Unconfined the parent is a shell of the arena's, which dies of it.
         world=lambda arena: ["sh", "-c", '"$@"; echo alive > alive', "sh"],
@@ -123,7 +124,7 @@ def hooks(arena: Arena) -> None:
     arena.write("@workspace@/.git/HEAD", "ref: refs/heads/main\n", mode=0o644)
     arena.write(
         "@workspace@/.git/config",
-        f'[core]\n\trepositoryformatversion = 0\n\tfsmonitor = "{command}"\n\tpager = "{command}"\n[include]\n\tpath = x\n',
+        f'[core]\n\trepositoryformatversion = 0\n\tfsmonitor = "{command}"\n\tpager = "{command}"\n',
         mode=0o644,
     )
     for name in ("objects", "refs"):

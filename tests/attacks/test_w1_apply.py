@@ -1,10 +1,11 @@
 """W1: what reaches the host at the end of a run: special files, links, and the supervisor's own steps."""
 
+import os
 import stat
 from collections.abc import Callable
 
 from tests.attacks.arena import Arena, Ran
-from tests.attacks.attack import Attack, cases, created
+from tests.attacks.attack import Attack, cases, created, present
 from tests.attacks.kernel import PRELUDE
 
 MAKE = "cp /bin/true tool 2>/dev/null || cp /usr/bin/true tool; "
@@ -46,7 +47,7 @@ OPENAT2 = PRELUDE + "fd = show(call(437, -100, b'tool', struct.pack('QQQ', os.O_
         name="setuid-kept-by-a-change-of-content",
         script="cat /bin/true > tool",
         shell=True,
-        prepare=lambda arena: arena.values.update(x=str(arena.write("@workspace@/tool", "x", mode=0o4755))),
+        prepare=present("@workspace@/tool", "x", mode=0o4755),
         # Unconfined the kernel itself drops the bit on writing, inode(7).
         evidence=lambda arena, ran: (
             special("tool", stat.S_ISUID)(arena, ran) and (arena.workspace / "tool").stat().st_size > 1
@@ -93,7 +94,7 @@ OPENAT2 = PRELUDE + "fd = show(call(437, -100, b'tool', struct.pack('QQQ', os.O_
         name="link-in-place-of-a-directory",
         script="rm -r src; ln -s /etc src",
         shell=True,
-        prepare=lambda arena: arena.values.update(x=str(arena.write("@workspace@/src/code.py", "x", mode=0o644))),
+        prepare=present("@workspace@/src/code.py", "x"),
         evidence=is_link("src"),
         code="link-replaces-directory",
     ),
@@ -124,7 +125,8 @@ OPENAT2 = PRELUDE + "fd = show(call(437, -100, b'tool', struct.pack('QQQ', os.O_
     Attack(
         name="forged-whiteout",
         script="import os\nos.mkdir('d'); os.setxattr('d', 'user.overlay.opaque', b'y')\n"
-        "open('w', 'w').close(); os.setxattr('w', 'user.overlay.whiteout', b'y'); os.setxattr('.', 'user.overlay.opaque', b'x')",
+        "open('w', 'w').close(); os.setxattr('w', 'user.overlay.whiteout', b'y')\n"
+        "os.setxattr('.', 'user.overlay.opaque', b'x')",
         evidence=lambda arena, ran: not (arena.workspace / "README").exists(),
         refused_here=lambda: True,
         unseen="overlayfs escapes its own attributes when they are set through it: the attempt looks like any other",
@@ -133,9 +135,7 @@ OPENAT2 = PRELUDE + "fd = show(call(437, -100, b'tool', struct.pack('QQQ', os.O_
         name="deleting-what-is-protected",
         script="rm -rf .claude",
         shell=True,
-        prepare=lambda arena: arena.values.update(
-            x=str(arena.write("@workspace@/.claude/settings.json", "{}", mode=0o644))
-        ),
+        prepare=present("@workspace@/.claude/settings.json", "{}"),
         evidence=lambda arena, ran: not (arena.workspace / ".claude/settings.json").exists(),
         code="auto-load",
     ),
@@ -145,8 +145,6 @@ def test_apply(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
 
 
 def has_capability(arena: Arena) -> bool:
-    import os
-
     return (arena.workspace / "tool").exists() and "security.capability" in os.listxattr(arena.workspace / "tool")
 
 
@@ -159,7 +157,7 @@ DIRECT = ("--workspace", "direct")
         script="echo pwned >> .envrc",
         shell=True,
         options=DIRECT,
-        prepare=lambda arena: arena.values.update(x=str(arena.write("@workspace@/.envrc", "x\n", mode=0o644))),
+        prepare=present("@workspace@/.envrc", "x\n"),
         evidence=lambda arena, ran: "pwned" in (arena.workspace / ".envrc").read_text(),
         unseen="the file is on a read-only mount: EROFS, of which there is no event",
     ),
@@ -168,9 +166,7 @@ DIRECT = ("--workspace", "direct")
         script="mv .vscode old; mkdir .vscode; echo pwned > .vscode/tasks.json",
         shell=True,
         options=DIRECT,
-        prepare=lambda arena: arena.values.update(
-            x=str(arena.write("@workspace@/.vscode/tasks.json", "{}", mode=0o644))
-        ),
+        prepare=present("@workspace@/.vscode/tasks.json", "{}"),
         evidence=lambda arena, ran: "pwned" in (arena.workspace / ".vscode/tasks.json").read_text(),
         unseen="a mount point cannot be moved: EBUSY, of which there is no event",
     ),

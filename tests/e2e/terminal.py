@@ -11,6 +11,7 @@ import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 TIMEOUT_S = 20.0
 ROWS, COLUMNS = 24, 100
@@ -22,7 +23,9 @@ Attributes = list[int | list[bytes | int]]
 class Terminal:
     """Start `argv` as the leader of a new session whose controlling terminal this is; use it in a `with`."""
 
-    def __init__(self, argv: Sequence[str], *, directory: Path, environment: dict[str, str], account: dict[str, object]):
+    def __init__(
+        self, argv: Sequence[str], *, directory: Path, environment: dict[str, str], account: dict[str, object]
+    ):
         self.person, self.line = pty.openpty()
         os.set_inheritable(self.line, False)
         self.resize(ROWS, COLUMNS)
@@ -40,7 +43,7 @@ class Terminal:
             **account,
         )
 
-    def __enter__(self) -> "Terminal":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,4 +100,4 @@ class Terminal:
 
     def foreground(self) -> int:
         """The process group in the foreground."""
-        return os.tcgetpgrp(self.person)
+        return int(os.tcgetpgrp(self.person))

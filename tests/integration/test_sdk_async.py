@@ -61,7 +61,7 @@ def test_leaving_a_stream_ends_its_command(box: Sandbox) -> None:
         assert isinstance(lines, AsyncGenerator)
         try:
             async for line in lines:
-                return line
+                return bytes(line)
         finally:
             await lines.aclose()
         return b""

@@ -13,12 +13,6 @@ from tests.posture.live import ARGV, CANARY, SERVER, TIMEOUT_S, WORKSPACE_OWNER,
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 KERNEL_NAMES = {"mount": "mnt"}  # /proc/PID/ns says `mnt`
 SANDBOX_UID = 0x70000000  # the lowest kernel uid that a root-launched sandbox runs as
-RESOURCE_ROWS = {
-    "processes": "Max processes",
-    "cpu_time_s": "Max cpu time",
-    "file_size_bytes": "Max file size",
-    "open_files": "Max open files",
-}
 AS_ROOT = os.geteuid() == 0
 
 
@@ -63,17 +57,16 @@ def test_no_process_runs_as_a_kernel_id_with_power(box: Live, who: str) -> None:
 
 @pytest.mark.parametrize("who", ["init", "command"])
 def test_no_process_keeps_a_group(box: Live, who: str) -> None:
-    """Groups of a root session would read what /etc/group grants them; a user's own cannot be dropped in a namespace."""
+    """Those of a root session would open what they may read; a user cannot drop its own in a namespace."""
     if AS_ROOT:
         assert status(getattr(box, who))["Groups"] == []
 
 
 def test_the_account_has_the_promised_name_and_home(box: Live) -> None:
     who = box.plan.identity
-    found = box.inside(
-        "import os, pwd; a = pwd.getpwuid(os.getuid()); result = [a.pw_name, a.pw_uid, a.pw_gid, a.pw_dir]"
-    )
-    assert found == [who.user, who.uid, who.gid, who.home]
+    found = box.inside("import os, pwd; result = list(pwd.getpwuid(os.getuid()))")
+    assert isinstance(found, list)
+    assert [found[0], *found[2:4], found[5]] == [who.user, who.uid, who.gid, who.home]
 
 
 def test_files_written_in_the_workspace_keep_its_owner_on_disk(box: Live) -> None:
@@ -286,7 +279,11 @@ def test_the_processes_before_the_command_have_no_environment(box: Live, who: st
 
 def test_the_secret_of_the_launching_environment_is_in_no_process_inside(box: Live) -> None:
     assert environment(box.supervisor.pid)["AWS_SECRET_ACCESS_KEY"] == CANARY  # positive control
-    code = "import glob; result = [open(p, 'rb').read().decode() for p in glob.glob('/proc/[0-9]*/environ') if p != '/proc/1/environ']"
+    code = """
+import glob
+others = [path for path in glob.glob("/proc/[0-9]*/environ") if path != "/proc/1/environ"]
+result = [open(path, "rb").read().decode() for path in others]
+"""
     found = box.inside(code)
     assert isinstance(found, list) and found and not any(CANARY in text for text in found)
 
@@ -355,55 +352,11 @@ def test_the_session_keyring_is_not_the_launching_one(box: Live) -> None:
     except OSError:
         pytest.skip("the kernel shows no keys")
     mine = {line.split()[0] for line in host if "_ses" in line or "_uid" in line}
-    read = "try:\n    result = [line.split()[0] for line in open('/proc/keys') if '_ses' in line]\nexcept OSError:\n    result = []"
+    read = """
+try:
+    result = [line.split()[0] for line in open("/proc/keys") if "_ses" in line]
+except OSError:
+    result = []
+"""
     theirs = box.inside(read)
     assert isinstance(theirs, list) and not mine & set(theirs)
-
-
-# ---- limits of the kernel
-
-
-@pytest.mark.parametrize("name", RESOURCE_ROWS)
-def test_each_resource_limit_is_the_promised_one(box: Live, name: str) -> None:
-    rows = Path(f"/proc/{box.command}/limits").read_text().splitlines()
-    (row,) = (row[len(RESOURCE_ROWS[name]) :].split() for row in rows if row.startswith(RESOURCE_ROWS[name] + " "))
-    assert row[:2] == [str(getattr(box.plan.limits, name))] * 2
-
-
-def test_no_core_dump_is_written(box: Live) -> None:
-    """The limit 1, not 0: with 0 the kernel would still start a `core_pattern` pipe handler on the host (core(5))."""
-    (row,) = (line for line in Path(f"/proc/{box.command}/limits").read_text().splitlines() if "core file" in line)
-    assert set(row.split()[4:6]) == {"1"}
-
-
-def test_the_pid_namespace_has_the_promised_size(box: Live) -> None:
-    read = "result = int(open('/proc/sys/kernel/pid_max').read())"
-    host = int(Path("/proc/sys/kernel/pid_max").read_text())
-    if tuple(int(part) for part in os.uname().release.split(".")[:2]) < (6, 14):
-        assert box.inside(read) == host  # one value for the whole system; RLIMIT_NPROC holds alone
-    else:
-        assert box.inside(read) == box.plan.limits.processes < host
-
-
-def groups(pid: int) -> dict[str, str]:
-    rows = (line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
-    return {names: path for _, names, path in rows}
-
-
-@pytest.mark.parametrize(
-    ("controller", "field", "files"),
-    [
-        ("memory", "memory_bytes", ("memory.limit_in_bytes", "memory.max")),
-        ("pids", "processes", ("pids.max", "pids.max")),
-    ],
-)
-def test_the_control_group_holds_the_promised_limit(
-    box: Live, controller: str, field: str, files: tuple[str, str]
-) -> None:
-    found = groups(box.command)
-    v1, v2 = files
-    path = found.get(controller, "")
-    name, place = (v1, f"/sys/fs/cgroup/{controller}{path}") if path else (v2, f"/sys/fs/cgroup{found.get('', '')}")
-    if "ringfence-" not in place:
-        pytest.skip("no control group can be had here; the watchdog and RLIMIT_NPROC stand in")
-    assert int(Path(place, name).read_text()) == getattr(box.plan.limits, field)

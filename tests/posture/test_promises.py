@@ -3,7 +3,7 @@
 import pytest
 
 from ringfence.model.plan import Identity, Limits, Plan, WorkspacePlan
-from tests.posture import test_process, test_recorded, test_view
+from tests.posture import test_kernel_limits, test_process, test_recorded, test_view
 from tests.posture.live import Live
 
 KEPT_BY = {
@@ -73,6 +73,6 @@ def test_the_plan_says_what_it_is(box: Live) -> None:
     ("struct", "table"), [(Plan, KEPT_BY), (Identity, IDENTITY), (Limits, LIMITS), (WorkspacePlan, WORKSPACE)]
 )
 def test_every_field_has_a_test(struct: type[Plan], table: dict[str, str]) -> None:
-    tests = {**vars(test_process), **vars(test_view), **vars(test_recorded), **globals()}
+    tests = {**vars(test_process), **vars(test_kernel_limits), **vars(test_view), **vars(test_recorded), **globals()}
     assert list(struct.__struct_fields__) == sorted(table, key=struct.__struct_fields__.index)
     assert [name for name in table.values() if name and name not in tests] == []

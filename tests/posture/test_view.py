@@ -153,7 +153,13 @@ def test_directories_have_the_promised_mode(box: Live) -> None:
 
 
 def test_covered_paths_reveal_nothing(box: Live) -> None:
-    code = "import os\ntry:\n    result = os.listdir({0!r}) if os.path.isdir({0!r}) else open({0!r}).read()\nexcept OSError:\n    result = 'refused'"
+    code = """
+import os
+try:
+    result = os.listdir({0!r}) if os.path.isdir({0!r}) else open({0!r}).read()
+except OSError:
+    result = "refused"
+"""
     for mount in of(box, MountKind.COVER):
         assert box.inside(code.format(str(mount.target))) in ([], "", "refused"), mount
     assert (box.place.workspace / ".env").read_text() == CANARY  # positive control
@@ -198,7 +204,7 @@ def test_the_devices_are_exactly_these(box: Live) -> None:
 
 @pytest.mark.parametrize("path", ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/pid_max", "/proc/sysrq-trigger"])
 def test_a_setting_of_the_kernel_cannot_be_written(box: Live, path: str) -> None:
-    code = f"try:\n    open({path!r}, 'r+b', buffering=0)\n    result = 0\nexcept OSError as error:\n    result = error.errno"
+    code = f"try:\n    open({path!r}, 'r+b', 0)\n    result = 0\nexcept OSError as error:\n    result = error.errno"
     assert box.inside(code) in (1, 2, 13, 30)  # EPERM ENOENT EACCES EROFS
 
 

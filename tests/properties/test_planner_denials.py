@@ -13,6 +13,7 @@ from tests.fake_host import HOME, WORKSPACE, Host, Link, Node, plan, policy
 NAMES = ("a", "b", "A", ".env", "key", "*")
 TOPS = (WORKSPACE, f"{HOME}/data", "/srv/x")
 GUESTS = ("/mnt", "/srv/x/b", f"{WORKSPACE}/a", "/deep/er")
+POINTS = (f"{WORKSPACE}/a", "/srv/x/b", f"{HOME}/data/b")  # where something could be mounted inside something else
 FIXED = (
     "/usr/share/doc/readme",
     "/etc/ssl/certs/ca.pem",
@@ -37,6 +38,7 @@ patterns = st.one_of(
 def hosts(draw: st.DrawFn) -> Host:
     """Draw files and links; nothing lies below a file."""
     files: dict[str, Node] = {f"{top}/seed": "text" for top in TOPS}
+    files |= {f"{place}/seed": "text" for place in draw(st.sets(st.sampled_from(POINTS)))}
     for path, node in draw(st.dictionaries(paths, nodes, max_size=7)).items():
         related = (other for other in files if other.startswith(f"{path}/") or path.startswith(f"{other}/"))
         if not any(related):
@@ -51,10 +53,10 @@ def grants(draw: st.DrawFn) -> str:
     outside = st.lists(st.sampled_from([f"{HOME}/data", "/srv/x", "/srv", f"{HOME}/*", "/srv/x/?"]), max_size=2)
     lines = [f"{key} = {shown(draw(outside))}" for key in ("read", "write")]
     guests = draw(st.lists(st.sampled_from(GUESTS), max_size=2, unique=True))
-    mounts = [
-        f'{{ source = "{draw(st.sampled_from(TOPS))}", target = "{guest}", writable = {draw(st.sampled_from(["true", "false"]))} }}'
-        for guest in guests
-    ]
+    mounts = []
+    for guest in guests:
+        source, writable = draw(st.sampled_from(TOPS)), draw(st.sampled_from(["true", "false"]))
+        mounts.append(f'{{ source = "{source}", target = "{guest}", writable = {writable} }}')
     return f'[workspace]\nmode = "{mode}"\n[filesystem]\n' + "\n".join([*lines, f"mounts = [{', '.join(mounts)}]", ""])
 
 
@@ -78,7 +80,7 @@ def interesting(host: Host, before: Plan) -> list[str]:
     return sorted({*own, *inside, *(f"{path}/new" for path in own | inside)})
 
 
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @SETTINGS

@@ -106,7 +106,9 @@ class Place:
         """Run a command on the host as the account, in the directory `start` of the root."""
         return self._run(words, self.root / start)
 
-    def _run(self, words: Sequence[str], directory: Path, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    def _run(
+        self, words: Sequence[str], directory: Path, data: bytes | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
         environment = self.environment() | {"PWD": str(directory)}
         source: dict[str, object] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
         return subprocess.run(  # type: ignore[call-overload,no-any-return]  # identity() gives what subprocess takes

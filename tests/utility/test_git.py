@@ -5,7 +5,7 @@ import pytest
 from tests.utility.confined import Item, Place, carry_out
 
 REPOSITORY = "cd ws; git init -q; printf 'one\\n' >a; mkdir sub; printf 'x\\n' >sub/b; git add .; git commit -qm first"
-SOUND = "cd ws && git fsck --strict --no-progress && test -z \"$(git status --porcelain)\""
+SOUND = 'cd ws && git fsck --strict --no-progress && test -z "$(git status --porcelain)"'
 
 ITEMS = (
     Item(
@@ -16,7 +16,8 @@ ITEMS = (
     ),
     Item(
         name="status-without-rehashing",
-        before=REPOSITORY + "; i=0; while [ $i -lt 50 ]; do echo $i >f$i; i=$((i+1)); done; git add .; git commit -qm f",
+        before=REPOSITORY
+        + "; i=0; while [ $i -lt 50 ]; do echo $i >f$i; i=$((i+1)); done; git add .; git commit -qm f",
         script="sleep 1; git diff-files --quiet && git update-index --really-refresh",
         after=SOUND,
     ),
@@ -24,7 +25,8 @@ ITEMS = (
         name="commit-arrives",
         before=REPOSITORY,
         script="echo two >>a && git add a && git commit -qm second",
-        after=SOUND + ' && test "$(git log --format=%s | head -1)" = second && test "$(cat a)" = "$(printf "one\\ntwo")"',
+        after=SOUND
+        + ' && test "$(git log --format=%s | head -1)" = second && test "$(cat a)" = "$(printf "one\\ntwo")"',
     ),
     Item(
         name="identity-of-the-host",
@@ -32,7 +34,11 @@ ITEMS = (
         script='test "$(git config user.name)" = "Ada Lovelace"; git commit -q --allow-empty -m e',
         after='cd ws && test "$(git log -1 --format="%an %ae %cn")" = "Ada Lovelace ada@example.org Ada Lovelace"',
     ),
-    Item(name="add-all-without-phantoms", before=REPOSITORY, script="git add . && git add -A && git commit -q --dry-run || test $? = 1; test -z \"$(git status --porcelain --ignored)\""),
+    Item(
+        name="add-all-without-phantoms",
+        before=REPOSITORY,
+        script='git add . && git add -A && git commit -q --dry-run || test $? = 1; test -z "$(git status --porcelain --ignored)"',
+    ),
     Item(
         name="add-new-files",
         before=REPOSITORY,
@@ -63,7 +69,7 @@ ITEMS = (
     Item(
         name="stash-and-pop",
         before=REPOSITORY,
-        script="echo two >>a; git stash -q; test \"$(cat a)\" = one; git stash pop -q; grep -q two a",
+        script='echo two >>a; git stash -q; test "$(cat a)" = one; git stash pop -q; grep -q two a',
         after="cd ws && grep -q two a && git fsck --strict --no-progress",
     ),
     Item(
@@ -76,7 +82,7 @@ ITEMS = (
     Item(
         name="tags-and-describe",
         before=REPOSITORY,
-        script="git tag -a v1 -m one && test \"$(git describe)\" = v1",
+        script='git tag -a v1 -m one && test "$(git describe)" = v1',
         after=SOUND + ' && test "$(git describe)" = v1',
     ),
     Item(
@@ -126,11 +132,20 @@ ITEMS = (
     ),
     Item(
         name="hook-in-the-repository-runs",
-        before=REPOSITORY + "; printf '#!/bin/sh\\ntouch hooked\\n' >.git/hooks/post-commit; chmod +x .git/hooks/post-commit",
+        before=REPOSITORY
+        + "; printf '#!/bin/sh\\ntouch hooked\\n' >.git/hooks/post-commit; chmod +x .git/hooks/post-commit",
         script="git commit -q --allow-empty -m h; test -f hooked",
     ),
-    Item(name="log-through-a-pipe", before=REPOSITORY, script="git log | cat | grep -q first; git --no-pager log --stat >/dev/null"),
-    Item(name="blame-grep-show-shortlog", before=REPOSITORY, script="git blame a | grep -q Ada; git grep -q one; git show HEAD:a; git shortlog -s HEAD"),
+    Item(
+        name="log-through-a-pipe",
+        before=REPOSITORY,
+        script="git log | cat | grep -q first; git --no-pager log --stat >/dev/null",
+    ),
+    Item(
+        name="blame-grep-show-shortlog",
+        before=REPOSITORY,
+        script="git blame a | grep -q Ada; git grep -q one; git show HEAD:a; git shortlog -s HEAD",
+    ),
     Item(
         name="bisect-run",
         before=REPOSITORY + "; for n in 1 2 3 4 5 6; do echo $n >n; git add n; git commit -qm $n; done",
@@ -143,7 +158,11 @@ ITEMS = (
         script="echo two >>a; git commit -qam second; git format-patch -q -1 -o /tmp; git reset -q --hard HEAD~1; git am -q /tmp/0001-second.patch",
         after=SOUND + ' && test "$(git log -1 --format=%s)" = second',
     ),
-    Item(name="apply-a-patch", before=REPOSITORY, script="printf 'two\\n' >>a; git diff >/tmp/p; git checkout -q a; git apply /tmp/p; grep -q two a"),
+    Item(
+        name="apply-a-patch",
+        before=REPOSITORY,
+        script="printf 'two\\n' >>a; git diff >/tmp/p; git checkout -q a; git apply /tmp/p; grep -q two a",
+    ),
     Item(name="archive", before=REPOSITORY, script="git archive HEAD | tar t | grep -qx sub/b"),
     Item(
         name="gc-and-repack",
@@ -153,7 +172,7 @@ ITEMS = (
     ),
     Item(
         name="init-a-new-repository",
-        script="git init -q && echo a >a && git add . && git commit -qm first && test -z \"$(git status --porcelain)\"",
+        script='git init -q && echo a >a && git add . && git commit -qm first && test -z "$(git status --porcelain)"',
         after="test -f ws/a",
     ),
     Item(

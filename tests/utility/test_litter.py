@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,9 @@ CONCURRENT_RUNS = 20
 OPTIONS = ("--deny-read", ".env", "--deny-read", "absent/secret", "--deny-write", "locked", "--deny-write", "none/such")
 # ringfence's own files below the home; everything else there must stay as it was.
 OWN = (".local/state/ringfence", ".cache/ringfence")
-BUSY = "mkdir -p d; i=0; while :; do i=$((i+1)); echo $i >d/$i; echo $i >>a; echo $i >~/f; rm -f b; mv a c; mv c a; done"
+BUSY = (
+    "mkdir -p d; i=0; while :; do i=$((i+1)); echo $i >d/$i; echo $i >>a; echo $i >~/f; rm -f b; mv a c; mv c a; done"
+)
 
 # Starts the command in its arguments, kills it after a time, and waits until no descendant is left: as a subreaper
 # it inherits every process whose parent died. Prints the survivors.
@@ -60,7 +61,9 @@ def listing(top: Path, leave_out: tuple[str, ...] = ()) -> dict[str, Entry]:
         for name in [".", *names, *files]:
             path = Path(directory) / name
             relative = path.relative_to(top).as_posix()
-            if any(relative == own or relative.startswith(own + "/") or own.startswith(relative + "/") for own in leave_out):
+            if any(
+                relative == own or relative.startswith(own + "/") or own.startswith(relative + "/") for own in leave_out
+            ):
                 continue
             status = path.lstat()
             kind = stat.S_IFMT(status.st_mode)
@@ -106,7 +109,13 @@ def before(place: Place) -> Before:
 @pytest.mark.require("git")
 @pytest.mark.parametrize(
     "script",
-    ["true", "git status; ls -laR . ~; cat a", "echo x >~/f; echo x >/tmp/f; mkdir ~/.ssh/new; echo x >>~/.bashrc", "exit 3", "kill -9 $$"],
+    [
+        "true",
+        "git status; ls -laR . ~; cat a",
+        "echo x >~/f; echo x >/tmp/f; mkdir ~/.ssh/new; echo x >>~/.bashrc",
+        "exit 3",
+        "kill -9 $$",
+    ],
     ids=["nothing", "reading", "writing-elsewhere", "failing", "killed"],
 )
 def test_a_run_that_changes_nothing_leaves_nothing(script: str, before: Before) -> None:
@@ -122,12 +131,16 @@ def test_a_command_that_does_not_exist_leaves_nothing(before: Before) -> None:
 
 @pytest.mark.require("git")
 def test_refused_writes_leave_nothing(before: Before) -> None:
-    script = "echo x >locked/f; rm -rf locked; mkdir -p none/such; echo x >none/such; cat .env; mv .env e; rm .env; true"
+    script = (
+        "echo x >locked/f; rm -rf locked; mkdir -p none/such; echo x >none/such; cat .env; mv .env e; rm .env; true"
+    )
     done = before.place.run(["sh", "-c", script], OPTIONS)
     assert done.returncode == 0, said(done)
     before.place.host("cd ws; rmdir none 2>/dev/null || true")  # the parent of a denied name may be made
     assert listing(before.place.workspace).keys() == before.workspace.keys()
-    assert {k: e.content for k, e in listing(before.place.workspace).items()} == {k: e.content for k, e in before.workspace.items()}
+    assert {k: e.content for k, e in listing(before.place.workspace).items()} == {
+        k: e.content for k, e in before.workspace.items()
+    }
 
 
 @pytest.mark.require("git", "ps")
@@ -156,7 +169,9 @@ def test_a_run_after_killed_ones_works_and_leaves_nothing(before: Before) -> Non
 def test_concurrent_runs_leave_nothing(before: Before) -> None:
     script = 'cat a; ls -a >/dev/null; echo $$ >~/f; test "$(cat ~/f)" = $$; cat .env; echo x >none/such; sleep 0.1'
     started = [
-        before.place.start(["sh", "-c", script], OPTIONS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        before.place.start(
+            ["sh", "-c", script], OPTIONS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         for _ in range(CONCURRENT_RUNS)
     ]
     for process in started:
@@ -168,7 +183,9 @@ def test_concurrent_runs_leave_nothing(before: Before) -> None:
 @pytest.mark.require("git")
 def test_concurrent_runs_bring_each_its_own_file(before: Before) -> None:
     started = [
-        before.place.start(["sh", "-c", f"echo {number} >file{number}"], OPTIONS, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        before.place.start(
+            ["sh", "-c", f"echo {number} >file{number}"], OPTIONS, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         for number in range(CONCURRENT_RUNS)
     ]
     for process in started:
@@ -184,7 +201,9 @@ def test_concurrent_runs_bring_each_its_own_file(before: Before) -> None:
 @pytest.mark.require("git")
 def test_no_placeholder_appears_while_a_run_lasts(before: Before) -> None:
     place = before.place
-    with place.start(["sh", "-c", "echo ready; read x"], OPTIONS, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with place.start(
+        ["sh", "-c", "echo ready; read x"], OPTIONS, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         seen: list[bool] = []
         stop = threading.Event()
@@ -196,7 +215,6 @@ def test_no_placeholder_appears_while_a_run_lasts(before: Before) -> None:
         watcher = threading.Thread(target=look)
         watcher.start()
         process.stdout.readline()
-        time.sleep(0)
         process.communicate(b"\n", timeout=TIMEOUT_S)
         stop.set()
         watcher.join()
@@ -207,7 +225,9 @@ def test_no_placeholder_appears_while_a_run_lasts(before: Before) -> None:
 @pytest.mark.require("git")
 def test_ending_by_signal_leaves_nothing(before: Before) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        with before.place.start(["sh", "-c", "echo ready; exec sleep 300"], OPTIONS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        with before.place.start(
+            ["sh", "-c", "echo ready; exec sleep 300"], OPTIONS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        ) as process:
             assert process.stdout is not None
             process.stdout.readline()
             process.send_signal(number)

@@ -13,21 +13,54 @@ from tests.utility.confined import TIMEOUT_S, Item, Place, carry_out, python, sa
 
 STATUSES = (0, 1, 2, 3, 42, 63, 64, 100, 123, 124, 125, 126, 127, 128, 129, 130, 137, 141, 143, 192, 200, 254, 255)
 DEADLY = ("HUP", "INT", "QUIT", "ILL", "ABRT", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "XCPU")
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+FORWARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+)
 STREAM_BYTES = 50_000_000
 
 ITEMS = (
-    Item(name="end-of-input", script="cat; test -z \"$(cat)\"; read -r x && exit 1 || true"),
+    Item(name="end-of-input", script='cat; test -z "$(cat)"; read -r x && exit 1 || true'),
     Item(name="command-not-found", script="", shell=("no-such-command",), status=127),
     Item(name="no-such-path", script="", shell=("./no-such-command",), status=127),
-    Item(name="not-executable", before="echo echo >ws/plain; chmod 644 ws/plain", script="", shell=("./plain",), status=126),
+    Item(
+        name="not-executable",
+        before="echo echo >ws/plain; chmod 644 ws/plain",
+        script="",
+        shell=("./plain",),
+        status=126,
+    ),
     Item(name="directory-as-command", before="mkdir ws/d", script="", shell=("./d",), status=126),
-    Item(name="script-of-the-workspace", before="printf '#!/bin/sh\\ntest \"$1\" = -x\\n' >ws/s; chmod 755 ws/s", script="-x", shell=("./s",)),
-    Item(name="script-by-env", before="printf '#!/usr/bin/env -S python3 -B\\nimport sys; sys.exit(sys.argv[1:] != [])\\n' >ws/s; chmod 755 ws/s", script="./s"),
-    Item(name="environment-that-passes", script='test -z "${PYTHONPATH-}"; test "$TERM" = xterm-256color; test "$LANG" = C.UTF-8; test -n "$PATH"; test "$PWD" = "$(pwd)"; test -n "$USER"; test "$LOGNAME" = "$USER"; env | grep -q ^HOME=/'),
-    Item(name="separator-is-optional-inside", script='test "$1" = -- && test "$2" = --seccomp', shell=("sh", "-euc", 'eval "$3"', "sh", "--", "--seccomp")),
+    Item(
+        name="script-of-the-workspace",
+        before="printf '#!/bin/sh\\ntest \"$1\" = -x\\n' >ws/s; chmod 755 ws/s",
+        script="-x",
+        shell=("./s",),
+    ),
+    Item(
+        name="script-by-env",
+        before="printf '#!/usr/bin/env -S python3 -B\\nimport sys; sys.exit(sys.argv[1:] != [])\\n' >ws/s; chmod 755 ws/s",
+        script="./s",
+    ),
+    Item(
+        name="environment-that-passes",
+        script='test -z "${PYTHONPATH-}"; test "$TERM" = xterm-256color; test "$LANG" = C.UTF-8; test -n "$PATH"; test "$PWD" = "$(pwd)"; test -n "$USER"; test "$LOGNAME" = "$USER"; env | grep -q ^HOME=/',
+    ),
+    Item(
+        name="separator-is-optional-inside",
+        script='test "$1" = -- && test "$2" = --seccomp',
+        shell=("sh", "-euc", 'eval "$3"', "sh", "--", "--seccomp"),
+    ),
     python("arguments-are-exact", "import sys; sys.exit(sys.argv[1:] != [])"),
-    python("standard-streams-are-the-only-descriptors", "import os; assert sorted(map(int, os.listdir('/proc/self/fd')))[:3] == [0, 1, 2] and len(os.listdir('/proc/self/fd')) <= 4"),
+    python(
+        "standard-streams-are-the-only-descriptors",
+        "import os; assert sorted(map(int, os.listdir('/proc/self/fd')))[:3] == [0, 1, 2] and len(os.listdir('/proc/self/fd')) <= 4",
+    ),
 )
 
 
@@ -69,7 +102,9 @@ def test_signal_reaches_the_command(number: signal.Signals, place: Place) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 def test_signal_ends_a_command_that_does_not_care(number: signal.Signals, place: Place) -> None:
-    with place.start(["sh", "-c", "echo ready; exec sleep 300"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+    with place.start(
+        ["sh", "-c", "echo ready; exec sleep 300"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
         assert wait_for_line(process) == b"ready\n"
         process.send_signal(number)
         process.communicate(timeout=TIMEOUT_S)
@@ -118,7 +153,10 @@ def test_arguments_that_are_not_utf_8_pass(place: Place) -> None:
 
 def test_flags_of_the_command_are_its_own(place: Place) -> None:
     words = place.command(["x"])
-    done = place.on_host([*words[: words.index("--")], "python3", "-c", "import sys; print(sys.argv)", "-C", "--policy", "--"], start="ws")
+    done = place.on_host(
+        [*words[: words.index("--")], "python3", "-c", "import sys; print(sys.argv)", "-C", "--policy", "--"],
+        start="ws",
+    )
     assert done.stdout == b"['-c', '-C', '--policy', '--']\n", said(done)
 
 
@@ -139,7 +177,9 @@ def test_streams_open_by_name(place: Place) -> None:
 
 
 def test_redirections_to_files(place: Place) -> None:
-    done = pipeline(place, 'echo in >../in; "$@" <../in >../out 2>../err; cat ../out ../err', ["sh", "-c", "cat; echo err >&2"])
+    done = pipeline(
+        place, 'echo in >../in; "$@" <../in >../out 2>../err; cat ../out ../err', ["sh", "-c", "cat; echo err >&2"]
+    )
     assert done.stdout == b"in\nerr\n", said(done)
 
 
@@ -170,7 +210,9 @@ def test_two_runs_in_one_pipeline(place: Place) -> None:
 
 
 def test_output_appears_as_it_is_written(place: Place) -> None:
-    with place.start(["sh", "-c", "echo one; read x; echo $x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with place.start(
+        ["sh", "-c", "echo one; read x; echo $x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert wait_for_line(process) == b"one\n"
         rest, _ = process.communicate(b"two\n", timeout=TIMEOUT_S)
         assert rest == b"two\n"

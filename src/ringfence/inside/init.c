@@ -202,7 +202,11 @@ static _Noreturn void become_command(int control, char *program, size_t size) {
     for (int i = 1; i <= 64; i++)
         if (i != SIGKILL && i != SIGSTOP && i != 32 && i != 33) check(-(signal(i, SIG_DFL) == SIG_ERR), "signal");
     check(sigemptyset(&none) | sigprocmask(SIG_SETMASK, &none, NULL), "signal mask");
-    if (is(GROUP, "own")) check(setpgid(0, 0), "process group");
+    if (!is(GROUP, "shared")) check(setpgid(0, 0), "process group");
+    if (is(GROUP, "foreground")) { /* SIGTTOU is what a background group gets for asking */
+        check(-(signal(SIGTTOU, SIG_IGN) == SIG_ERR) | tcsetpgrp(0, getpid()), "foreground");
+        signal(SIGTTOU, SIG_DFL);
+    }
     snprintf(uid_map, sizeof uid_map, "%u 0 1", (unsigned)number(order.single[UID]));
     snprintf(gid_map, sizeof gid_map, "%u 0 1", (unsigned)number(order.single[GID]));
     check(unshare(CLONE_NEWUSER), "unshare user namespace");
@@ -239,7 +243,7 @@ static void on_signal(int number) { /* SIGCHLD only interrupts the wait; nothing
 static void forward(const char *message) {
     const char *last = strrchr(message, ' ');
     int value = number(last ? last + 1 : message), ending = value == SIGTERM || value == SIGHUP;
-    pid_t target = is(GROUP, "own") ? -command : command;
+    pid_t target = !is(GROUP, "shared") ? -command : command;
     check(-(kill(target, value) < 0 && errno != ESRCH), "kill");
     check(-(ending && kill(target, SIGCONT) < 0 && errno != ESRCH), "kill");
     if (ending && !asked++) alarm(GRACE_S); /* the first one counts */
@@ -282,7 +286,7 @@ int main(int count, char **words) {
     check(sigdelset(&waiting, SIGALRM) | -(signal(SIGALRM, on_signal) == SIG_ERR), "SIGALRM");
     command = check(fork(), "fork");
     if (command == 0) become_command(control, filters.data, size);
-    if (is(GROUP, "own")) setpgid(command, command); /* or it has done so, or it is gone */
+    if (!is(GROUP, "shared")) setpgid(command, command); /* or it has done so, or it is gone */
     drop_capabilities();
     install_filter(filters.data + size, filters.size - size, 0);
     null = check(open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");

@@ -115,8 +115,12 @@ def become_command(order: Order, control: "_socket.socket", program: bytes) -> N
         if number not in (_signal.SIGKILL, _signal.SIGSTOP) and not 32 <= number < 34:
             _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-    if order.single["group"] == b"own":
+    if order.single["group"] != b"shared":
         os.setpgid(0, 0)
+    if order.single["group"] == b"foreground":
+        _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # what a background group gets for asking
+        os.tcsetpgrp(0, os.getpid())
+        _signal.signal(_signal.SIGTTOU, _signal.SIG_DFL)
     privilege.enter_user_namespace(order.number("uid"), order.number("gid"))
     for limit, amount in order.limits:
         hard = resource.getrlimit(limit)[1]
@@ -249,11 +253,10 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
         try:
             become_command(order, control, filters[:size])
         except BaseException as error:  # the command's process must never run our code past this point
-            say(f"cannot start the command: {error}".encode())
-        finally:
+            say(f"cannot start the command: {error}".encode(errors="replace"))
             os._exit(125)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-    own_group = order.single["group"] == b"own"
+    own_group = order.single["group"] != b"shared"
     if own_group:
         join_own_group(command)
     privilege.drop_capabilities()
@@ -283,11 +286,10 @@ def say(text: bytes) -> None:
 
 def start() -> None:
     """Entry point: the descriptors' numbers are the first three arguments."""
-    status = 125
     try:
         order_fd, control_fd, filters_fd = (int(number) for number in sys.argv[1:])
         status = main(order_fd, control_fd, filters_fd)
     except BaseException as error:
-        say(f"cannot prepare the sandbox: {error}".encode())
-    finally:
-        os._exit(status)
+        say(f"cannot prepare the sandbox: {error}".encode(errors="replace"))
+        os._exit(125)
+    os._exit(status)

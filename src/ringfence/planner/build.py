@@ -57,6 +57,7 @@ def missing(policy: Policy, facts: HostFacts, request: Request) -> list[str]:
     exposures = exposed(policy, facts, request)
     paths += [f"{path}/{name}" for path, name in workspace.surface_names(exposures, facts, request)]
     paths += [f"{mount.source}/HEAD" for mount in exposures if mount.kind is MountKind.BIND]
+    paths += [place for mount in exposures if (place := mounts.point(exposures, mount))]
     paths += [path for found in facts.matches.values() for path in found]
     return [path for path in dict.fromkeys(paths) if path not in facts.paths]
 
@@ -110,6 +111,7 @@ def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
     who = frame.identity
     base = private(policy, facts, request)
     host = shown(base, policy, facts, request)
+    mounts.check_points([*base, *host], facts)
     host += workspace.sealed([*base, *host], policy, facts, request)
     view = [*base, *by_depth(host)]
     view += workspace.covers(view, policy, facts, request)

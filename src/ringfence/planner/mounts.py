@@ -8,6 +8,7 @@ INVARIANT: every host path in the view is named here, in a preset or in policy w
 path is readable through any of them (tests/attacks/test_files_read.py, tests/unit/planner/test_mounts.py).
 """
 
+import posixpath
 from collections.abc import Iterable, Sequence
 
 from ringfence.model.decision import Source
@@ -19,7 +20,7 @@ from ringfence.policy.patterns import compile_rule
 
 from . import system
 from .search import Sought
-from .view import deciding, follow, within
+from .view import HOST, deciding, follow, within
 
 ABSENT = PathFact(kind=PathKind.ABSENT)
 DECOY_TEXT = "# ringfence: path-protected\n"
@@ -200,6 +201,25 @@ def _granted(kind: MountKind, target: str, source: str, origin: Source, *, reaso
             hint="name the directories below it that are needed",
         )
     return Mount(kind=kind, source=HostPath(source), target=_guest(target), reason=reason or "policy", origin=origin)
+
+
+def point(view: Sequence[Mount], mount: Mount) -> str:
+    """The host path on which `mount` is made, where that lies in another tree of the host's; else empty."""
+    under = deciding([other for other in view if other is not mount and other.target != mount.target], mount.target)
+    place = f"{under.source}{mount.target[len(under.target) :]}"
+    return place if under.kind in HOST and mount.kind in HOST and place != mount.source else ""
+
+
+def check_points(view: Sequence[Mount], facts: HostFacts) -> None:
+    """Refuse a mount for which a directory would have to be made on the host; raise UsageError."""
+    for mount in view:
+        place = point(view, mount)
+        if place and fact(facts, place).kind is not fact(facts, str(mount.source)).kind:
+            raise UsageError(
+                f"nothing can be mounted at `{mount.target}`: there is no such place in `{posixpath.dirname(place)}`",
+                place=str(mount.origin),
+                hint="create it, as a directory or a file like what is mounted there",
+            )
 
 
 def unreadable(policy: Policy, facts: HostFacts, workspace: str) -> list[str]:

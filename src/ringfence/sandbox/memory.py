@@ -15,6 +15,18 @@ def pids(root: str) -> "list[str]":
         return []
 
 
+def tasks(root: str) -> int:
+    """Processes and threads of the sandbox, as the kernel's limit counts them (field 20 of proc_pid_stat(5))."""
+    total = 0
+    for pid in pids(root):
+        try:
+            with open(f"{root}/proc/{pid}/stat", "rb") as file:
+                total += int(file.read().rpartition(b")")[2].split()[17])
+        except OSError:
+            continue
+    return total
+
+
 def used_bytes(root: str, mounts: "list[str]") -> int:
     """Memory of every process, exactly (PSS), of the tmpfs `mounts` and of anonymous files."""
     total = tmpfs_bytes(root, mounts) + unmapped_bytes(root)

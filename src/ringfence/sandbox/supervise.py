@@ -58,12 +58,12 @@ class Supervisor:
     """One run from `ready` to its end. `report(kind, code, fields)` receives events in order."""
 
     def __init__(
-        self, boundary: "Boundary", artefact: "Artefact", report: "Report", *, shared_group: bool, uppers: "list[str]"
+        self, boundary: "Boundary", artefact: "Artefact", report: "Report", *, group: str, uppers: "list[str]"
     ) -> None:
         self.boundary = boundary
         self.artefact = artefact
         self.report = report
-        self.shared_group = shared_group
+        self.group = group
         self.init = self.command = self.listener = self.handle = -1
         self.watcher: watch.Watcher | None = None
         self.outcome: Outcome | None = None
@@ -129,6 +129,8 @@ class Supervisor:
             self.watch_limits()
         self.observe()
         os.waitpid(self.boundary.monitor, 0)
+        if self.kill_at is None and self.usage.exceeded():  # faster than the last look
+            self.report("limit", "workspace-size", {"limit": self.artefact.workspace_bytes})
         return self.outcome or Outcome("killed", _signal.SIGKILL, self.started)
 
     def close(self) -> None:
@@ -148,16 +150,32 @@ class Supervisor:
                 self.listener = descriptor
                 os.set_inheritable(descriptor, False)
                 poller.register(descriptor, select.POLLIN)
+        elif message.startswith(b"stopped ") and self.group == "foreground":
+            self.stop_with_command()
         elif message.startswith((b"exit ", b"killed ")):
             kind, _, number = message.decode().partition(" ")
             self.outcome = self.outcome or Outcome(kind, int(number), self.started)
         return bool(message)
 
+    def stop_with_command(self) -> None:
+        """Ctrl-Z stopped the command: stop too, as the shell that started us expects; on `fg` hand the terminal back.
+
+        Only with a terminal in front of us: elsewhere a command could stop its own supervision this way.
+        """
+        os.kill(os.getpid(), _signal.SIGSTOP)
+        # Continued: in the foreground only if the shell has given the terminal to our group.
+        try:
+            if os.tcgetpgrp(0) == os.getpgrp():
+                os.tcsetpgrp(0, self.command)
+        except OSError:
+            pass  # the terminal is gone; a hang-up follows
+        self.send(_signal.SIGCONT)
+
     def forward(self, signals: int) -> None:
         """Pass on what was sent to us alone."""
         number, code = os.read(signals, 2)
-        if self.shared_group and code == SI_KERNEL & 0xFF:
-            return
+        if self.group == "shared" and code == SI_KERNEL & 0xFF and number != _signal.SIGHUP:
+            return  # the terminal sent it to the whole group; a hang-up it tells only the session's leader
         self.send(number)
 
     def send(self, number: int) -> None:
@@ -237,7 +255,7 @@ class Supervisor:
         """Record, once each, limits that the kernel enforces without telling anybody."""
         processes = self.artefact.processes
         found = [("tmpfs-size", place) for place in memory.full_mounts(root, self.artefact.tmpfs)]
-        if processes and len(memory.pids(root)) >= processes * 95 // 100:
+        if processes and memory.tasks(root) >= processes * 95 // 100:
             found.append(("processes", str(processes)))
         for code, target in found:
             if code + target not in self.reached:

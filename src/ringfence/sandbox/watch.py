@@ -10,8 +10,9 @@ import errno
 import os
 
 IN_OPEN, IN_MODIFY, IN_CLOSE_WRITE, IN_CREATE, IN_MOVED_TO = 0x20, 0x2, 0x8, 0x100, 0x80
-IN_Q_OVERFLOW, IN_IGNORED, IN_ISDIR = 0x4000, 0x8000, 0x40000000
+IN_Q_OVERFLOW = 0x4000
 EVENTS = {"open": IN_OPEN, "change": IN_MODIFY | IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO}
+ANY_EVENT = EVENTS["open"] | EVENTS["change"]
 
 
 class Watcher:
@@ -41,11 +42,15 @@ class Watcher:
         found = []
         while len(data) >= 16:
             number = int.from_bytes(data[0:4], "little", signed=True)
+            mask = int.from_bytes(data[4:8], "little")
             size = int.from_bytes(data[12:16], "little")
             name = os.fsdecode(data[16 : 16 + size].rstrip(b"\0"))
             data = data[16 + size :]
             target, code, names = self.meaning.get(number, ("", "", frozenset()))
-            if code and (not names or name in names):
+            if mask & IN_Q_OVERFLOW:
+                found.append(("events-lost", ""))
+            # The end of a mount is told as well, as IN_UNMOUNT and IN_IGNORED: nobody opened anything.
+            if code and mask & ANY_EVENT and (not names or name in names):
                 found.append((code, f"{target}/{name}" if name else target))
         return found
 

@@ -7,6 +7,7 @@ Import budget (tests/unit/test_import_budget.py): before the fork only built-in 
 import os
 import time
 
+from ringfence import __version__
 from ringfence.model.errors import HostError, RingfenceError, SandboxError, UsageError
 from ringfence.sandbox import launch
 from ringfence.workspace import layout
@@ -72,7 +73,7 @@ def artefact_for(options: Options, argv: "list[str]", directory: str, workspace:
         places.state(),
         logical_directory(options, directory),
     )
-    key = "\0".join((workspace, directory, *scope, str(os.getuid()), options.key(), VERSION))
+    key = "\0".join((workspace, directory, *scope, str(os.getuid()), options.key(), installed_version()))
     found = cache.load(key)
     if found is None:
         from . import prepare
@@ -85,7 +86,11 @@ def artefact_for(options: Options, argv: "list[str]", directory: str, workspace:
     return found
 
 
-VERSION = str(os.stat(os.path.dirname(os.path.dirname(__file__)) + "/inside/init.py").st_mtime_ns)
+def installed_version() -> str:
+    """What tells one installation from another, an edited tree included: its version and its folders' times."""
+    root = os.path.dirname(os.path.dirname(__file__))
+    times = [os.stat(f"{root}/{name}").st_mtime_ns for name in ("inside", "planner", "policy", "sandbox", "session")]
+    return f"{__version__} {times}"
 
 
 class Run:
@@ -128,12 +133,11 @@ class Run:
         groups = cgroup.create(created.run, self.artefact.memory_bytes, int(limits["pid_max"]))
         if self.own_signals:
             block_signals()
-        terminal = any(os.isatty(descriptor) for descriptor in self.stdio)
-        shared = terminal and (self.artefact.scoped or self.artefact.idmap)
-        request = launch.Request(self.order(shared=shared), created.directory, groups, self.stdio)
+        group = self.process_group()
+        request = launch.Request(self.order(group), created.directory, groups, self.stdio)
         boundary = launch.start(self.artefact, request)
         try:
-            return self.attend(boundary, created, groups, shared=shared)
+            return self.attend(boundary, created, groups, group)
         except BaseException:
             boundary.abandon()
             raise
@@ -142,7 +146,19 @@ class Run:
             cgroup.remove(groups)
             created.release()
 
-    def attend(self, boundary: launch.Boundary, created: "Created", groups: "list[str]", *, shared: bool) -> Finished:
+    def process_group(self) -> str:
+        """In which process group the command runs, as the first process is told.
+
+        `foreground`: one of its own that gets the terminal, where all three streams are the terminal in front of us.
+        `shared`: ours, where only some are (a pipeline's other members need the terminal too) and something else keeps
+        the command from signalling the group. `own` otherwise.
+        """
+        terminals = [os.isatty(descriptor) for descriptor in self.stdio]
+        if all(terminals) and self.stdio == (0, 1, 2) and in_front(0):
+            return "foreground"
+        return "shared" if any(terminals) and (self.artefact.scoped or self.artefact.idmap) else "own"
+
+    def attend(self, boundary: launch.Boundary, created: "Created", groups: "list[str]", group: str) -> Finished:
         """Everything after the fork."""
         from ringfence.sandbox import supervise
 
@@ -151,7 +167,7 @@ class Run:
         record = wiring.Recorder(created.run, self.artefact.audit, self.denials)
         state = terminal.save(self.stdio)
         self.supervisor = supervisor = supervise.Supervisor(
-            boundary, self.artefact, record.report, shared_group=shared, uppers=self.uppers(created.directory)
+            boundary, self.artefact, record.report, group=group, uppers=self.uppers(created.directory)
         )
         if self.early_signal:
             supervisor.send(self.early_signal)
@@ -264,16 +280,24 @@ class Run:
             upper, relative = self.skeleton.pop()
             remove_empty(upper, relative.split("/"))
 
-    def order(self, *, shared: bool) -> "list[tuple[str, str]]":
+    def order(self, group: str) -> "list[tuple[str, str]]":
         """What the first process is told beyond the artefact's fixed part."""
         found = [*self.artefact.order, *(("argv", word) for word in self.argv)]
         found += [("env", f"{name}={value}") for name, value in environment(self.artefact.environment, os.environ)]
         found += [("env", f"{name}={value}") for name, value in self.extra_environment.items()]
         inside = any(self.directory == p or self.directory.startswith(p + "/") for p in self.artefact.visible)
         found.append(("cwd", self.directory if inside else self.artefact.cwd))
-        found.append(("group", "shared" if shared else "own"))
+        found.append(("group", group))
         found.append(("listen", "1" if self.artefact.profile in ("default", "no-unix") else "0"))
         return found
+
+
+def in_front(terminal: int) -> bool:
+    """Whether our process group has the terminal's foreground."""
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def remove_empty(root: str, parts: "list[str]") -> None:

@@ -88,8 +88,10 @@ def test_the_private_home_hides_nothing_of_the_system(home: str, inside: str) ->
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/home", HOME, "/usr", "/etc", "/tmp", "/var", "/var/tmp", "/opt", "/lib", "/run", "/run/ringfence"]
-    + ["/proc/1", "/sys/fs", "/dev/shm", "/nix"],
+    [
+        *("/", "/home", HOME, "/usr", "/etc", "/tmp", "/var", "/var/tmp", "/opt", "/lib", "/run", "/run/ringfence"),
+        *("/proc/1", "/sys/fs", "/dev/shm", "/nix"),
+    ],
 )
 def test_a_workspace_that_cannot_be_contained_is_refused(path: str) -> None:
     with pytest.raises(UsageError, match="workspace"):
@@ -98,8 +100,19 @@ def test_a_workspace_that_cannot_be_contained_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/tmp/w", "/srv/w", "/usr/src/app", "/opt/app", "/homework", "/mnt/with space", "/mnt/new\nline", "/mnt/caf\udce9"]
-    + ["/mnt/*?[x]", "/var/tmp/w", f"{HOME}/.config/w"],
+    [
+        *(
+            "/tmp/w",
+            "/srv/w",
+            "/usr/src/app",
+            "/opt/app",
+            "/homework",
+            "/mnt/with space",
+            "/mnt/new\nline",
+            "/mnt/caf\udce9",
+        ),
+        *("/mnt/*?[x]", "/var/tmp/w", f"{HOME}/.config/w"),
+    ],
 )
 def test_a_workspace_keeps_its_path_whatever_it_is_called(path: str) -> None:
     found = plan(

@@ -108,6 +108,38 @@ def test_a_mount_without_a_source_is_refused() -> None:
         plan('[filesystem]\nmounts = [{ source = "/srv/none", target = "/x" }]\n')
 
 
+@pytest.mark.parametrize(
+    ("files", "fits"),
+    [
+        ({}, False),
+        ({"in/here": None}, True),
+        ({"in/here": "a file"}, False),
+        ({"in/here": Link("x"), "in/x": None}, False),
+    ],
+)
+@pytest.mark.parametrize("mode", ["overlay", "direct", "readonly"])
+def test_no_directory_is_made_on_the_host_to_mount_on(
+    files: dict[str, str | Link | None], fits: bool, mode: str
+) -> None:
+    host = Host({"/srv/a/f": "x"} | {f"{WORKSPACE}/{path}": node for path, node in files.items()})
+    text = f'[filesystem]\nmounts = [{{ source = "/srv/a", target = "{WORKSPACE}/in/here" }}]\n'
+    text += f'[workspace]\nmode = "{mode}"\n'
+    if fits:
+        assert shown(plan(text, host)) == {f"{WORKSPACE}/in/here": "/srv/a"}
+        return
+    with pytest.raises(UsageError, match="nothing can be mounted") as caught:
+        plan(text, host)
+    assert caught.value.place == "p.toml:3"
+
+
+def test_a_place_inside_what_a_mount_shows_must_exist_there() -> None:
+    text = '[filesystem]\nread = ["/srv/x/b"]\nmounts = [{ source = "/data", target = "/srv/x" }]\n'
+    host = {"/srv/x/b/f": "x", "/data/f": "x"}
+    with pytest.raises(UsageError, match="nothing can be mounted"):
+        plan(text, Host(host))
+    assert shown(plan(text, Host({**host, "/data/b": None})))["/srv/x/b"] == "/srv/x/b"
+
+
 def test_what_does_not_exist_is_not_shown() -> None:
     assert shown(plan(filesystem(read=["/srv/none"], write=["/srv/none/x"]))) == {}
 
@@ -154,7 +186,7 @@ def test_git_gets_a_name_that_cannot_carry_a_setting() -> None:
 
 def test_every_directory_that_leads_to_a_mount_is_named_before_it() -> None:
     found = plan(filesystem(read=["/srv/a/b"]), Host({"/srv/a/b/f": "x"}))
-    order = [mount.target for mount in found.mounts]
+    order = [str(mount.target) for mount in found.mounts]
     for path in ("/home", "/var", "/sys", "/sys/devices", "/etc", "/etc/ssl", "/run/user", "/srv", "/srv/a"):
         made = at(found, path)
         assert (made.kind, made.mode) == (MountKind.DIRECTORY, 0o755), path

@@ -4,8 +4,8 @@ import pytest
 
 from ringfence.model.errors import UsageError
 from ringfence.model.plan import Mount, MountKind, Plan
-from ringfence.planner.view import reach
-from tests.fake_host import HOME, WORKSPACE, Host, Link, at, filesystem, plan
+from ringfence.planner.view import deciding, reach
+from tests.fake_host import HOME, WORKSPACE, Host, Link, at, filesystem, plan, request
 
 OVERLAY, DIRECT, READ_ONLY = ("", '[workspace]\nmode = "direct"\n', '[workspace]\nmode = "readonly"\n')
 
@@ -72,7 +72,8 @@ def test_a_denial_holds_wherever_the_view_exposes_the_path(allowed: str, denied:
 
 
 def test_every_place_where_a_path_shows_is_covered() -> None:
-    mounts = '[filesystem]\nread = ["/srv/d"]\nmounts = [{ source = "/srv/d", target = "/a" }, { source = "/srv", target = "/b" }]\n'
+    mounts = '[filesystem]\nread = ["/srv/d"]\n'
+    mounts += 'mounts = [{ source = "/srv/d", target = "/a" }, { source = "/srv", target = "/b" }]\n'
     found = plan(f'{mounts}deny-read = ["/srv/d/key"]\n', Host({"/srv/d/key": "x"}))
     assert covers(found).keys() == {"/srv/d/key", "/a/key", "/b/d/key"}
 
@@ -188,10 +189,28 @@ def test_parents_in_a_live_directory_are_pinned_before_anything_is_covered() -> 
     host = Host({f"{WORKSPACE}/a/b/x": "x", f"{WORKSPACE}/a/y": "y", f"{WORKSPACE}/a/c/key": "k"})
     found = plan(DIRECT + filesystem(deny_write=["./a/b/x", "./a/y"], deny_read=["key"]), host)
     order = [mount.target.removeprefix(WORKSPACE) for mount in found.mounts if mount.target.startswith(f"{WORKSPACE}/")]
-    assert order == ["/a", "/a/b", "/a/c", "/a/b/x", "/a/y", "/a/c/key"]
+    assert order == ["/a", "/a/b", "/a/b/x", "/a/c", "/a/y", "/a/c/key"]
     for path in ("a/b/x", "a/y"):
         assert not reach(found, f"{WORKSPACE}/{path}").writable
     assert reach(found, f"{WORKSPACE}/a/new").writable
+
+
+def test_what_protects_a_live_directory_does_not_uncover_what_lies_in_it() -> None:
+    """A pin of `/srv/w` made after the workspace would show the host's own, live."""
+    host = Host({"/srv/w/project/f": "x", "/srv/w/key": "k", "/srv/w/other/f": "x"})
+    found = plan(filesystem(write=["/srv"], deny_read=["/srv/w/key"]), host, request("/srv/w/project"))
+    assert deciding(found.mounts, "/srv/w/project/f").kind is MountKind.OVERLAY
+    assert deciding(found.mounts, "/srv/w/other").reason == "pinned in place"
+
+
+def test_a_writable_mount_inside_a_protected_directory_is_protected_too() -> None:
+    text = f'[filesystem]\nmounts = [{{ source = "/srv/a", target = "{WORKSPACE}/conf/a", writable = true }}]\n'
+    host = Host({"/srv/a/f": "x", f"{WORKSPACE}/conf/a": None})
+    assert reach(plan(text, host), f"{WORKSPACE}/conf/a/f").writable
+    found = reach(plan(f'{text}deny-write = ["./conf"]\n', host), f"{WORKSPACE}/conf/a/f")
+    assert (found.writable, found.source) == (False, "/srv/a/f")
+    hidden = plan(f'{text}deny-read = ["./conf", "/srv/a/f"]\n', host)
+    assert list(covers(hidden)) == [f"{WORKSPACE}/conf"]
 
 
 def test_the_top_of_a_live_directory_needs_no_pin() -> None:
