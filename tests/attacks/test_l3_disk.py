@@ -37,6 +37,7 @@ def on_disk(arena: Arena, ran: Ran) -> bool:
         evidence=lambda arena, ran: (
             (arena.workspace / "hole").exists() and (arena.workspace / "hole").stat().st_size > 1 << 39
         ),
+        policy="[limits]\nfile-size = 0\n",
         code="budget-size",
     ),
 )

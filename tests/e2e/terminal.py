@@ -100,4 +100,5 @@ class Terminal:
 
     def foreground(self) -> int:
         """The process group in the foreground."""
-        return int(os.tcgetpgrp(self.person))
+        group: int = os.tcgetpgrp(self.person)
+        return group

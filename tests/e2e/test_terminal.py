@@ -251,12 +251,12 @@ def test_terminal_settings_after_a_command_killed_in_raw_mode(sit: Sit) -> None:
     terminal = sit(
         "sh",
         "-c",
-        'echo re""ady; read x; ringfence run -- sh -c "stty raw -echo; kill -9 \\$\\$"; echo en""ded; read y',
+        'echo re""ady; read x; ringfence run -- sh -c "stty raw -echo; kill -9 \\$\\$"; echo af""ter; read y',
     )
     terminal.expect("ready")
     before = terminal.attributes()
     terminal.send("\n")
-    terminal.expect("ended")
+    terminal.expect("after")
     assert terminal.attributes() == before
     terminal.send("visible\n")
     terminal.expect("visible")

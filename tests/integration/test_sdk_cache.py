@@ -55,7 +55,7 @@ CHANGES: dict[str, Callable[[Place, pytest.MonkeyPatch], object]] = {
     "the user's name changes": lambda p, m: write(p.home / ".gitconfig", "[user]\n\tname = Ada\n"),
     "a repository appears above": lambda p, m: (p.outer / ".git").mkdir(),
     "another home is used": lambda p, m: m.setenv("HOME", str(p.outer)),
-    "another policy directory is used": lambda p, m: move_policy(p, m),
+    "another policy directory is used": move_policy,
 }
 
 

@@ -1,10 +1,9 @@
 """Run the real command line as a user of this machine, in a workspace and a home of the test's own.
 
-`Place` is where one test works: a workspace, a home and an account. `Item` is one piece of everyday work, as data:
-what the host prepares, what the contained side does, what the host must see afterwards. Scripts are `sh -eu`.
+`Place` is where one test works: a workspace, a home and an account. `Item` is one piece of everyday work, as data in
+the TOML files beside this module: what the host prepares, what the contained side does, what the host must see after.
 """
 
-import dataclasses
 import os
 import pwd
 import subprocess
@@ -12,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests import requirements
@@ -24,28 +24,56 @@ TIMEOUT_S = 60.0
 GIT_IDENTITY = "[user]\n\tname = Ada Lovelace\n\temail = ada@example.org\n[init]\n\tdefaultBranch = main\n"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Item:
-    """One thing that must work; it passes when the script's status is `status` and `after` succeeds on the host.
+class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing that must work; it passes when its status is `status` and `after` succeeds on the host.
 
-    `before` and `after` run on the host in the place's root, beside `ws` and `home`. `start` is where ringfence is
-    started, relative to the root. `argv` replaces `sh -euc SCRIPT`.
+    The contained side runs one of `script` (sh -eu), `bash` (bash -eu), `python` and `argv`. `before` and `after` run
+    on the host, with sh -eu, in the root that holds `ws` and `home`; `start`, relative to it, is where ringfence is
+    started. `options` are ringfence's. `needs` are what the machine must have, see tests/requirements.py. A first line `@name`
+    stands for the text of that name in the file's `shared` table.
     """
 
     name: str
-    script: str
     needs: tuple[str, ...] = ()
     before: str = ""
-    after: str = ""
     options: tuple[str, ...] = ()
     start: str = "ws"
-    shell: tuple[str, ...] = ("sh", "-euc")
+    script: str = ""
+    bash: str = ""
+    python: str = ""
+    argv: tuple[str, ...] = ()
     status: int = 0
+    after: str = ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command, in words."""
+        if self.python:
+            return ("/usr/bin/python3", "-Wignore", "-c", self.python)
+        if self.bash:
+            return ("bash", "-euc", self.bash)
+        return self.argv or ("sh", "-euc", self.script)
 
 
-def python(name: str, script: str, **more: object) -> Item:
-    """An item whose script is Python."""
-    return Item(name=name, script=script, shell=("/usr/bin/python3", "-Wignore", "-c"), **more)  # type: ignore[arg-type]  # passed on
+class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of items."""
+
+    item: tuple[Item, ...]
+    shared: dict[str, str] = {}
+
+
+def items(name: str) -> list[Item]:
+    """Read the items of `name`.toml beside this module."""
+    found = msgspec.toml.decode((Path(__file__).parent / f"{name}.toml").read_bytes(), type=Catalogue)
+
+    def whole(text: str) -> str:
+        first, _, rest = text.partition("\n")
+        return found.shared[first[1:]] + rest if first.startswith("@") else text
+
+    return [
+        msgspec.structs.replace(item, before=whole(item.before), script=whole(item.script), after=whole(item.after))
+        for item in found.item
+    ]
 
 
 class Place:
@@ -121,7 +149,7 @@ class Place:
         if item.before:
             bare.host(item.before)
         try:
-            return bare.on_host([*item.shell, item.script], start=item.start).returncode
+            return bare.on_host(item.words, start=item.start).returncode
         except OSError:
             return 127
 
@@ -136,7 +164,7 @@ def carry_out(item: Item, place: Place) -> None:
     requirements.require(*item.needs)
     if item.before:
         place.host(item.before)
-    done = place.run([*item.shell, item.script], item.options, start=item.start)
+    done = place.run(item.words, item.options, start=item.start)
     if done.returncode != item.status:
         bare = place.without_ringfence(item)
         text = f"status {done.returncode}, wanted {item.status}; without ringfence {bare}\n{said(done)}"

@@ -23,6 +23,14 @@ BUSY = (
     "mkdir -p d; i=0; while :; do i=$((i+1)); echo $i >d/$i; echo $i >>a; echo $i >~/f; rm -f b; mv a c; mv c a; done"
 )
 
+PREPARE = """
+cd ws; git init -q; git config core.untrackedCache false
+echo one >a; echo two >b; touch -d 2001-01-01 b; mkdir -p x/y; echo secret >.env; chmod 600 .env
+mkdir locked; echo 1 >locked/f; ln -s a link; ln -s /nonexistent dangling; git add a b; git commit -qm first
+cd ../home; mkdir -p .ssh .config/tool .local/state .cache
+echo key >.ssh/id_ed25519; chmod 600 .ssh/*; echo x >.bashrc; echo token >.npmrc
+"""
+
 # Starts the command in its arguments, kills it after a time, and waits until no descendant is left: as a subreaper
 # it inherits every process whose parent died. Prints the survivors.
 REAPER = """
@@ -77,12 +85,7 @@ class Before:
     """The state of a place before a run."""
 
     def __init__(self, place: Place) -> None:
-        place.host(
-            """cd ws; git init -q; echo one >a; echo two >b; mkdir -p x/y; echo secret >.env; chmod 600 .env; mkdir locked
-            echo 1 >locked/f; ln -s a link; ln -s /nonexistent dangling; touch -d 2001-01-01 b; git add a b; git commit -qm first
-            cd ../home; mkdir -p .ssh .config/tool; echo key >.ssh/id_ed25519; chmod 600 .ssh/*; echo x >.bashrc; echo token >.npmrc
-            mkdir -p .local/state .cache"""
-        )
+        place.host(PREPARE)
         self.place = place
         self.mounts = mounts()
         self.workspace = listing(place.workspace)

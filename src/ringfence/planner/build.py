@@ -226,9 +226,13 @@ def watches(view: list[Mount], facts: HostFacts, who: Identity) -> tuple[Watch, 
     covers = [mount.target for mount in view if mount.kind is MountKind.COVER and not mount.absent]
     opened = [path for path in (*private, *covers) if path != who.home]
     found = [Watch(target=GuestPath(path), on="open", code="path-protected") for path in opened]
-    if who.home in private:
-        found.append(Watch(target=who.home, on="change", code="home-contained", names=system.HOME_SURFACES))
-    return tuple(found)
+    if who.home not in private:
+        return tuple(found)
+    found.append(Watch(target=who.home, on="change", code="home-contained", names=system.HOME_SURFACES))
+    # Directories that are there from the start, because a notice or a preset lies in them, are surfaces as well.
+    tops = tuple(f"{who.home}/{name}/" for name in system.HOME_SURFACES)
+    made = [mount.target for mount in view if mount.kind is MountKind.DIRECTORY and f"{mount.target}/".startswith(tops)]
+    return (*found, *(Watch(target=path, on="change", code="home-contained") for path in made))
 
 
 def notes(facts: HostFacts) -> tuple[str, ...]:

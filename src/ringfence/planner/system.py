@@ -52,6 +52,16 @@ ETC_GLOBS = tuple(path for path, _ in ETC_TREES if "*" in path)
 GENERATED_NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
 GENERATED_HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {hostname}\n"
 
+# Files of /proc that speak of the whole host, whatever the pid namespace (proc(5), keyrings(7)).
+PROC_MASKS: tuple[tuple[str, str], ...] = (
+    ("/proc/cmdline", "how the host was booted"),
+    ("/proc/key-users", "who holds keys on the host"),
+    ("/proc/keys", "descriptions of the user's keys on the host"),
+    ("/proc/latency_stats", "what the host's kernel waits for"),
+    ("/proc/sched_debug", "processes of the host"),
+    ("/proc/timer_list", "processes of the host"),
+)
+
 # Host files whose opening is worth an alarm: an empty directory or a notice stands in their place.
 DECOYS: tuple[tuple[str, str], ...] = (
     (".ssh/id_rsa", "private key"),

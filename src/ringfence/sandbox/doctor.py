@@ -214,5 +214,5 @@ def mechanisms() -> dict[str, str]:
         "home-size": "size of the tmpfs on the home directory",
         "run-size": "size of the tmpfs on /run",
         "shm-size": "size of the tmpfs on /dev/shm",
-        "workspace-size": "the filter, when changes are applied",
+        "workspace-size": "the supervisor's watchdog, and the filter when changes are applied",
     }

@@ -22,6 +22,7 @@ TEXT_LIMIT_BYTES = 64 << 10
 LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_CREATE_RULESET_VERSION = 1
 BUBBLEWRAP_MINIMUM = (0, 11)  # brought --overlay-src and --overlay
+GIT_CONFIGURATIONS = (".config/git/config", ".gitconfig")  # the later one wins
 CAP_SYS_ADMIN = 21  # <linux/capability.h>
 
 
@@ -138,7 +139,7 @@ def native_init_places() -> tuple[str, ...]:
 def git_identity(home: str) -> tuple[str, str]:
     """The user's name and e-mail from ~/.gitconfig, read as text: git itself would run what it includes."""
     name = email = section = ""
-    for path in (f"{home}/.config/git/config", f"{home}/.gitconfig"):
+    for path in (f"{home}/{name}" for name in GIT_CONFIGURATIONS):
         for raw in _text(path).splitlines():
             line = raw.strip()
             if line.startswith("["):

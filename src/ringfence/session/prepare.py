@@ -223,6 +223,7 @@ def examined(prepared: Prepared, options: Options) -> list[str]:
     fixed = [places.MANAGED_POLICY, places.user_policy(), places.project_policy(prepared.request.workspace)]
     parents = [os.path.dirname(pattern.partition("*")[0]) for pattern in prepared.facts.matches]
     fixed += [os.path.abspath(options.policy)] if options.policy else []
+    fixed += [f"{prepared.facts.home}/{name}" for name in facts.GIT_CONFIGURATIONS]
     own = [prepared.facts.bubblewrap, *facts.native_init_places()]
     return sorted({*fixed, *parents, *own, prepared.facts.python, *prepared.facts.paths})
 

@@ -1,6 +1,6 @@
 """Carry out one run: directory, boundary, supervision, apply, record. The hot path of the command line.
 
-Import budget (tests/unit/test_import_budget.py): before the fork only built-in modules, `options`, `places`,
+Import budget (tests/unit/session/test_run_imports.py): before the fork only built-in modules, `options`, `places`,
 `cache`, `artefact`, `launch` and `layout`; everything else is imported while the boundary is being built.
 """
 

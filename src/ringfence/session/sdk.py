@@ -40,7 +40,7 @@ class Policy:
 
 def toml(tables: Mapping[str, object]) -> str:
     """Nested mappings of strings, integers, booleans, lists and mappings as TOML."""
-    plain = [f"{key} = {_value(value)}" for key, value in tables.items() if not isinstance(value, Mapping)]
+    plain = [f"{_value(str(key))} = {_value(value)}" for key, value in tables.items() if not isinstance(value, Mapping)]
     for name, table in tables.items():
         if isinstance(table, Mapping):
             plain.append(f"[{_value(str(name))}]")

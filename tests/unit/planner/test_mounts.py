@@ -161,10 +161,16 @@ def test_notices_stand_in_for_secrets_and_are_watched() -> None:
     assert opened == [f"{HOME}/.ssh/id_ed25519", f"{HOME}/.docker/config.json"]
 
 
+def test_changes_of_start_up_files_are_watched_in_directories_that_are_there_from_the_start() -> None:
+    found = [watch for watch in plan().watches if watch.on == "change"]
+    assert [watch.target for watch in found] == [HOME, f"{HOME}/.ssh"]
+    assert ".bashrc" in found[0].names and found[1].names == ()
+
+
 def test_a_readable_home_has_its_files_and_no_alarm() -> None:
     found = plan(filesystem(read=["~"]))
     assert reach(found, f"{HOME}/.ssh/id_ed25519").source == f"{HOME}/.ssh/id_ed25519"
-    assert [watch for watch in found.watches if watch.on == "open"] == []
+    assert found.watches == ()
 
 
 def test_a_denied_notice_becomes_a_cover_and_other_files_go() -> None:
