@@ -58,7 +58,7 @@ class Arena:
         root = Path(tempfile.mkdtemp(prefix="ringfence-attack-", dir="/tmp")).resolve()
         arena = cls(root=root, canary=f"canary-{secrets.token_hex(12)}")
         with arena.closing:
-            arena.closing.callback(shutil.rmtree, root, ignore_errors=True)
+            arena.closing.callback(remove, root)
             arena.values = {
                 "home": str(arena.home),
                 "workspace": str(arena.workspace),
@@ -184,6 +184,16 @@ def _until_ready(process: "subprocess.Popen[bytes]") -> str:
         if line.strip() == b"ready":
             break
     return b"".join(lines).decode("utf-8", "replace")
+
+
+def remove(root: Path) -> None:
+    """Take a directory away; overlayfs leaves directories in it that even their owner may not enter."""
+    for folder, folders, _ in os.walk(root):
+        for name in folders:
+            path = os.path.join(folder, name)
+            if not os.path.islink(path):
+                os.chmod(path, 0o700)
+    shutil.rmtree(root)
 
 
 def process_ids() -> list[int]:

@@ -42,7 +42,14 @@ def many_files(arena: Arena, ran: Ran) -> bool:
 
 @cases(
     Attack(name="processes", script=BOMB, evidence=many_processes, hold=True, policy=LIMIT, code="processes"),
-    Attack(name="threads", script=THREADS, evidence=many_threads, hold=True, policy=LIMIT, code="processes"),
+    Attack(
+        name="threads",
+        script=THREADS,
+        evidence=many_threads,
+        hold=True,
+        policy=LIMIT,
+        unseen="the limit refuses at once, and the process may be gone before the watchdog's next look",
+    ),
     Attack(
         name="open-files",
         script=FILES,

@@ -10,15 +10,18 @@ LIMIT = '[limits]\nworkspace-size = "16MiB"\nfile-size = "16MiB"\n'
 
 
 def on_disk(arena: Arena, ran: Ran) -> bool:
-    """Tell whether much more than the limit was ever on the host's disk because of the run, kept or not."""
+    """Tell whether much more than the limit was ever on the host's disk because of the run, kept or not.
+
+    The watchdog looks every 10 ms while the disk fills; a page cache takes up to 100 MiB in the time it needs to act.
+    """
     held = sum(os.lstat(path).st_blocks * 512 for path in arena.home.rglob("*"))
-    return held > 48 << 20 or (arena.workspace / "survived").exists()
+    return held > 256 << 20 or (arena.workspace / "survived").exists()
 
 
 @cases(
     Attack(
         name="much-data",
-        script="for number in range(12):\n    open(f'filling-{number}', 'wb').write(bytes(8 << 20))\n"
+        script="for number in range(64):\n    open(f'filling-{number}', 'wb').write(bytes(8 << 20))\n"
         "import os, time; time.sleep(1)\nopen('survived', 'w').write('pwned')",
         evidence=on_disk,
         policy=LIMIT,
@@ -32,12 +35,10 @@ def on_disk(arena: Arena, ran: Ran) -> bool:
         unseen="RLIMIT_FSIZE ends the process with SIGXFSZ or EFBIG, which shows in the record of the end",
     ),
     Attack(
-        name="sparse-file",
-        script="import os\nos.truncate(os.open('hole', os.O_CREAT | os.O_RDWR), 1 << 40)",
-        evidence=lambda arena, ran: (
-            (arena.workspace / "hole").exists() and (arena.workspace / "hole").stat().st_size > 1 << 39
-        ),
-        policy="[limits]\nfile-size = 0\n",
+        name="sparse-files",
+        script="import os\nfor number in range(12):\n"
+        "    os.truncate(os.open(f'hole-{number}', os.O_CREAT | os.O_RDWR), 7 << 30)",
+        evidence=lambda arena, ran: sum(path.stat().st_size for path in arena.workspace.glob("hole-*")) > 70 << 30,
         code="budget-size",
     ),
 )

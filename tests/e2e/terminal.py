@@ -33,7 +33,7 @@ class Terminal:
             os.fchown(self.line, account["user"], -1)  # type: ignore[arg-type]  # Place.identity gives a number
         self.screen = b""
         self.seen = 0
-        self.process = subprocess.Popen(  # type: ignore[call-overload]  # account is what Popen takes
+        self.process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]  # account is what Popen takes
             ["setsid", "--ctty", *argv],
             stdin=self.line,
             stdout=self.line,

@@ -18,7 +18,7 @@ LONG_FUNCTIONS_PERCENT = 5
 # files share one budget. Raising a number needs a decision record that says what could not be made simpler.
 BUDGETS: dict[tuple[str, ...], int] = {
     ("policy/",): 1500,
-    ("planner/",): 600,
+    ("planner/",): 1050,
     ("inside/",): 500,
     ("trust/",): 300,
     ("secrets/",): 300,

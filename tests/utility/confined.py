@@ -29,8 +29,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     The contained side runs one of `script` (sh -eu), `bash` (bash -eu), `python` and `argv`. `before` and `after` run
     on the host, with sh -eu, in the root that holds `ws` and `home`; `start`, relative to it, is where ringfence is
-    started. `options` are ringfence's. `needs` are what the machine must have, see tests/requirements.py. A first line `@name`
-    stands for the text of that name in the file's `shared` table.
+    started. `options` are ringfence's. `needs` are what the machine must have, see tests/requirements.py. A first line
+    `@name` stands for the text of that name in the file's `shared` table.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Policy, request and facts in; a complete Plan out."""
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -29,7 +29,7 @@ def wanted(policy: Policy, request: Request, home: str) -> tuple[list[str], list
     paths = [path for path, _ in system.SYSTEM_TREES] + list(system.MERGED_DIRECTORIES)
     paths += [path for path, _ in system.ETC_TEXTS]
     paths += [path for path, _ in system.ETC_TREES if "*" not in path]
-    paths += ["/etc/localtime", "/bin/bash", home]
+    paths += ["/etc/localtime", "/bin/bash", home, *(path for path, _ in system.PROC_MASKS)]
     paths += [f"{home}/{name}" for name, _ in system.DECOYS]
     paths += [request.workspace, f"{request.workspace}/.git", request.cwd]
     paths += [posixpath.normpath(request.logical_cwd)] if request.logical_cwd.startswith("/") else []
@@ -113,7 +113,7 @@ def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
     host = shown(base, policy, facts, request)
     mounts.check_points([*base, *host], facts)
     host += workspace.sealed([*base, *host], policy, facts, request)
-    view = [*base, *by_depth(host)]
+    view = [*base, *by_depth(host, git.repositories(facts, request))]
     view += workspace.covers(view, policy, facts, request)
     view = mounts.with_parents([*view, *way_in(view, facts, request), *mounts.seals()])
     cwd = GuestPath(request.cwd if deciding(view, request.cwd).kind in HOST else who.home)
@@ -135,6 +135,7 @@ def private(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
         *mounts.system_trees(facts),
         *mounts.etc(facts, who),
         Mount(kind=MountKind.PROC, target=GuestPath("/proc"), reason="the sandbox's own processes"),
+        *mounts.masks(policy, facts),
         Mount(kind=MountKind.DEV, target=GuestPath("/dev"), reason="null zero full random urandom tty ptmx"),
         *mounts.private_places(policy, who, request.workspace),
         *interpreter(facts, request),
@@ -149,7 +150,8 @@ def shown(base: list[Mount], policy: Policy, facts: HostFacts, request: Request)
         *workspace.base(policy, request, git.repositories(facts, request)),
         *mounts.granted(policy, facts, request.workspace),
     ]
-    return by_depth(msgspec.structs.replace(mount, target=follow(base, mount.target)) for mount in found)
+    placed = [msgspec.structs.replace(mount, target=follow(base, mount.target)) for mount in found]
+    return by_depth(placed, git.repositories(facts, request))
 
 
 def exposed(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
@@ -158,9 +160,14 @@ def exposed(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
     return base + shown(base, policy, facts, request)
 
 
-def by_depth(found: Iterable[Mount]) -> list[Mount]:
-    """What lies deeper comes later, so that nothing hides another; of two on one path the later stays."""
-    return sorted(found, key=lambda mount: mount.target.split("/"))
+def by_depth(found: Iterable[Mount], repositories: Sequence[HostPath]) -> list[Mount]:
+    """What lies deeper comes later, so that nothing hides another; of two on one path the later stays.
+
+    The workspace is the first overlay: git directories, of which none lies above anything else, come last.
+    """
+    return sorted(
+        found, key=lambda mount: (any(within(mount.target, path) for path in repositories), mount.target.split("/"))
+    )
 
 
 def framed(policy: Policy, facts: HostFacts, request: Request) -> Plan:
@@ -223,7 +230,7 @@ def way_in(view: list[Mount], facts: HostFacts, request: Request) -> list[Mount]
 def watches(view: list[Mount], facts: HostFacts, who: Identity) -> tuple[Watch, ...]:
     """Openings and changes inside that are recorded on the host."""
     private = [path for path in (*mounts.decoys(facts, who), who.home) if deciding(view, path).kind is MountKind.TMPFS]
-    covers = [mount.target for mount in view if mount.kind is MountKind.COVER and not mount.absent]
+    covers = [mount.target for number, mount in enumerate(view) if _can_be_opened(view[:number], mount)]
     opened = [path for path in (*private, *covers) if path != who.home]
     found = [Watch(target=GuestPath(path), on="open", code="path-protected") for path in opened]
     if who.home not in private:
@@ -233,6 +240,13 @@ def watches(view: list[Mount], facts: HostFacts, who: Identity) -> tuple[Watch, 
     tops = tuple(f"{who.home}/{name}/" for name in system.HOME_SURFACES)
     made = [mount.target for mount in view if mount.kind is MountKind.DIRECTORY and f"{mount.target}/".startswith(tops)]
     return (*found, *(Watch(target=path, on="change", code="home-contained") for path in made))
+
+
+def _can_be_opened(view: list[Mount], mount: Mount) -> bool:
+    """Whether an attempt on a cover is seen: over a file that lies on no overlay, the kernel refuses it unseen."""
+    if mount.kind is not MountKind.COVER or mount.absent:
+        return False
+    return mount.directory or bool(mount.text) or deciding(view, mount.target).kind is MountKind.OVERLAY
 
 
 def notes(facts: HostFacts) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 SECURITY: the `.git` file is the checkout's word, and a hostile one could point at any directory. Only a git directory
 that points back to this very workspace counts, as git itself writes it: `<dir>/gitdir` for a worktree, `core.worktree`
 for a submodule. Paths must be real ones, since a link could lead back into the checkout; a directory that does not
-look like a repository, or that holds the home directory or the workspace, is never exposed (docs/threats.md, F9).
+look like a repository, or that holds the home directory or the workspace, is never exposed (docs/threats.md, G1).
 """
 
 import posixpath

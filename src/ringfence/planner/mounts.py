@@ -5,7 +5,7 @@ workspace are placed on it; denied paths are covered last, so that no later moun
 and the root itself are sealed.
 
 INVARIANT: every host path in the view is named here, in a preset or in policy with its origin, and no denied
-path is readable through any of them (tests/attacks/test_files_read.py, tests/unit/planner/test_mounts.py).
+path is readable through any of them (tests/attacks/test_f1_files_read.py, tests/unit/planner/test_mounts.py).
 """
 
 import posixpath
@@ -105,6 +105,14 @@ def etc(facts: HostFacts, identity: Identity) -> Iterable[Mount]:
     yield _file("/etc/hosts", system.GENERATED_HOSTS.format(hostname=facts.hostname), "loopback names")
     yield _file("/etc/hostname", facts.hostname + "\n", "the sandbox's own name")
     yield _file("/etc/resolv.conf", "", "no resolver: the network is off")
+
+
+def masks(policy: Policy, facts: HostFacts) -> Iterable[Mount]:
+    """Nothing in place of what /proc says of the host; the profile `nested` needs a /proc without covers."""
+    for path, what in system.PROC_MASKS:
+        if policy.seccomp != "nested" and fact(facts, path).kind is not PathKind.ABSENT:
+            reason = f"not the sandbox's to know: {what}"
+            yield Mount(kind=MountKind.RO_BIND, source=HostPath("/dev/null"), target=_guest(path), reason=reason)
 
 
 def private_places(policy: Policy, identity: Identity, workspace: str) -> Iterable[Mount]:

@@ -32,7 +32,7 @@ NAMESPACE_FLAGS = {
     "cgroup": "--unshare-cgroup-try",
 }
 # Host paths of these trees belong to the system; everything else is the user's own.
-SYSTEM_ROOTS = ("/usr", "/opt", "/nix", "/sys", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+SYSTEM_ROOTS = ("/usr", "/opt", "/nix", "/sys", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/dev")
 PAGE_BYTES = 4096  # the smallest page; with larger ones the limit on System V memory is looser than asked
 PID_MAX_MINIMUM = 301  # RESERVED_PIDS + 1, kernel/pid.c
 
@@ -45,7 +45,9 @@ class _Arguments:
         self.words: list[str] = []
         self.files: list[str] = []
         self.sources: list[tuple[HostPath, bool]] = []
-        self.lowers: list[HostPath] = []
+        # The workspace's layer is the first, whatever is mounted before it: the run's record speaks of that one.
+        overlays = [mount.source for mount in plan.mounts if mount.kind is MountKind.OVERLAY and mount.source]
+        self.lowers = [path for path in overlays if path == plan.workspace.path][:1]
         self.covers: list[tuple[int, str, bool]] = []
         self.directories = 0
 
@@ -95,8 +97,9 @@ class _Arguments:
         if mount.source is None:
             raise HostError(f"mount of `{target}` has no source")
         if mount.kind is MountKind.OVERLAY:
-            number = len(self.lowers)
-            self.lowers.append(mount.source)
+            if mount.source not in self.lowers:
+                self.lowers.append(mount.source)
+            number = self.lowers.index(mount.source)
             layers = [f"@upper:{number}", f"@work:{number}"]
             self.words += ["--overlay-src", self.source(mount.source), "--overlay", *layers, target]
             return

@@ -6,6 +6,7 @@ A walk costs time in proportion to what was written, so the file system's own co
 import os
 
 ENTRY_LIMIT = 500_000  # the apply step takes no more changes than this
+FILLING_BYTES = 1 << 20  # lost since the last look
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -17,14 +18,19 @@ class Usage:
         self.limit_bytes = limit_bytes
         self.free_at_start = free_bytes(uppers)
         self.looks = 0
+        self.last_free = self.free_at_start
+        self.filling = False
 
     def exceeded(self) -> bool:
         """Ask the file system; walk when it has lost half the limit since the start, and now and then anyway."""
         if not self.limit_bytes or not self.uppers:
             return False
         self.looks += 1
-        lost = self.free_at_start - free_bytes(self.uppers)
-        if lost < self.limit_bytes // 2 and self.looks % 32:
+        free = free_bytes(self.uppers)
+        self.filling = self.last_free - free > FILLING_BYTES
+        self.last_free = free
+        lost = self.free_at_start - free
+        if lost < self.limit_bytes // 2 and self.looks % 300:
             return False
         return sum(tree_bytes(upper) for upper in self.uppers) > self.limit_bytes
 

@@ -214,9 +214,7 @@ def close_others(keep: "set[int]") -> None:
                 pass  # the descriptor of this very listing
 
 
-def stage(
-    artefact: "Artefact", directory: str, stdio: "tuple[int, int, int]"
-) -> "tuple[str, dict[str, str]]":
+def stage(artefact: "Artefact", directory: str, stdio: "tuple[int, int, int]") -> "tuple[str, dict[str, str]]":
     """Where bubblewrap and every `@` place are; as root, after staging and giving up root."""
     places = {f"@source:{number}": path for number, (path, _) in enumerate(artefact.sources)}
     program, run = artefact.program, directory

@@ -29,11 +29,9 @@ RECORDED = 200  # held-back paths per run that get a record of their own; the re
 
 
 def layers(run: runs.Run, lowers: list[str]) -> Iterator[runs.Run]:
-    """The run itself and one value for each further layer."""
-    yield run
+    """One value for each layer, over the directory that it covers; the first is the run's own."""
     for number, lower in enumerate(lowers):
-        if number:
-            yield runs.over(run, number, HostPath(lower))
+        yield runs.over(run, number, HostPath(lower))
 
 
 def denied(patterns: list[tuple[str, bool]], root: str) -> Callable[[str], bool]:

@@ -40,7 +40,7 @@ class Policy:
 
 def toml(tables: Mapping[str, object]) -> str:
     """Nested mappings of strings, integers, booleans, lists and mappings as TOML."""
-    plain = [f"{_value(str(key))} = {_value(value)}" for key, value in tables.items() if not isinstance(value, Mapping)]
+    plain = [f"{_key(key)} = {_value(value)}" for key, value in tables.items() if not isinstance(value, Mapping)]
     for name, table in tables.items():
         if isinstance(table, Mapping):
             plain.append(f"[{_value(str(name))}]")
@@ -48,14 +48,20 @@ def toml(tables: Mapping[str, object]) -> str:
     return "\n".join(plain) + "\n"
 
 
+def _key(key: object) -> str:
+    """A TOML key: bare where it can be."""
+    text = str(key)
+    return text if text and text.isascii() and text.replace("-", "_").isidentifier() else _value(text)
+
+
 def _value(value: object) -> str:
-    """One TOML value; JSON's strings, numbers and booleans are TOML's too, mappings become inline tables."""
+    """One TOML value; JSON's strings (but for DEL), numbers and booleans are TOML's too, mappings become inline tables."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_value(str(key))} = {_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, (str, int, bool)):
-        return msgspec.json.encode(value).decode()
+        return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
     raise UsageError(f"a policy cannot hold a {type(value).__name__}")
 
 

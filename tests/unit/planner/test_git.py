@@ -3,7 +3,8 @@
 import pytest
 
 from ringfence.model.plan import MountKind
-from tests.fake_host import HOME, MAIN, WORKSPACE, Host, Link, Node, at, plan, repository, request, worktree
+from ringfence.planner.view import reach
+from tests.fake_host import HOME, MAIN, WORKSPACE, Host, Link, Node, at, filesystem, plan, repository, request, worktree
 
 MODULE = f"{HOME}/super/.git/modules/project"
 
@@ -23,6 +24,19 @@ def found(files: dict[str, Node]) -> tuple[str, ...]:
 def test_a_linked_worktree_has_its_repository() -> None:
     assert found({**repository(MAIN), **worktree()}) == (MAIN,)
     assert at(plan("", Host({**repository(MAIN), **worktree()})), MAIN).kind is MountKind.OVERLAY
+
+
+@pytest.mark.parametrize("mode", ["overlay", "direct"])
+def test_the_workspace_comes_before_its_repository_wherever_they_lie(mode: str) -> None:
+    """The backend takes the first overlay for the workspace; what protects the repository still lies over it."""
+    work = f"{HOME}/zzz/work"
+    files = {**repository(MAIN), **worktree(back=f"{work}/.git"), f"{MAIN}/hooks/update": "x"}
+    files[f"{work}/.git"] = files.pop(f"{WORKSPACE}/.git")
+    text = f'{filesystem(write=[f"{HOME}/zzz"], deny_write=[f"{MAIN}/hooks"])}[workspace]\nmode = "{mode}"\n'
+    found = plan(text, Host(files), request(work))
+    order = [str(mount.target) for mount in found.mounts]
+    assert order.index(f"{HOME}/zzz") < order.index(work) < order.index(MAIN) < order.index(f"{MAIN}/hooks")
+    assert not reach(found, f"{MAIN}/hooks/update").writable and reach(found, f"{MAIN}/index").writable
 
 
 def test_a_worktree_of_a_bare_repository() -> None:

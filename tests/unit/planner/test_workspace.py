@@ -33,9 +33,9 @@ def test_the_mode_decides_how_the_workspace_is_mounted(mode: str, kind: MountKin
 
 
 @pytest.mark.parametrize("key", ["deny_read", "deny_write"])
-@pytest.mark.parametrize("path", [f"{HOME}/.ssh/id_rsa_x", f"{HOME}/diary", "/etc/shadow", "/srv/data", "/root"])
+@pytest.mark.parametrize("path", [f"{HOME}/.ssh/id_rsa_x", f"{HOME}/diary", "/etc/shadow", "/srv/data", "/boot"])
 def test_a_denial_never_brings_in_what_is_not_in_the_view(key: str, path: str) -> None:
-    host = Host({f"{HOME}/.ssh/id_rsa_x": "key", f"{HOME}/diary": "x", "/srv/data/x": "x", "/root/x": "x"})
+    host = Host({f"{HOME}/.ssh/id_rsa_x": "key", f"{HOME}/diary": "x", "/srv/data/x": "x", "/boot/x": "x"})
     assert plan(filesystem(**{key: [path]}), host).mounts == plan("", host).mounts
 
 
@@ -126,6 +126,14 @@ def test_openings_of_covers_are_watched() -> None:
     found = plan(filesystem(deny_read=[".env"], deny_write=["./new"]), Host({f"{WORKSPACE}/.env": "key"}))
     assert f"{WORKSPACE}/.env" in {watch.target for watch in found.watches}
     assert f"{WORKSPACE}/new" not in {watch.target for watch in found.watches}
+
+
+def test_no_event_is_promised_where_the_kernel_refuses_unseen() -> None:
+    host = Host({f"{WORKSPACE}/.env": "key", f"{WORKSPACE}/private/x": "key"})
+    found = plan(DIRECT + filesystem(deny_read=[".env", "./private"]), host)
+    assert {f"{WORKSPACE}/.env", f"{WORKSPACE}/private"} == covers(found).keys()
+    opened = {watch.target for watch in found.watches}
+    assert f"{WORKSPACE}/private" in opened and f"{WORKSPACE}/.env" not in opened
 
 
 def test_a_hidden_file_below_a_protected_directory_of_an_overlay_shows_a_notice() -> None:
