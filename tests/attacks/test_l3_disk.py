@@ -29,7 +29,7 @@ def on_disk(arena: Arena, ran: Ran) -> bool:
     ),
     Attack(
         name="one-large-file",
-        script="with open('filling', 'wb') as file:\n    for number in range(80): file.write(bytes(1 << 20))\n",
+        script="with open('filling', 'wb') as file:\n    for number in range(320): file.write(bytes(1 << 20))\n",
         evidence=on_disk,
         policy=LIMIT,
         unseen="RLIMIT_FSIZE ends the process with SIGXFSZ or EFBIG, which shows in the record of the end",

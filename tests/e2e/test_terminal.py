@@ -1,7 +1,6 @@
 """At a real terminal: keys, job control, window size, full-screen programs, and how the terminal is left behind."""
 
 import os
-import pwd
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import requirements
 from tests.e2e.terminal import COLUMNS, CONTROL_BACKSLASH, CONTROL_C, CONTROL_D, CONTROL_Z, ROWS, TIMEOUT_S, Terminal
-from tests.utility.confined import ENTRY, PATH, Place
+from tests.utility.confined import ENTRY, PATH, Place, places
 
 Sit = Callable[..., Terminal]
 
@@ -52,15 +50,9 @@ while True: signal.pause()
 
 
 @pytest.fixture(params=["own", "ordinary"])
-def place(request: pytest.FixtureRequest, open_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, open_path: Path) -> Iterator[Place]:
     """Give a workspace and a home; for root a second time, to an account without privileges."""
-    requirements.require("bubblewrap", "userns")
-    if request.param == "own":
-        return Place(open_path, pwd.getpwuid(os.geteuid()))
-    requirements.require("ordinary-user")
-    account = requirements.ordinary_user()
-    assert account is not None
-    return Place(open_path, account)
+    yield from places(request.param, open_path)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -152,6 +152,21 @@ class Place:
             return bare.on_host(item.words, start=item.start).returncode
         except OSError:
             return 127
+
+
+def places(kind: str, root: Path) -> Iterator[Place]:
+    """Give one place: of `own`, the account that runs the tests, or of an `ordinary` one; the body of a fixture."""
+    requirements.require("bubblewrap", "userns")
+    if kind == "own":
+        account: pwd.struct_passwd | None = pwd.getpwuid(os.geteuid())
+    else:
+        requirements.require("ordinary-user")
+        account = requirements.ordinary_user()
+    assert account is not None
+    place = Place(root, account)
+    yield place
+    # overlayfs leaves directories without any permission, which their owner cannot list and so not remove.
+    place.on_host(["chmod", "-R", "u+rwX", "."])
 
 
 def said(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -1,22 +1,14 @@
-"""The accounts that the utility suite works as, and a place for each test."""
+"""A place to work at for each test, as each account."""
 
-import os
-import pwd
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import requirements
-from tests.utility.confined import Place
+from tests.utility.confined import Place, places
 
 
 @pytest.fixture(params=["own", "ordinary"])
-def place(request: pytest.FixtureRequest, open_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, open_path: Path) -> Iterator[Place]:
     """Give a workspace and a home that belong to us; for root a second time, to an account without privileges."""
-    requirements.require("bubblewrap", "userns")
-    if request.param == "own":
-        return Place(open_path, pwd.getpwuid(os.geteuid()))
-    requirements.require("ordinary-user")
-    account = requirements.ordinary_user()
-    assert account is not None
-    return Place(open_path, account)
+    yield from places(request.param, open_path)

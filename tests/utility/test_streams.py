@@ -144,14 +144,9 @@ def test_redirections_to_files(place: Place) -> None:
     assert done.stdout == b"in\nerr\n", said(done)
 
 
-@pytest.mark.xfail(
-    os.geteuid() == 0,
-    strict=True,
-    reason="as root the file belongs to root and the command to an id of its own, so it cannot open it by name",
-)
 def test_appending_to_a_file_by_name(place: Place, request: pytest.FixtureRequest) -> None:
     if place.account.pw_uid == 0:
-        reason = "a file of root cannot be opened anew by the unprivileged id that stands in for root"
+        reason = "as root the file belongs to root and the command to an id of its own, so it cannot open it by name"
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     done = pipeline(place, 'echo a >../out; "$@" >>../out; cat ../out', ["sh", "-c", "echo b; echo c >>/dev/stdout"])
     assert done.stdout == b"a\nb\nc\n", said(done)

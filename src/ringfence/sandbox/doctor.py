@@ -50,7 +50,7 @@ def diagnose(state: str) -> list[Finding]:
         mapped = start(program, idmap=True) if idmap else plain
         found += [id_mapped_mounts(mapped, idmap=idmap)] if os.getuid() == 0 else []
         found += [overlay(start(program, idmap=idmap, overlay_on=state), state)] if mapped.ok else []
-    return [*found, seccomp(), landlock(), processes(), memory(), python()]
+    return [*found, seccomp(), landlock(), processes(), memory(), first_process()]
 
 
 def cause(findings: list[Finding]) -> Finding | None:
@@ -183,10 +183,13 @@ def memory() -> Finding:
     return Finding(name="memory limit", status=Status.DEGRADED, detail=by, remedy=remedy)
 
 
-def python() -> Finding:
-    """Which Python runs the first process."""
-    program = facts.interpreter()
-    return Finding(name="first process", status=Status.OK, detail=f"run by {program}")
+def first_process() -> Finding:
+    """What the first process of a sandbox is: the compiled one, or Python's."""
+    native = facts.native_init()
+    detail = (
+        f"native ({native})" if native else f"run by {facts.interpreter()}; a C compiler when installing saves 9 ms"
+    )
+    return Finding(name="first process", status=Status.OK, detail=detail)
 
 
 def controllers() -> dict[str, str]:

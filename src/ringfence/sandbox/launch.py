@@ -118,7 +118,7 @@ def start(artefact: "Artefact", request: Request) -> Boundary:
     """
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
-    files = [memory_file("file", text.encode()) for text in artefact.files]
+    files = [memory_file("file", os.fsencode(text)) for text in artefact.files]
     filters = memory_file("filters", artefact.filter + artefact.init_filter)
     told = memory_file("order", pairs([*request.order, ("filter_bytes", str(len(artefact.filter)))]))
     told_to = (told, theirs.fileno(), filters)

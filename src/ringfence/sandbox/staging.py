@@ -101,7 +101,7 @@ def stage(paths: list[str], owner: tuple[int, int], identifier: int) -> list[str
 
 
 def hand_over_pipes(descriptors: "tuple[int, ...]", identifier: int) -> None:
-    """Let `identifier` open anonymous pipes among its streams by name, as `> /dev/stderr` does; they belong to nobody."""
+    """Let `identifier` open anonymous pipes among its streams by name, as `> /dev/stderr` does."""
     for descriptor in descriptors:
         if os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:"):
             os.fchown(descriptor, identifier, -1)

@@ -60,6 +60,11 @@ def working_directory(options: Options) -> str:
         raise UsageError("the current directory no longer exists", hint="change to another one") from error
     if not os.path.isdir(directory):
         raise UsageError(f"`{options.directory}` is not a directory")
+    if any("\udc80" <= character <= "\udcff" for character in directory):
+        # Plans and records are JSON, which is UTF-8; names below the workspace may be anything.
+        raise UsageError(
+            "the path of the working directory is not UTF-8", hint="rename the directory, or work in another"
+        )
     return directory
 
 

@@ -55,7 +55,7 @@ def _key(key: object) -> str:
 
 
 def _value(value: object) -> str:
-    """One TOML value; JSON's strings (but for DEL), numbers and booleans are TOML's too, mappings become inline tables."""
+    """One TOML value; JSON's strings (but for DEL), numbers and booleans are TOML's too."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_value(str(key))} = {_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
