@@ -66,7 +66,7 @@ def create(runs: str, *, workspace: str, argv0: str, run: str = "") -> Created:
     directory = f"{runs}/{run}"
     os.mkdir(directory, 0o700)
     lock_fd = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(lock_fd, fcntl.LOCK_EX)  # waits for a moment where another run looks who is alive
     owner = os.stat(workspace)
     for name in (UPPER, WORK):
         path = f"{directory}/{name}"
