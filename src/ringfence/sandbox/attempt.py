@@ -66,7 +66,7 @@ def attempt(artefact: Artefact, directory: str) -> Attempt:
     quiet = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with complaints_to(output):
-            boundary = launch.start(artefact, launch.Request([], directory, [], (quiet, output, output)))
+            boundary = launch.start(artefact, launch.Request([], directory, (quiet, output, output)))
         status = wait_for_end(boundary)
         text = os.pread(output, OUTPUT_BYTES, 0).decode("utf-8", "replace")
     finally:

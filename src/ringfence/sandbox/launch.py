@@ -95,18 +95,15 @@ def pairs(items: "list[tuple[str, str]]") -> bytes:
 class Request:
     """What a launch needs beside the artefact.
 
-    `order`: pairs for the first process. `directory`: the run's own. `groups`: control groups to live in. `stdio`: the
-    descriptors that become 0, 1 and 2 of the command.
+    `order`: pairs for the first process. `directory`: the run's own. `stdio`: the descriptors that become 0, 1 and 2 of
+    the command.
     """
 
-    __slots__ = ("directory", "groups", "order", "stdio")
+    __slots__ = ("directory", "order", "stdio")
 
-    def __init__(
-        self, order: "list[tuple[str, str]]", directory: str, groups: "list[str]", stdio: "tuple[int, int, int]"
-    ) -> None:
+    def __init__(self, order: "list[tuple[str, str]]", directory: str, stdio: "tuple[int, int, int]") -> None:
         self.order = order
         self.directory = directory
-        self.groups = groups
         self.stdio = stdio
 
 
@@ -122,7 +119,7 @@ def start(artefact: "Artefact", request: Request) -> Boundary:
     filters = memory_file("filters", artefact.filter + artefact.init_filter)
     told = memory_file("order", pairs([*request.order, ("filter_bytes", str(len(artefact.filter)))]))
     told_to = (told, theirs.fileno(), filters)
-    begin = fork if artefact.idmap or request.groups else spawn
+    begin = fork if artefact.idmap else spawn
     with _one_at_a_time:
         try:
             child = begin(artefact, request, files, told_to)
@@ -134,7 +131,7 @@ def start(artefact: "Artefact", request: Request) -> Boundary:
 
 
 def fork(artefact: "Artefact", request: Request, files: "list[int]", told: "tuple[int, int, int]") -> int:
-    """As root, or with control groups: the steps that only the new process can take, then bubblewrap."""
+    """As root: the steps that only the new process can take, then bubblewrap."""
     if artefact.idmap:
         from . import staging  # noqa: F401 - not in the child, where another thread may hold the import lock
     child = os.fork()
@@ -142,9 +139,6 @@ def fork(artefact: "Artefact", request: Request, files: "list[int]", told: "tupl
         return child
     try:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, BLOCKED_IN_MONITOR)
-        for group in request.groups:
-            with open(f"{group}/cgroup.procs", "w", encoding="utf-8") as file:
-                file.write(str(os.getpid()))
         program, places = stage(artefact, request.directory, request.stdio)
         words = command_line(artefact, files, places, told)
         for number, descriptor in enumerate(safe(request.stdio)):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ringfence.sandbox.artefact import Artefact
+    from ringfence.sandbox.cgroup import Joining
     from ringfence.sandbox.supervise import Fields, Outcome, Supervisor
     from ringfence.workspace.layout import Created
 
@@ -141,10 +142,11 @@ class Run:
         if self.own_signals:
             block_signals()
         group = self.process_group()
-        request = launch.Request(self.order(group), created.directory, groups, self.stdio)
+        request = launch.Request(self.order(group), created.directory, self.stdio)
         boundary = launch.start(self.artefact, request)
+        joining = cgroup.Joining(groups, boundary.monitor)
         try:
-            return self.attend(boundary, created, groups, group)
+            return self.attend(boundary, created, joining, group)
         except BaseException:
             boundary.abandon()
             raise
@@ -165,7 +167,7 @@ class Run:
             return "foreground"
         return "shared" if any(terminals) and (self.artefact.scoped or self.artefact.idmap) else "own"
 
-    def attend(self, boundary: launch.Boundary, created: "Created", groups: "list[str]", group: str) -> Finished:
+    def attend(self, boundary: launch.Boundary, created: "Created", joining: "Joining", group: str) -> Finished:
         """Everything after the fork."""
         from ringfence.sandbox import supervise
 
@@ -186,13 +188,14 @@ class Run:
                 record.report("lost", "not-built", {})
                 raise failure(boundary, created.directory)
             self.remove_stand_ins()
+            joining.finish(supervisor.init)
             supervisor.go()
             outcome = supervisor.run(signals)
         finally:
             terminal.restore(state)
             self.remove_stand_ins()
             self.remove_skeleton()
-        return self.conclude(outcome, record, created, groups)
+        return self.conclude(outcome, record, created, joining.groups)
 
     def uppers(self, directory: str) -> "list[str]":
         """The upper layers of this run."""
