@@ -51,7 +51,7 @@ def test_an_empty_audit_is_no_error(ringfence: Commands) -> None:
         ["--anchor", "1:2"],
         ["verify", "--anchor", "1:2"],
         ["verify", "--run", "x"],
-        ["vrify"],
+        ["certify"],
     ],
 )
 def test_words_that_mean_nothing_are_refused(ringfence: Commands, words: list[str]) -> None:

@@ -18,7 +18,7 @@ _RECORDS = 8
 def _append(directory: Path, count: int, *, rotate_bytes: int = 0) -> None:
     writer = AuditWriter(str(directory), fsync="never", rotate_bytes=rotate_bytes)
     for number in range(count):
-        writer.record_fields("denial", f"run{number}", _TIME_NS, "path-protected", {"path": f"/secret/{number}"})
+        writer.record_fields("denial", f"run{number}", _TIME_NS, "path-protected", fields={"path": f"/secret/{number}"})
 
 
 def _kinds(report: Report) -> set[str]:

@@ -148,7 +148,7 @@ print(digest(b"abc"))
 def test_anyone_can_recompute_a_hash_with_standard_tools(tmp_path: Path) -> None:
     directory = tmp_path / "audit"
     AuditWriter(str(directory)).record_fields(
-        "denial", "r", _TIME_NS, "c", {"path": "/h\u00e9/\n\x7f", "argv": ["\u6587"]}
+        "denial", "r", _TIME_NS, "c", fields={"path": "/h\u00e9/\n\x7f", "argv": ["\u6587"]}
     )
     script = """
 line=$(sed -n 1p audit.jsonl)
