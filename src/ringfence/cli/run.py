@@ -27,7 +27,9 @@ def main(name: str, words: "list[str]") -> int:
 
 
 def summarise(finished: "Finished") -> None:
-    """At most one final line on what was denied and one on what was held back."""
+    """At most one final line each on limits that were reached, on what was denied and on what was held back."""
+    if finished.limits:
+        sys.stderr.write(f"ringfence: limit reached: {', '.join(dict.fromkeys(finished.limits))}\n")
     if finished.denials:
         code, target = finished.denials[0]
         more = f" and {len(finished.denials) - 1} more" if len(finished.denials) > 1 else ""

@@ -199,7 +199,7 @@ class _Recording:
     """The audit for the length of one operation, under the terms of its run."""
 
     def __init__(self, run: Run) -> None:
-        self.recorder = Recorder(run.run, terms(run).audit, [])
+        self.recorder = Recorder(run.run, terms(run).audit, [], [])
 
     def __enter__(self) -> Callable[[str, Sequence[Result], Sequence[str]], None]:
         return self.record

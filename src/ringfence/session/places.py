@@ -5,10 +5,23 @@ import os
 MANAGED_POLICY = "/etc/ringfence/policy.toml"
 
 
+def home() -> str:
+    """The home directory: $HOME where it is an absolute path to a directory, else the account's."""
+    named = os.environ.get("HOME", "")
+    if named.startswith("/") and os.path.isdir(named):
+        return named
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return "/nonexistent"
+
+
 def _base(variable: str, default: str) -> str:
     value = os.environ.get(variable, "")
     if not value.startswith("/"):
-        value = os.path.join(os.environ.get("HOME", "/nonexistent"), default)
+        value = f"{home()}/{default}"
     return value + "/ringfence"
 
 

@@ -8,7 +8,7 @@ import msgspec
 import ringfence.inside
 from ringfence.model.errors import HostError, UsageError
 from ringfence.model.paths import HostPath
-from ringfence.model.plan import HostFacts, Launch, Plan
+from ringfence.model.plan import HostFacts, Launch, MountKind, Plan
 from ringfence.planner import build
 from ringfence.planner.request import Request
 from ringfence.policy import layers, parse
@@ -199,7 +199,7 @@ def artefact(prepared: Prepared) -> Artefact:
         watches=[(item.target, item.on, item.code, list(item.names)) for item in plan.watches],
         memory_bytes=plan.limits.memory_bytes,
         processes=plan.limits.processes,
-        tmpfs=[mount.target for mount in plan.mounts if mount.kind.value == "tmpfs"],
+        tmpfs=private_mounts(plan),
         wall_time_s=plan.limits.wall_time_s,
         workspace_bytes=plan.limits.workspace_bytes,
         workspace=(plan.workspace.path, plan.workspace.mode, plan.workspace.apply),
@@ -208,6 +208,12 @@ def artefact(prepared: Prepared) -> Artefact:
         audit=(prepared.policy.audit_fsync, prepared.policy.audit_rotate_bytes),
         plan_digest=digest(plan),
     )
+
+
+def private_mounts(plan: Plan) -> list[str]:
+    """The tmpfs mounts that are still private in the end: one of the host's may have been mounted over one."""
+    last = {mount.target: mount.kind for mount in plan.mounts if mount.kind is not MountKind.READ_ONLY}
+    return [target for target, kind in last.items() if kind is MountKind.TMPFS]
 
 
 def digest(plan: Plan) -> str:

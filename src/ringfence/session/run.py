@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 class Finished:
     """How a run ended, for whoever asked for it."""
 
-    __slots__ = ("denials", "ending", "run", "status")
+    __slots__ = ("denials", "ending", "limits", "run", "status")
 
-    def __init__(self, run: str, status: int, denials: "list[tuple[str, str]]", ending: "Ending | None") -> None:
+    def __init__(self, run: str, status: int, found: "Run", ending: "Ending | None") -> None:
         self.run = run
         self.status = status
-        self.denials = denials
+        self.denials = found.denials
+        self.limits = found.limits
         self.ending = ending
 
 
@@ -118,6 +119,7 @@ class Run:
         self.supervisor: Supervisor | None = None
         self.early_signal = 0
         self.denials: list[tuple[str, str]] = []
+        self.limits: list[str] = []
         self.skeleton: list[tuple[str, str]] = []
         self.stand_ins: list[str] = []
 
@@ -173,7 +175,7 @@ class Run:
 
         from . import terminal, wiring
 
-        record = wiring.Recorder(created.run, self.artefact.audit, self.denials)
+        record = wiring.Recorder(created.run, self.artefact.audit, self.denials, self.limits)
         state = terminal.save(self.stdio)
         self.supervisor = supervisor = supervise.Supervisor(
             boundary, self.artefact, record.report, group=group, uppers=self.uppers(created.directory)
@@ -216,7 +218,7 @@ class Run:
         fields = {outcome.kind: outcome.number, "duration_ms": int((time.monotonic() - outcome.started) * 1000)}
         record.report("exit", "", fields)
         record.close()
-        return Finished(created.run, outcome.status, self.denials, ending)
+        return Finished(created.run, outcome.status, self, ending)
 
     def described(self) -> "Fields":
         """The fields of the launch record."""

@@ -17,17 +17,22 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Events of one run, to the audit; denials are also kept for the line at the end."""
+    """Events of one run, to the audit; denials and limits are also kept for the lines at the end."""
 
-    def __init__(self, run: str, policy: "tuple[str, int]", denials: "list[tuple[str, str]]") -> None:
+    def __init__(
+        self, run: str, policy: "tuple[str, int]", denials: "list[tuple[str, str]]", limits: "list[str]"
+    ) -> None:
         fsync, rotate_bytes = policy
         self.run = run
         self.denials = denials
+        self.limits = limits
         self.writer = AuditWriter(places.audit(), fsync=fsync, rotate_bytes=rotate_bytes)
 
     def report(self, kind: str, code: str, fields: "Fields") -> None:
         """Append one event; raise SandboxError when it cannot be recorded, which ends the run."""
         self.writer.record_fields(kind, self.run, time.time_ns(), code, fields=fields)
+        if kind == "limit":
+            self.limits.append(code)
         if kind == "denial":
             self.denials.append((code, str(fields.get("target") or fields.get("call") or "")))
 

@@ -101,7 +101,7 @@ def list_runs(runs: HostPath) -> list[Run]:
         if os.path.exists(f"{runs}/{name}/{METADATA}"):
             with contextlib.suppress(HostError, UsageError):
                 found.append(load(HostPath(f"{runs}/{name}")))
-    return found
+    return sorted(found, key=lambda run: run.start_ns)  # names of one second do not tell which was first
 
 
 def set_state(run: Run, state: State) -> Run:
