@@ -38,13 +38,17 @@ def is_pure(module: str) -> bool:
 
 
 def _pure_caller(frame: FrameType | None) -> str:
-    """Name the innermost pure module on the stack, empty if there is none or the import system is at work."""
+    """Name the pure module that did it, empty if none did or the import system is at work.
+
+    The innermost module of ours decides: a pure one may be handed a function that has effects, which are then those of
+    whoever wrote that function.
+    """
     if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
         return ""
     while frame is not None:
         name = frame.f_globals.get("__name__")
-        if isinstance(name, str) and is_pure(name):
-            return name
+        if isinstance(name, str) and name.startswith("ringfence."):
+            return name if is_pure(name) else ""
         frame = frame.f_back
     return ""
 

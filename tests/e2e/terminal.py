@@ -67,9 +67,20 @@ class Terminal:
         """Type."""
         os.write(self.person, keys.encode() if isinstance(keys, str) else keys)
 
-    def expect(self, pattern: str) -> "re.Match[bytes]":
+    def insist(self, keys: bytes, pattern: str) -> None:
+        """Type `keys`, again each second, until the screen shows `pattern`: readline loses a key between two waits."""
+        for _ in range(int(TIMEOUT_S)):
+            self.send(keys)
+            try:
+                self.expect(pattern, within_s=1)
+            except AssertionError:
+                continue
+            return
+        self.expect(pattern)
+
+    def expect(self, pattern: str, *, within_s: float = TIMEOUT_S) -> "re.Match[bytes]":
         """Wait until the screen shows `pattern` after what was expected before; give the match."""
-        end = time.monotonic() + TIMEOUT_S
+        end = time.monotonic() + within_s
         while (found := re.compile(pattern.encode()).search(self.screen, self.seen)) is None:
             left = end - time.monotonic()
             if left <= 0 or not self._read(left):

@@ -140,16 +140,13 @@ def test_a_key_ends_a_command_that_does_not_care(key: bytes, status: int, sit: S
 def test_an_interpreter_at_its_prompt(sit: Sit) -> None:
     terminal = sit(*RUN, "/usr/bin/python3", "-q")
     terminal.expect(">>> ")
-    time.sleep(0.5)  # readline takes a signal only once it waits for keys
-    terminal.send(CONTROL_C)
-    terminal.expect("KeyboardInterrupt")
+    terminal.insist(CONTROL_C, "KeyboardInterrupt")
     terminal.expect(">>> ")
     terminal.send("6 * 7\n")
     terminal.expect("42")
     terminal.send("while True: pass\n\n")
     terminal.expect(r"\.\.\. ")
-    terminal.send(CONTROL_C)
-    terminal.expect("KeyboardInterrupt")
+    terminal.insist(CONTROL_C, "KeyboardInterrupt")
     terminal.send("exit(4)\n")
     assert terminal.wait() == 4
 

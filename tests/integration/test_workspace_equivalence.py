@@ -33,6 +33,10 @@ ACTIONS = st.one_of(
     st.tuples(st.just("chmod-directory"), PATHS, DIRECTORY_MODES),
 )
 
+# Not what exists on the host as one file under two names: a write through one of them parts them on an overlay, which
+# is what keeps a link to something outside from being written through.
+BEFORE = ACTIONS.filter(lambda action: action[0] != "hardlink")
+
 # Carried out inside the boundary and, for comparison, without one. What is impossible in one is so in the other.
 PERFORM = """
 import json, os, shutil, sys
@@ -57,7 +61,7 @@ for step in json.loads(sys.argv[1]):
 @pytest.mark.require("overlay", "bubblewrap")
 @pytest.mark.timeout(300)
 @settings(max_examples=40, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-@given(before=st.lists(ACTIONS, max_size=12), during=st.lists(ACTIONS, min_size=1, max_size=10))
+@given(before=st.lists(BEFORE, max_size=12), during=st.lists(ACTIONS, min_size=1, max_size=10))
 def test_apply_equals_running_directly_and_rollback_restores(
     before: list[tuple[str, str, str]], during: list[tuple[str, str, str]]
 ) -> None:
