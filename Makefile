@@ -13,7 +13,8 @@ PYTHON := $(VENV)/bin/python
 PIP := umask 022 && $(PYTHON) -m pip --disable-pip-version-check install --quiet --no-input
 SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 
-demo: $(VENV)/installed
+demo: $(VENV)/installed requirements/demo.txt
+	$(PIP) --require-hashes -r requirements/demo.txt
 	examples/demo.sh
 
 test: $(VENV)/developing

@@ -17,7 +17,9 @@ git config --global user.email 'demo@example.invalid'
 git config --global init.defaultBranch main
 
 say() { printf '\n== %s\n' "$1"; }
-run() { printf '$ ringfence run -- %s\n' "$*"; "$ringfence" run -- "$@"; }
+# pytest lives in .venv, which no sandbox sees unless it is told to: --read is the user's word, for this run.
+python=$here/.venv/bin/python
+run() { printf '$ ringfence run --read .venv -- %s\n' "$*"; "$ringfence" run --read "$here/.venv" -- "$@"; }
 
 say 'A small repository on the host'
 git init -q "$place/upstream"
@@ -27,27 +29,21 @@ def add(a, b):
     return a - b
 PY
 cat > test_calc.py <<'PY'
-import unittest
-
 from calc import add
 
 
-class AddTest(unittest.TestCase):
-    def test_add(self):
-        self.assertEqual(add(2, 3), 5)
-
-
-if __name__ == "__main__":
-    unittest.main()
+def test_add():
+    assert add(2, 3) == 5
 PY
+printf '__pycache__/\n.pytest_cache/\n' > .gitignore
 git add . && git commit -qm 'calc with a bug'
 git clone -q "$place/upstream" "$place/project"
 cd "$place/project"
 
 say 'The task, inside the boundary: the test fails, edit, the test passes, commit'
-run python3 -m unittest -q || echo "(status $?: the test fails, as it should)"
+run "$python" -m pytest -q || echo "(status $?: the test fails, as it should)"
 run sed -i 's/a - b/a + b/' calc.py
-run python3 -m unittest -q
+run "$python" -m pytest -q
 run git commit -qam 'fix add'
 say 'What arrived on the host'
 git log --oneline
