@@ -69,6 +69,10 @@ def main(name: str, words: Sequence[str]) -> int:
     options = options_module.Options()
     options.directory = given.text("directory")
     workspace = options_module.workspace_of(session.working_directory(options))
+    home = os.path.realpath(places.home())
+    if not given.has("user") and (workspace == home or home.startswith(workspace.rstrip("/") + "/")):
+        hint = "change to a project directory, or write your own policy with `ringfence init --user`"
+        raise UsageError(f"`{workspace}` cannot be a workspace: it contains the home directory", hint=hint)
     found = {} if given.has("user") else detect(workspace)
     text = USER_POLICY if given.has("user") else render(list(found))
     path = places.user_policy() if given.has("user") else places.project_policy(workspace)
