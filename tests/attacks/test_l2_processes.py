@@ -41,7 +41,14 @@ def many_files(arena: Arena, ran: Ran) -> bool:
 
 
 @cases(
-    Attack(name="processes", script=BOMB, evidence=many_processes, hold=True, policy=LIMIT, code="processes"),
+    Attack(
+        name="processes",
+        script=BOMB,
+        evidence=many_processes,
+        hold=True,
+        policy=LIMIT,
+        unseen="the limit refuses at once, and the run may end before the watchdog's next look",
+    ),
     Attack(
         name="threads",
         script=THREADS,

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from enum import Enum
 
@@ -114,21 +115,29 @@ def set_state(run: Run, state: State) -> Run:
 def is_live(run: Run) -> bool:
     """Tell whether someone holds the run's lock: its processes, or an apply that is under way."""
     try:
-        with lock(run):
+        with lock(run, tries=1):
             return False
     except HostError:
         return True
 
 
 @contextlib.contextmanager
-def lock(run: Run) -> Iterator[None]:
-    """Hold the run's lock; raise `HostError` while the run is alive or being applied."""
+def lock(run: Run, *, tries: int = 50) -> Iterator[None]:
+    """Hold the run's lock; raise `HostError` while the run is alive or being applied.
+
+    Other runs take every lock for a moment to see who is alive, so one refusal in `tries`, 10 ms apart, means nothing.
+    """
     fd = os.open(f"{run.directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HostError(f"run `{run.run}` is still going on", hint="wait until its command has ended") from None
+        for left in reversed(range(tries)):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    hint = "wait until its command has ended"
+                    raise HostError(f"run `{run.run}` is still going on", hint=hint) from None
+                time.sleep(0.01)
         yield
     finally:
         os.close(fd)
