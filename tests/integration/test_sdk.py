@@ -1,4 +1,7 @@
-"""The SDK: commands run, stream, end and are recorded; errors say whose they are; nothing is left behind."""
+"""The SDK: commands run, stream, end and are recorded; errors say whose they are; nothing is left behind.
+
+Longer than 400 lines: what a user of `Sandbox` relies on, in one place; async, cache and examples stand apart.
+"""
 
 import ast
 import os

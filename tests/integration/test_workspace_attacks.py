@@ -2,6 +2,8 @@
 
 Each attack first runs against a naive `cp -a upper/. workspace/` and must succeed there, then against the filter and
 the apply, where the evidence must be missing and the path must be held or refused.
+
+Longer than 400 lines: most of it is the table of attacks, which reads better in one place.
 """
 
 import os
