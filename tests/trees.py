@@ -115,13 +115,17 @@ class Place:
 
     def contain(self, *argv: str) -> None:
         """Run a command with the workspace as an overlay, so that the kernel writes the upper layer."""
+        subprocess.run(self.contained_argv(*argv), check=True, timeout=_CONTAINED_TIMEOUT_S)
+
+    def contained_argv(self, *argv: str) -> list[str]:
+        """Give the command line that runs a command so."""
         requirements.require("bubblewrap")
         program = requirements.bubblewrap()
         assert program is not None
         workspace, directory = str(self.workspace), self.run.directory
         options = ["--dev-bind", "/", "/", "--overlay-src", workspace, "--overlay", self.run.upper, f"{directory}/work"]
         options += [workspace, "--chdir", workspace, "--unshare-net", "--die-with-parent", "--"]
-        subprocess.run([str(program), *options, *argv], check=True, timeout=_CONTAINED_TIMEOUT_S)
+        return [str(program), *options, *argv]
 
     def contain_python(self, code: str, *arguments: str) -> None:
         """Run Python code in the overlay."""

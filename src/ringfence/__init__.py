@@ -11,9 +11,11 @@ The names below are the whole SDK; they are loaded when first used, so that impo
 __version__ = "0.1.0"
 
 _PLACES = {
+    "Applied": "ringfence.session.review",
     "CommandFailedError": "ringfence.session.sdk",
     "CommandTimeoutError": "ringfence.session.sdk",
     "Completed": "ringfence.session.sdk",
+    "FileChange": "ringfence.session.review",
     "HostError": "ringfence.model.errors",
     "InternalError": "ringfence.model.errors",
     "Policy": "ringfence.session.sdk",
@@ -27,12 +29,15 @@ _PLACES = {
 TYPE_CHECKING = False  # what a type checker sees of the lazy names
 if TYPE_CHECKING:
     from .model.errors import HostError, InternalError, RingfenceError, SandboxError, UsageError
+    from .session.review import Applied, FileChange
     from .session.sdk import CommandFailedError, CommandTimeoutError, Completed, Policy, Process, Sandbox
 
 __all__ = [  # noqa: RUF022 - errors last
+    "Applied",
     "CommandFailedError",
     "CommandTimeoutError",
     "Completed",
+    "FileChange",
     "Policy",
     "Process",
     "Sandbox",

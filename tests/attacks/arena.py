@@ -22,6 +22,7 @@ from ringfence.session import prepare
 
 if TYPE_CHECKING:
     from tests.attacks.attack import Attack
+    from tests.lab import Lab
 
 PYTHON = next(
     path for path in ("/usr/bin/python3", "/usr/local/bin/python3", sys.executable) if os.access(path, os.X_OK)
@@ -40,23 +41,29 @@ class Ran:
     status: int = -1
     pids: tuple[int, ...] = ()
     achieved: bool = False
+    confined: bool = False
 
 
 @dataclasses.dataclass(kw_only=True)
 class Arena:
-    """Directories and canaries of one execution. `values` are what `@name@` in a script stands for."""
+    """Directories and canaries of one execution. `values` are what `@name@` in a script stands for.
+
+    In a `lab` everything runs on its host side, whose log from `began` on is what came out.
+    """
 
     root: Path
     canary: str
     values: dict[str, str] = dataclasses.field(default_factory=dict)
     closing: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
+    lab: "Lab | None" = None
+    began: int = 0
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, setting_up: "Callable[[Arena], None]") -> "Iterator[Arena]":
+    def open(cls, setting_up: "Callable[[Arena], None]", lab: "Lab | None" = None) -> "Iterator[Arena]":
         """Give a fresh arena, and take everything away at the end."""
         root = Path(tempfile.mkdtemp(prefix="ringfence-attack-", dir="/tmp")).resolve()
-        arena = cls(root=root, canary=f"canary-{secrets.token_hex(12)}")
+        arena = cls(root=root, canary=f"canary-{secrets.token_hex(12)}", lab=lab, began=lab.mark() if lab else 0)
         with arena.closing:
             arena.closing.callback(remove, root)
             arena.values = {
@@ -107,10 +114,13 @@ class Arena:
 
     def environment(self) -> dict[str, str]:
         """Give the environment of the shell that the user starts things from; it holds a secret."""
-        kept = ("PATH", "LANG", "TERM", "RINGFENCE_REQUIRE", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+        ours = ("RINGFENCE_REQUIRE", "RINGFENCE_STANDBY", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+        kept = ("PATH", "LANG", "TERM", *ours)
         found = {name: os.environ[name] for name in kept if name in os.environ}
         found |= {"HOME": str(self.home), "USER": "user", "PWD": str(self.workspace), "SHELL": "/bin/sh"}
         found |= {"XDG_RUNTIME_DIR": str(self.root / "runtime"), "SERVICE_TOKEN": self.canary}
+        if self.lab:
+            found["SSL_CERT_FILE"] = str(self.lab.place / "ca.crt")
         return found
 
     def unconfined(self, attack: "Attack") -> Ran:
@@ -141,7 +151,12 @@ class Arena:
         self._operator(attack)
         argv = [*RINGFENCE, "plan", "--json", *self._options(attack), "--", *attack.argv(self)]
         text = subprocess.run(
-            argv, cwd=self.workspace, env=self._ours(), stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S
+            self._there(argv),
+            cwd=self.workspace,
+            env=self._ours(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LIMIT_S,
         )
         assert text.returncode == 0, text.stderr
         return prepare.digest(msgspec.json.decode(text.stdout, type=Plan))
@@ -150,12 +165,17 @@ class Arena:
         # Ours alone gets the path of the source tree; the command inside must not depend on it.
         return self.environment() | {"PYTHONPATH": str(SOURCE)}
 
+    def _there(self, argv: list[str]) -> list[str]:
+        return self.lab.words(argv, cwd=self.workspace) if self.lab else argv
+
     def _run(self, argv: list[str], attack: "Attack", *, confined: bool) -> Ran:
         environment = self._ours() if confined else self.environment()
         streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         streams |= attack.redirect(self)
-        process = subprocess.Popen(argv, cwd=self.workspace, env=environment, start_new_session=True, **streams)
-        ran = Ran()
+        process = subprocess.Popen(
+            self._there(argv), cwd=self.workspace, env=environment, start_new_session=True, **streams
+        )
+        ran = Ran(confined=confined)
         try:
             if attack.hold:
                 ran.output = _until_ready(process)

@@ -9,12 +9,15 @@ script could not have guessed.
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.attacks import trail
 from tests.attacks.arena import PYTHON, Arena, Ran
+
+if TYPE_CHECKING:
+    from tests.lab import Lab
 
 Evidence = Callable[[Arena, Ran], bool]
 
@@ -107,16 +110,16 @@ def cases(*attacks: Attack) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("attack", attacks, ids=[attack.name for attack in attacks])
 
 
-def check(attack: Attack, *, root: bool) -> None:
-    """Carry out one attack twice and judge it."""
+def check(attack: Attack, *, root: bool, lab: "Lab | None" = None) -> None:
+    """Carry out one attack twice and judge it; with a lab, on the host side of that."""
     assert bool(attack.code) != bool(attack.unseen), "an attack is seen under a code, or says why it is not"
     if attack.only and attack.only != ("root" if root else "user"):
         pytest.skip(f"an attack of {attack.only} only")
     if not attack.refused_here() and (root or not attack.refused):
-        with Arena.open(attack.prepare) as arena:
+        with Arena.open(attack.prepare, lab) as arena:
             ran = arena.unconfined(attack)
             assert ran.achieved, f"the attack fails even unconfined: {ran.status}\n{ran.output[-2000:]}"
-    with Arena.open(attack.prepare) as arena:
+    with Arena.open(attack.prepare, lab) as arena:
         plan = arena.plan(attack) if attack.unseen else ""
         ran = arena.confined(attack)
         assert not ran.achieved, f"THE ATTACK GOT THROUGH\n{ran.output[-2000:]}"

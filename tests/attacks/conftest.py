@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.attacks.attack import Attack, check
+from tests.lab import Lab
 from tests.requirements import require
 
 
@@ -14,3 +15,10 @@ def carry_out() -> Callable[[Attack], None]:
     """Give the judge: `carry_out(attack)`."""
     require("bubblewrap", "overlay")
     return lambda attack: check(attack, root=os.geteuid() == 0)
+
+
+@pytest.fixture
+def carry_out_in_lab(lab: Lab) -> Callable[[Attack], None]:
+    """Give the judge of attacks on the network: `carry_out_in_lab(attack)`."""
+    require("bubblewrap", "overlay")
+    return lambda attack: check(attack, root=os.geteuid() == 0, lab=lab)

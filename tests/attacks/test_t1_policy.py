@@ -176,6 +176,10 @@ WIDENING = {
     "direct": '[workspace]\nmode = "direct"\n',
     "memory": '[limits]\nmemory = "1TiB"\n',
     "seccomp": '[isolation]\nseccomp = "nested"\n',
+    "host": '[network]\nallow = ["example.com"]\n',
+    "unknown-hosts": '[network]\nunknown = "ask"\n',
+    "published-port": "[network]\npublish = [3000]\n",
+    "parent-proxy": '[network]\nparent-proxy = "http://127.0.0.1:3128"\n',
     "unknown-key": "[network]\nproxy = true\n",
 }
 

@@ -128,3 +128,40 @@ def test_without_runs_there_is_nothing_to_show(ringfence: Commands) -> None:
     assert "has left changes" in ringfence.good("runs")
     assert ringfence.json("runs") == []
     assert "has left changes" in ringfence.refused(2, "apply")
+
+
+def test_a_conflict_is_decided_by_name_and_the_host_s_version_comes_back(worked: Commands) -> None:
+    worked.write("a.txt", "human\n")
+    assert worked("apply").returncode == 1
+    assert text(worked, "a.txt") == "human\n"
+    worked.good("apply", "--overwrite", "a.txt")
+    assert text(worked, "a.txt") == "one\ntwo\n"
+    assert '"released":["a.txt"]' in worked.good("log", "--json", "--kind", "apply").replace(" ", "")
+    worked.good("rollback", run_of(worked))
+    assert text(worked, "a.txt") == "human\n"
+    assert "did not change `nothing`" in worked.refused(2, "apply", "--overwrite", "nothing")
+
+
+def test_a_snapshot_is_a_run_of_its_own(worked: Commands) -> None:
+    run = run_of(worked)
+    assert "snapshot point of run" in worked.good("snapshot", run[:12], "--name", "point")
+    found = {item["run"]: item for item in worked.json("runs")}
+    assert (found["point"]["of"], found["point"]["state"]) == (run, "snapshot")
+    assert worked.json("diff", "point")["changes"] == worked.json("diff")["changes"]
+    assert "no run `poi`" in worked.refused(2, "diff", "poi")
+    assert "already" in worked.refused(2, "snapshot", "--name", "point")
+    assert "no name" in worked.refused(2, "snapshot", "--name", "1")
+    worked.good("apply", "point")
+    assert text(worked, "a.txt") == "one\ntwo\n"
+    worked.good("rollback", "point")
+    worked.good("apply", run)
+    assert text(worked, "a.txt") == "one\ntwo\n"
+    worked.good("discard", "point")
+    assert [item["run"] for item in worked.json("runs")] == [run]
+
+
+def test_live_is_a_choice_of_the_command_line(ringfence: Commands) -> None:
+    done = ringfence("run", "--apply", "live", "--", "sh", "-c", "echo x > x")
+    assert done.returncode == 0, done.stderr
+    assert text(ringfence, "x") == "x\n"
+    assert "`live`" in ringfence.refused(2, "run", "--apply", "never", "--", "true")

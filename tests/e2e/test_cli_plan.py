@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from ringfence.policy.presets import PRESETS
 from tests.e2e.commands import Commands
 
 # A plan needs to know which bubblewrap will carry it out.
@@ -106,6 +107,18 @@ def test_hosts_are_not_reachable(ringfence: Commands) -> None:
     assert "is not a host" in ringfence.refused(2, "explain", "host", "a b")
 
 
+def test_hosts_and_requests_are_decided_by_rules(ringfence: Commands) -> None:
+    ringfence.write("ringfence.toml", 'version = 1\n[network]\ndeny = ["no.example.com"]\n')
+    allowed = ("--allow", "*.example.com", "--ask", "ask.example.org")
+    assert status(ringfence, *allowed, "www.example.com:443") == {"connect": "yes"}
+    assert status(ringfence, *allowed, "ask.example.org") == {"connect": "ask"}
+    assert status(ringfence, *allowed, "POST", "https://www.example.com/x") == {"request": "yes"}
+    assert status(ringfence, *allowed, "--network", "off", "www.example.com") == {"connect": "no"}
+    answer = ringfence.json("explain", *allowed, "no.example.com")["answers"]["connect"]
+    assert answer["origin"] == f"{ringfence.workspace}/ringfence.toml:3"
+    assert "is a URL, not a host" in ringfence.refused(2, "plan", "--allow", "https://example.com")
+
+
 def test_variables_are_seen_where_a_rule_says_so(ringfence: Commands) -> None:
     assert status(ringfence, "env", "PATH") == {"seen": "yes"}
     assert status(ringfence, "$AWS_SECRET_ACCESS_KEY") == {"seen": "no"}
@@ -145,7 +158,7 @@ def test_policy_show_names_the_origin_of_every_value(ringfence: Commands) -> Non
 
 def test_policy_describes_itself(ringfence: Commands) -> None:
     assert "$schema" in ringfence.json("policy", "schema")
-    assert ringfence.json("policy", "presets").keys() == {"python", "node", "rust", "go"}
+    assert list(ringfence.json("policy", "presets")) == list(PRESETS)
     assert "~/.rustup" in ringfence.good("policy", "presets")
 
 

@@ -17,13 +17,15 @@ LONG_FUNCTIONS_PERCENT = 5
 # Code lines of what must not be wrong (DESIGN: trusted computing base). A name ending in a slash is a folder; several
 # files share one budget. Raising a number needs a decision record that says what could not be made simpler.
 BUDGETS: dict[tuple[str, ...], int] = {
-    ("policy/",): 1500,
-    ("planner/",): 1050,
+    ("policy/",): 2500,
+    ("policy/permissions/",): 3000,
+    ("planner/",): 1200,
     ("inside/",): 500,
-    ("trust/",): 300,
+    ("trust/",): 450,
     ("secrets/",): 300,
-    ("network/",): 1800,
-    tuple(f"workspace/{name}.py" for name in ("apply", "beneath", "filter", "gitdata", "names")): 600,
+    ("network/",): 3800,
+    ("model/names.py", *(f"workspace/{name}.py" for name in ("apply", "beneath", "filter", "gitdata"))): 600,
+    ("workspace/live.py", "workspace/inotify.py"): 250,
     ("sandbox/launch.py", "sandbox/seccomp.py"): 500,
     ("sandbox/bubblewrap.py",): 250,
     ("sandbox/gvisor.py",): 250,
@@ -40,9 +42,17 @@ def over_budget(sources: Iterable[Source], budgets: dict[tuple[str, ...], int]) 
     """List the trusted parts that have outgrown their budget of code lines."""
     listed = list(sources)
     found = []
+    named = [f"src/ringfence/{part}" for parts in budgets for part in parts]
     for parts, limit in budgets.items():
         prefixes = tuple(f"src/ringfence/{part}" for part in parts)
-        used = sum(len(source.code_lines) for source in listed if source.name.startswith(prefixes))
+        # A folder inside another that has a budget of its own is not counted twice.
+        inner = tuple(
+            name for name in named if name not in prefixes and name.endswith("/") and name.startswith(prefixes)
+        )
+        counted = [
+            source for source in listed if source.name.startswith(prefixes) and not source.name.startswith(inner)
+        ]
+        used = sum(len(source.code_lines) for source in counted)
         if used > limit:
             found.append(f"{' + '.join(parts)}: {used} code lines, the budget is {limit}")
     return found

@@ -46,6 +46,15 @@ def test_a_budget_counts_the_code_of_all_its_files() -> None:
     ]
 
 
+def test_a_folder_with_a_budget_of_its_own_is_not_counted_twice() -> None:
+    sources = [
+        module("a = 1\n", "src/ringfence/policy/parse.py"),
+        module("b = 2\n" * 3, "src/ringfence/policy/permissions/rules.py"),
+    ]
+    assert sizes.over_budget(sources, {("policy/",): 1, ("policy/permissions/",): 3}) == []
+    assert len(sizes.over_budget(sources, {("policy/",): 1})) == 1
+
+
 def test_long_modules_and_introductions_are_listed() -> None:
     assert sizes.long_modules([module("a = 1\n" * 400)]) == []
     assert len(sizes.long_modules([module("a = 1\n" * 401)])) == 1

@@ -306,13 +306,17 @@ def test_our_own_signals_are_left_alone(box: Sandbox) -> None:
 # ---- many, and afterwards
 
 
+# Children of the test process that are no part of a run.
+OTHERS = ("ringfence.cli.entry", "tests.integration.lab")
+
+
 def runs_left() -> list[str]:
     """The threads that serve runs and the children of this process; other suites have command lines running."""
     deadline = time.monotonic() + 5
     while True:
         left = [thread.name for thread in threading.enumerate() if thread.name.startswith("ringfence")]
         for task in Path("/proc/self/task").glob("*/children"):
-            left += [pid for pid in task.read_text().split() if "ringfence.cli.entry" not in words(pid)]
+            left += [pid for pid in task.read_text().split() if not any(name in words(pid) for name in OTHERS)]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.02)

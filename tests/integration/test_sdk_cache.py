@@ -74,7 +74,7 @@ def test_nothing_is_compiled_twice(tmp_path: Path, home: Path, monkeypatch: pyte
     place = Place(tmp_path, home)
     first = place.launch()
     stored: list[str] = []
-    monkeypatch.setattr(cache, "store", lambda key, *rest: stored.append(key))
+    monkeypatch.setattr(cache, "store", lambda key, *rest, **named: stored.append(key))
     (place.workspace / "new").write_text("a workspace's own files come and go")
     assert place.launch() == first and stored == []
     (place.home / ".nvm").mkdir()

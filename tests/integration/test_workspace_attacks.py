@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from ringfence.model.surfaces import SURFACES
 from ringfence.workspace.apply import apply
 from ringfence.workspace.change import Result
 from ringfence.workspace.protected import hidden_surfaces
-from ringfence.workspace.surfaces import SURFACES
 from tests.trees import Place, opaque, outcomes, whiteout, write
 
 FILES: dict[str, str | bytes | None] = {"README": "hello\n", "src/main.py": "print()\n"}

@@ -5,14 +5,18 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ringfence.workspace import live, overlay
 from ringfence.workspace.apply import apply
-from ringfence.workspace.change import Outcome
+from ringfence.workspace.change import Outcome, Reviewed
+from ringfence.workspace.filter import Rules
 from ringfence.workspace.rollback import rollback
 from tests.trees import Place, snapshot, without_times
 
@@ -57,6 +61,13 @@ for step in json.loads(sys.argv[1]):
     except (OSError, shutil.Error): pass
 """
 
+STEPWISE = """
+for line in sys.stdin:
+    try: perform(*json.loads(line))
+    except (OSError, shutil.Error): pass
+    print("done", flush=True)
+"""
+
 
 @pytest.mark.require("overlay", "bubblewrap")
 @pytest.mark.timeout(300)
@@ -89,6 +100,72 @@ def _compare(root: Path, before: str, during: str) -> None:
     results = rollback(place.run)
     assert {result.outcome for result in results} <= {Outcome.APPLIED}, results
     assert snapshot(place.workspace) == original
+
+
+@pytest.mark.require("overlay", "bubblewrap")
+@pytest.mark.timeout(300)
+@settings(max_examples=40, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    before=st.lists(BEFORE, max_size=8),
+    during=st.lists(st.tuples(ACTIONS, st.booleans()), min_size=1, max_size=10),
+)
+def test_carrying_over_while_it_runs_comes_to_the_same(
+    before: list[tuple[str, str, str]], during: list[tuple[tuple[str, str, str], bool]]
+) -> None:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+        root = Path(directory)
+        try:
+            _compare_live(root, json.dumps(before), during)
+        finally:
+            _open_up(root)
+
+
+def _compare_live(root: Path, before: str, during: list[tuple[tuple[str, str, str], bool]]) -> None:
+    direct = root / "direct"
+    direct.mkdir()
+    place = Place(root, {})
+    for tree in (direct, place.workspace):
+        _perform(tree, before)
+    place.run = place.begin()
+    original = snapshot(place.workspace)
+    _perform(direct, json.dumps([action for action, _ in during]))
+    with live.Mirror(place.run, Rules) as mirror, _Contained(place) as contained:
+        mirror.scan("")
+        for action, carried in during:
+            contained(action)
+            if carried:
+                mirror.notice()
+                mirror.carry(time.monotonic() + live.REST_S)
+    found = overlay.changes(place.run.upper, place.run.workspace)
+    if os.path.lexists(place.run.journal):
+        found = live.corrected(found, place.run)
+    results = apply(place.run, [Reviewed(change=change) for change in found])
+    assert {result.outcome for result in results} <= {Outcome.APPLIED}, results
+    assert without_times(snapshot(place.workspace)) == without_times(snapshot(direct))
+    if os.path.lexists(place.run.journal):
+        results = rollback(place.run)
+        assert {result.outcome for result in results} <= {Outcome.APPLIED}, results
+    assert snapshot(place.workspace) == original
+
+
+class _Contained:
+    """The actions one at a time, in one overlay."""
+
+    def __init__(self, place: Place) -> None:
+        code = PERFORM.rpartition("for step in")[0] + STEPWISE
+        argv = place.contained_argv(sys.executable, "-I", "-S", "-c", code)
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def __call__(self, action: tuple[str, str, str]) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(action) + "\n")
+        assert self._process.stdout.readline() == "done\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
 
 
 def _perform(tree: Path, actions: str) -> None:

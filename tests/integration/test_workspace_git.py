@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from ringfence.model.surfaces import SURFACES
 from ringfence.workspace.apply import apply
 from ringfence.workspace.change import Result
 from ringfence.workspace.protected import hidden_surfaces
 from ringfence.workspace.rollback import rollback
-from ringfence.workspace.surfaces import SURFACES
 from tests.trees import Place, outcomes, snapshot
 
 pytestmark = pytest.mark.require("overlay", "bubblewrap", "git")
@@ -80,6 +80,28 @@ def test_what_git_did_arrives(place: Place, script: str) -> None:
     assert set(outcomes(rollback(place.run)).values()) <= {"applied"}
     assert snapshot(place.workspace) == before
     host(place, "git fsck --full --strict")
+
+
+@pytest.mark.parametrize(
+    "used",
+    ["git branch kept", "git commit -q --allow-empty -m mine", "git tag kept", "echo x > x; git add x", "git stash -u"],
+)
+def test_a_rollback_takes_nothing_away_that_the_host_s_git_needs_by_now(place: Place, used: str) -> None:
+    contained(place, "echo more >> a.txt; git add .; git commit -m second")
+    carried(place)
+    host(place, "touch u; " + used)
+    rollback(place.run)
+    assert (place.workspace / "a.txt").read_text() in ("one\n", "one\nmore\n")
+    host(place, "git fsck --full --strict; git status; git log --all; git diff --cached")
+
+
+def test_after_a_look_with_git_status_a_rollback_leaves_a_whole_repository(place: Place) -> None:
+    contained(place, "echo more >> a.txt; echo n > n; git add .; git commit -m second")
+    carried(place)
+    os.utime(place.workspace / "b.txt")
+    host(place, "GIT_OPTIONAL_LOCKS=1 git status")
+    assert outcomes(rollback(place.run))[".git/index"] == "conflict"
+    host(place, "git status; git reset -q; git diff --exit-code; git fsck --full --strict")
 
 
 @pytest.mark.xfail(

@@ -12,6 +12,7 @@ from ringfence.model.errors import HostError, UsageError
 from ringfence.model.paths import HostPath
 from ringfence.workspace import layout, runs
 from ringfence.workspace.apply import apply
+from ringfence.workspace.journal import Journal, ends_finished
 from ringfence.workspace.removal import remove_tree
 from ringfence.workspace.rollback import rollback
 from ringfence.workspace.runs import State
@@ -186,3 +187,26 @@ def test_remove_tree_never_leaves_the_tree(tmp_path: Path) -> None:
     (tmp_path / "one").write_text("x")
     remove_tree(str(tmp_path / "one"))
     assert not (tmp_path / "one").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"step": "finished"}\n',
+        b'{"step": "plan", "changes": []}\n',
+        b'{"step": "finished"}\n{"step": "plan", "changes": []}\n',
+        b'{"step": "plan", "changes": []}\n{"step": "finished"}\n',
+        b'{"step": "plan", "changes": []}\n{"step": "finish',
+        b'{"step": "finished"}\n{"step": "pl',
+        b'{"step": "fini',
+        b'{"step": "touch", "path": "%s", "mtime_ns": 1}\n' % (b"x" * 5000),
+        b'{"step": "touch", "path": "%s", "mtime_ns": 1}\n{"step": "finished"}\n' % (b"x" * 5000),
+        b'{"step": "finished"}\n{"step": "touch", "path": "%s' % (b"x" * 100),
+    ],
+)
+def test_the_end_of_a_journal_tells_what_the_whole_of_it_does(tmp_path: Path, content: bytes) -> None:
+    path = HostPath(str(tmp_path / "journal"))
+    Path(path).write_bytes(content)
+    with Journal(path, look=True) as journal:
+        assert ends_finished(path) == journal.finished

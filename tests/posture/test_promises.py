@@ -26,6 +26,8 @@ KEPT_BY = {
     "tier": "test_the_plan_says_what_it_is",
     "presets": "test_the_plan_says_what_it_is",
     "notes": "test_the_plan_says_what_it_is",
+    # Runs with a network: tests/posture/test_proxy.py and the suites of egress.
+    "egress": "",
 }
 IDENTITY = {
     "user": "test_the_account_has_the_promised_name_and_home",
@@ -63,7 +65,7 @@ WORKSPACE = {
 def test_the_plan_says_what_it_is(box: Live) -> None:
     plan = box.plan
     assert (plan.version, plan.tier) == (1, "process")
-    assert plan.presets == ("python", "node", "rust", "go")
+    assert plan.presets == ("python", "node", "rust", "go", "java", "ruby")
     # Here is every mechanism that may be missing; what is live on the host is said in any case.
     assert [note for note in plan.notes if "is live" not in note] == []
     assert any(str(box.place.workspace) in note for note in plan.notes) == (plan.workspace.mode == "direct")

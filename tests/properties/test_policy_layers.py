@@ -4,6 +4,7 @@ import itertools
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from ringfence.model.action import Action, ActionKind
 from ringfence.model.errors import UsageError
@@ -16,6 +17,7 @@ from ringfence.policy.document import (
     Layer,
     LimitsTable,
     MountEntry,
+    Network,
     WorkspaceTable,
 )
 from ringfence.policy.effective import Policy
@@ -28,6 +30,28 @@ TARGETS = ["a", "a/b", "x/a.k", "b", "/home/u/a", "/home/u/d/e", "/srv/a/b", "/s
 TARGETS += ["/m/a", "/home/u/.ssh/id", "ringfence.toml"]
 VARIABLES = ["TZ", "AWS_KEY", "LC_ALL", "PATH"]
 
+HOSTS = ["a.t.example", "*.t.example", "a.t.example:443", "b.t.example:1-90", "10.0.0.1:443", "host-loopback:443"]
+CONNECTIONS = ["a.t.example:443", "b.t.example:80", "b.t.example", "10.0.0.1:443", "host-loopback:443", "c.example"]
+CONNECTIONS += ["GET https://a.t.example/", "POST https://b.t.example/x"]
+hosts = st.lists(st.sampled_from(HOSTS), max_size=2).map(tuple)
+networks = st.builds(
+    Network,
+    mode=st.sampled_from([UNSET, UNSET, "off", "allow-list"]),
+    allow=hosts,
+    ask=hosts,
+    deny=hosts,
+    unknown=st.sampled_from([UNSET, "deny", "ask"]),
+    requests=st.sampled_from([UNSET, 0, 5, 9]),
+)
+project_networks = st.builds(
+    Network,
+    mode=st.sampled_from([UNSET, "off", "allow-list"]),
+    ask=hosts,
+    deny=hosts,
+    unknown=st.sampled_from([UNSET, "deny", "ask"]),
+    denied_addresses=st.sampled_from([(), ("10.0.0.0/8",)]),
+    requests=st.sampled_from([UNSET, 0, 5, 9]),
+)
 paths = st.lists(st.sampled_from(PATTERNS), max_size=2).map(tuple)
 sizes = st.sampled_from([0, 1, "1KiB", "4GiB", "8GiB", 2**62])
 filesystems = st.builds(
@@ -42,6 +66,7 @@ documents = st.builds(
     Document,
     version=st.just(1),
     filesystem=filesystems,
+    network=networks,
     isolation=st.builds(Isolation, seccomp=st.sampled_from(["default", "debug", "nested"])),
     env=st.builds(Env, pass_=st.lists(st.sampled_from(["TZ", "AWS_*"]), max_size=1).map(tuple)),
     limits=st.builds(LimitsTable, memory=sizes),
@@ -55,6 +80,7 @@ project_documents = st.builds(
     Document,
     version=st.just(1),
     filesystem=st.builds(Filesystem, deny_read=paths, deny_write=paths),
+    network=project_networks,
     limits=st.builds(LimitsTable, memory=sizes),
     workspace=st.builds(WorkspaceTable, mode=st.sampled_from(["overlay", "direct", "readonly"])),
 )
@@ -72,7 +98,7 @@ def verdicts(policy: Policy) -> list[int]:
             (ActionKind.READ, TARGETS),
             (ActionKind.WRITE, TARGETS),
             (ActionKind.ENVIRONMENT, VARIABLES),
-            (ActionKind.CONNECT, ["h:1"]),
+            (ActionKind.CONNECT, CONNECTIONS),
         )
         for target in targets
     ]
@@ -88,11 +114,13 @@ def unlimited_last(value: int) -> float:
     operators,
     st.sampled_from([scope for scope in PRECEDENCE if scope != "default"]),
     st.sampled_from(PATTERNS),
+    st.sampled_from(HOSTS),
     st.booleans(),
 )
-def test_adding_a_denial_never_loosens(layers: list[Layer], scope: str, pattern: str, reading: bool) -> None:
+def test_adding_a_denial_never_loosens(layers: list[Layer], scope: str, pattern: str, host: str, reading: bool) -> None:
     filesystem = Filesystem(deny_read=(pattern,)) if reading else Filesystem(deny_write=(pattern,))
-    denial = Layer(scope=scope, document=Document(version=1, filesystem=filesystem))
+    document = Document(version=1, filesystem=filesystem, network=Network(deny=(host,)))
+    denial = Layer(scope=scope, document=document)
     before, after = verdicts(merged(layers)), verdicts(merged([*layers, denial]))
     assert all(tighter >= verdict for verdict, tighter in zip(before, after, strict=True))
 
@@ -107,6 +135,12 @@ def test_a_project_layer_tightens_or_is_refused(layers: list[Layer], project: La
         assume(False)
     assert all(tight >= loose for loose, tight in zip(verdicts(without), verdicts(policy), strict=True))
     assert unlimited_last(policy.limits.memory_bytes) <= unlimited_last(without.limits.memory_bytes)
+    if policy.egress and without.egress:
+        budgets = policy.egress.request_limit, without.egress.request_limit
+        assert unlimited_last(budgets[0]) <= unlimited_last(budgets[1])
+        assert set(policy.egress.listen) <= set(without.egress.listen)
+        assert policy.egress.literals == without.egress.literals
+    assert policy.egress is None or without.egress is not None
     modes = ["readonly", "overlay", "direct"]
     assert modes.index(policy.workspace_mode) <= modes.index(without.workspace_mode)
     assert (policy.read, policy.write, policy.mounts) == (without.read, without.write, without.mounts)
@@ -131,6 +165,7 @@ def test_a_document_may_be_split_into_layers_of_its_scope(document: Document) ->
             scope="user",
             document=Document(
                 version=1,
+                network=document.network,
                 isolation=document.isolation,
                 limits=document.limits,
                 workspace=document.workspace,

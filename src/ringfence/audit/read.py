@@ -10,6 +10,7 @@ from .snapshot import take_snapshot
 from .writer import timestamp
 
 _KIND_WIDTH = 9
+_FIRST = ("target", "method", "scheme", "host", "port", "path", "status")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +62,8 @@ def render(record: Record) -> str:
     moment = record.time[:19].replace("T", " ")
     words = [moment, record.run or "-", f"{record.kind:<{_KIND_WIDTH}}", record.code]
     line = "  ".join(_plain(word) for word in words if word)
-    fields = " ".join(f"{_plain(name)}={_value(record.fields[name])}" for name in sorted(record.fields))
+    names = [*(name for name in _FIRST if name in record.fields), *sorted(record.fields.keys() - set(_FIRST))]
+    fields = " ".join(f"{_plain(name)}={_value(record.fields[name])}" for name in names)
     return f"{line}  {fields}".rstrip()
 
 

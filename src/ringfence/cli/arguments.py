@@ -6,7 +6,8 @@ import msgspec
 
 from ringfence.model.errors import UsageError
 
-from .catalogue import HELP, Command, Option
+from .catalogue import HELP, Command
+from .run_options import Option
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,82 +1,19 @@
 """Every command with its options and examples, as data: what help, completion, parsing and the documents share."""
 
-import msgspec
+from . import permission_options
+from .agent_commands import AGENT_COMMANDS
+from .command import Command
+from .run_options import DIRECTORY, SHAPING, VERBOSE, Option, switch
 
+__all__ = ["COMMANDS", "GLOBAL", "HELP", "Command", "find"]
 
-class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """One option. `value` is the placeholder of its value, empty for a switch; `takes` tells completion what fits."""
+_JSON = switch("--json", meaning="print JSON")
+_LAUNCH = (*SHAPING, VERBOSE)
 
-    names: tuple[str, ...]
-    meaning: str
-    value: str = ""
-    choices: tuple[str, ...] = ()
-    takes: str = ""
-
-    @property
-    def key(self) -> str:
-        """The name under which a parsed value is found: the longest, without dashes."""
-        return max(self.names, key=len).lstrip("-")
-
-
-class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """One command. `arguments` is (least, most) of its positional words; -1 where the rest is a command line."""
-
-    name: str
-    summary: str
-    usage: tuple[str, ...]
-    details: tuple[str, ...] = ()
-    options: tuple[Option, ...] = ()
-    arguments: tuple[int, int] = (0, 0)
-    words: tuple[str, ...] = ()
-    takes: str = ""
-    examples: tuple[tuple[str, str], ...] = ()
-
-
-def _switch(*names: str, meaning: str) -> Option:
-    return Option(names=names, meaning=meaning)
-
-
-_JSON = _switch("--json", meaning="print JSON")
-_DIRECTORY = Option(names=("-C", "--directory"), value="DIR", meaning="work in DIR", takes="directory")
-
-# What shapes the boundary: the same for `run`, `shell`, `plan` and `explain` (session/options.py parses them).
-SHAPING = (
-    _DIRECTORY,
-    Option(names=("--policy",), value="FILE", meaning="one more policy file; it counts as your word", takes="file"),
-    _switch("--no-user-policy", meaning="leave ~/.config/ringfence/policy.toml out"),
-    Option(
-        names=("--workspace",),
-        value="MODE",
-        choices=("overlay", "direct", "readonly"),
-        meaning="how the workspace takes writes; `overlay` unless policy says otherwise",
-    ),
-    Option(
-        names=("--apply",),
-        value="WHEN",
-        choices=("exit", "ask"),
-        meaning="when the overlay's changes are applied: at `exit`, or by `ringfence apply`",
-    ),
-    Option(names=("--read",), value="PATH", meaning="make PATH readable (repeatable)", takes="file"),
-    Option(names=("--write",), value="PATH", meaning="make PATH writable (repeatable)", takes="file"),
-    Option(names=("--deny-read",), value="PATTERN", meaning="hide what matches (repeatable)", takes="file"),
-    Option(names=("--deny-write",), value="PATTERN", meaning="protect what matches (repeatable)", takes="file"),
-    Option(names=("--env",), value="NAME", meaning="pass a variable; NAME may end in `*` (repeatable)"),
-    Option(
-        names=("--preset",),
-        value="NAME",
-        choices=("python", "node", "rust", "go"),
-        meaning="include a preset (repeatable)",
-    ),
-    Option(
-        names=("--seccomp",),
-        value="PROFILE",
-        choices=("default", "debug", "nested"),
-        meaning="system calls: `debug` allows debuggers, `nested` another sandbox inside",
-    ),
-    Option(names=("--timeout",), value="TIME", meaning="end the run after TIME, such as `90s` or `5m`"),
+_RULE_OPTIONS = (
+    Option(names=("--run",), value="RUN", meaning="only in this live run; nothing is written", takes="run"),
+    switch("--print", meaning="show the policy file as it would be; nothing is written or put in force"),
 )
-_VERBOSE = _switch("-v", "--verbose", meaning="say at the end what was denied and held back, even without a terminal")
-_LAUNCH = (*SHAPING, _VERBOSE)
 
 COMMANDS = (
     Command(
@@ -86,8 +23,8 @@ COMMANDS = (
         details=(
             "Options end where the command begins; its own flags are never taken for ours. The command sees the",
             "workspace (the git repository you are in, else the current directory), the system's programs, a private",
-            "home and no network. What it changes is kept apart and applied when it ends, except what could run later",
-            "without being asked for, which is held back. The exit status is the command's own.",
+            "home, and of the network what you allow. What it changes is kept apart and applied when it ends, except",
+            "what could run later without being asked for, which is held back. The exit status is the command's own.",
         ),
         options=_LAUNCH,
         arguments=(1, -1),
@@ -95,6 +32,7 @@ COMMANDS = (
         examples=(
             ("ringfence run npm test", "run the tests without handing over keys or network"),
             ("ringfence run --deny-read .env -- python3 -c 'print(1)'", "hide `.env`, wherever it is"),
+            ("ringfence run --allow api.example.com -- ./agent", "let it reach one host, and no other"),
             ("ringfence run --workspace readonly make", "look, but change nothing"),
             ("ringfence run --apply ask ./agent", "keep the changes until `ringfence apply`"),
         ),
@@ -127,8 +65,9 @@ COMMANDS = (
         summary="tell whether a path, host or variable can be reached, and why",
         usage=("ringfence explain [--json] [OPTIONS] [path | host | env] TARGET",),
         details=(
-            "TARGET is a path, a HOST[:PORT] or URL, or a variable as `$NAME` or `env NAME`. The kind can be written",
-            "before it. The answer names the line of policy that decides, and the line that would change it.",
+            "TARGET is a path, a HOST[:PORT], a URL or `METHOD URL`, or a variable as `$NAME` or `env NAME`. The kind",
+            "can be written before it. The answer names the line of policy that decides, and the one that would",
+            "change it.",
         ),
         options=(_JSON, *SHAPING),
         arguments=(1, 2),
@@ -137,6 +76,7 @@ COMMANDS = (
         examples=(
             ("ringfence explain ~/.ssh/id_ed25519", "can a contained command read the key?"),
             ("ringfence explain example.com:443", "can it connect there?"),
+            ("ringfence explain 'POST https://example.com/upload'", "can it send that request?"),
             ("ringfence explain env AWS_SECRET_ACCESS_KEY", "does it see the variable?"),
         ),
     ),
@@ -160,18 +100,65 @@ COMMANDS = (
             "file is your own, ~/.config/ringfence/policy.toml, which can also grant.",
         ),
         options=(
-            _switch("--user", meaning="write your own policy file instead of the project's"),
-            _switch("--print", meaning="print the file instead of writing it"),
-            _switch("--force", meaning="replace a file that is there"),
-            _DIRECTORY,
+            switch("--user", meaning="write your own policy file instead of the project's"),
+            switch("--print", meaning="print the file instead of writing it"),
+            switch("--force", meaning="replace a file that is there"),
+            DIRECTORY,
         ),
         examples=(("ringfence init --print", "look before writing"), ("ringfence init --user", "your own policy")),
+    ),
+    Command(
+        name="learn",
+        summary="run a command with the public network open, and propose the rules it needs",
+        usage=(
+            "ringfence learn [OPTIONS] [--] COMMAND [ARGUMENT...]",
+            "ringfence learn --accept RUN [HOST...]",
+        ),
+        details=(
+            "What no rule denies is reached and recorded, at public addresses only; denials stay. At the end the",
+            "narrowest rules that cover it are shown with what was seen. Nothing is written until --accept.",
+        ),
+        options=(
+            Option(names=("--accept",), value="RUN", meaning="add what RUN needed to your policy", takes="run"),
+            *_LAUNCH,
+        ),
+        arguments=(0, -1),
+        takes="command",
+        examples=(
+            ("ringfence learn -- npm ci", "which hosts does it need?"),
+            ("ringfence learn --accept 2026 api.example.com", "take one of them over"),
+        ),
+    ),
+    Command(
+        name="allow",
+        summary="allow hosts, in your policy and in runs that are going on",
+        usage=("ringfence allow [--run RUN] [--print] HOST[:PORTS]...",),
+        details=(
+            "HOST is a name, `*.name` for what is below it, an address or `host-loopback:PORT`; without ports 80, 443.",
+            "The rule is added to ~/.config/ringfence/policy.toml, and to the live runs of this workspace, where a",
+            "connection that waits for an answer goes on. What a rule denies stays denied.",
+        ),
+        options=_RULE_OPTIONS,
+        arguments=(1, -1),
+        examples=(
+            ("ringfence allow api.example.com '*.cdn.example.com'", "for every run from now on"),
+            ("ringfence allow --run 2 example.com:8443", "for one run, and nothing is written"),
+        ),
+    ),
+    Command(
+        name="deny",
+        summary="deny hosts, in your policy and in runs that are going on",
+        usage=("ringfence deny [--run RUN] [--print] HOST[:PORTS]...",),
+        details=("As `ringfence allow`; open connections to what is denied are closed.",),
+        options=_RULE_OPTIONS,
+        arguments=(1, -1),
+        examples=(("ringfence deny '*.example.com'", "whatever else allows it"),),
     ),
     Command(
         name="log",
         summary="show the audit, or verify it",
         usage=(
-            "ringfence log [--run RUN] [--kind KIND] [--since TIME] [-n COUNT] [--json]",
+            "ringfence log [--run RUN] [--kind KIND | --denied] [--since TIME] [-n COUNT] [--json]",
             "ringfence log verify [--anchor SEQ:HASH] [--json]",
         ),
         details=(
@@ -181,6 +168,7 @@ COMMANDS = (
         options=(
             Option(names=("--run",), value="RUN", meaning="only this run, or runs that begin so", takes="run"),
             Option(names=("--kind",), value="KIND", meaning="only events of this kind", takes="kind"),
+            switch("--denied", meaning="only what was refused: the same as `--kind denial`"),
             Option(names=("--since",), value="TIME", meaning="only later than `30m`, `2h`, `1d` ago, or a date"),
             Option(names=("-n", "--lines"), value="COUNT", meaning="only the last COUNT"),
             Option(names=("--anchor",), value="SEQ:HASH", meaning="verify: the chain must pass through this record"),
@@ -201,11 +189,13 @@ COMMANDS = (
             "ringfence policy show [--json] [OPTIONS]",
             "ringfence policy presets [--json]",
             "ringfence policy schema",
+            *permission_options.USAGE,
         ),
         details=(
             "check: the files in force here, or those named; exit status 2 with `file:line` for what is wrong.",
             "show: the policy in force, each value with its origin. presets: what each preset adds, and why.",
             "schema: the JSON Schema of a policy file, for editors.",
+            *permission_options.DETAILS,
         ),
         options=(
             Option(
@@ -215,21 +205,23 @@ COMMANDS = (
                 meaning="check: whose word FILE is; by its name if left out",
             ),
             _JSON,
+            *permission_options.PERMISSIONS,
             *SHAPING,
         ),
         arguments=(1, -1),
-        words=("check", "show", "presets", "schema"),
+        words=("check", "show", "presets", "schema", *permission_options.ACTIONS),
         takes="file",
         examples=(
             ("ringfence policy check ringfence.toml", "is it sound?"),
             ("ringfence policy show", "what is in force here, and who says so"),
+            *permission_options.EXAMPLES,
         ),
     ),
     Command(
         name="runs",
         summary="list the runs whose changes are kept",
         usage=("ringfence runs [--all] [--json] [-C DIR]",),
-        options=(_switch("--all", meaning="of every workspace, not only this one"), _JSON, _DIRECTORY),
+        options=(switch("--all", meaning="of every workspace, not only this one"), _JSON, DIRECTORY),
         examples=(("ringfence runs", "the runs of this workspace, oldest first"),),
     ),
     Command(
@@ -237,7 +229,7 @@ COMMANDS = (
         summary="show what a run changed",
         usage=("ringfence diff [RUN] [--stat] [--json] [-C DIR]",),
         details=("RUN is the latest of this workspace if left out; a beginning that fits only one run is enough.",),
-        options=(_switch("--stat", meaning="only one line per path"), _JSON, _DIRECTORY),
+        options=(switch("--stat", meaning="only one line per path"), _JSON, DIRECTORY),
         arguments=(0, 1),
         takes="run",
         examples=(("ringfence diff --stat", "the latest run's changes at a glance"),),
@@ -245,15 +237,19 @@ COMMANDS = (
     Command(
         name="apply",
         summary="bring a run's changes into the workspace",
-        usage=("ringfence apply [RUN] [PATH...] [--held PATH]... [--json] [-C DIR]",),
+        usage=("ringfence apply [RUN] [PATH...] [--held PATH]... [--overwrite PATH]... [--json] [-C DIR]",),
         details=(
             "Without PATH everything that is not held back. A path that the host changed in the meantime is left",
-            "alone and reported: exit status 1. What is held back needs --held with its name.",
+            "alone and reported: exit status 1; --overwrite with its name takes the run's version all the same, and",
+            "`rollback` brings the host's back. What is held back needs --held with its name.",
         ),
         options=(
             Option(names=("--held",), value="PATH", meaning="let PATH through, which was held back (repeatable)"),
+            Option(
+                names=("--overwrite",), value="PATH", meaning="replace the host's later version of PATH (repeatable)"
+            ),
             _JSON,
-            _DIRECTORY,
+            DIRECTORY,
         ),
         arguments=(0, -1),
         takes="run",
@@ -266,7 +262,7 @@ COMMANDS = (
         name="discard",
         summary="throw a run's changes away",
         usage=("ringfence discard RUN [--json] [-C DIR]",),
-        options=(_JSON, _DIRECTORY),
+        options=(_JSON, DIRECTORY),
         arguments=(1, 1),
         takes="run",
         examples=(("ringfence discard 20250131-2359", "a beginning is enough"),),
@@ -276,10 +272,27 @@ COMMANDS = (
         summary="put the workspace back as it was before a run was applied",
         usage=("ringfence rollback RUN [--json] [-C DIR]",),
         details=("What was changed on the host after the apply is left alone and reported: exit status 1.",),
-        options=(_JSON, _DIRECTORY),
+        options=(_JSON, DIRECTORY),
         arguments=(1, 1),
         takes="run",
         examples=(("ringfence rollback 20250131-2359", "a beginning is enough"),),
+    ),
+    Command(
+        name="snapshot",
+        summary="keep a copy of what a run has changed so far",
+        usage=("ringfence snapshot [RUN] [--name NAME] [--json] [-C DIR]",),
+        details=(
+            "The run may still be going on. The copy can be looked at, applied, rolled back and discarded like a run,",
+            "under its whole name. What the workspace itself was like needs no copy: `rollback` brings it back.",
+        ),
+        options=(
+            Option(names=("--name",), value="NAME", meaning="what to call it: begins with a letter"),
+            _JSON,
+            DIRECTORY,
+        ),
+        arguments=(0, 1),
+        takes="run",
+        examples=(("ringfence snapshot --name before-refactoring", "a point to come back to, while an agent works"),),
     ),
     Command(
         name="srt",
@@ -289,13 +302,43 @@ COMMANDS = (
         options=(
             Option(names=("-s", "--settings"), value="SETTINGS", meaning="the settings file", takes="file"),
             Option(names=("-c",), value="COMMAND", meaning="a command line for the shell"),
-            _VERBOSE,
-            _switch("-d", "--debug", meaning="the same, as sandbox-runtime calls it"),
+            VERBOSE,
+            switch("-d", "--debug", meaning="the same, as sandbox-runtime calls it"),
         ),
         arguments=(0, -1),
         takes="command",
         examples=(("ringfence srt -s settings.json -c 'npm test'", "as with srt"),),
     ),
+    Command(
+        name="trust",
+        summary="show what a checkout would put in force by itself, and trust it",
+        usage=(
+            "ringfence trust [PATH] [--show | --diff | --revoke] [--json]",
+            "ringfence trust [PATH] [--yes | --trust-digest DIGEST]",
+        ),
+        details=(
+            "Settings, hooks, servers and instructions of agents, editors, shells, git and package managers, with the",
+            "scripts they call. You are asked once; any change to any of them asks again. Runs hide what nobody has",
+            "trusted, where `trust.mode` says so. --diff exits with 1 if something changed since you trusted it.",
+        ),
+        options=(
+            switch("--show", meaning="only show it, with its digest and who trusts it"),
+            switch("--diff", meaning="only show what changed since you trusted it"),
+            switch("--revoke", meaning="trust it no longer"),
+            switch("-y", "--yes", meaning="trust it without being asked"),
+            Option(
+                names=("--trust-digest",), value="DIGEST", meaning="trust it without being asked, if this is its digest"
+            ),
+            _JSON,
+        ),
+        arguments=(0, 1),
+        takes="directory",
+        examples=(
+            ("ringfence trust", "read what would take effect here, then decide"),
+            ("ringfence trust --diff", "what has a pull changed?"),
+        ),
+    ),
+    *AGENT_COMMANDS,
     Command(
         name="completion",
         summary="print shell completion",

@@ -1,4 +1,4 @@
-"""`ringfence runs | diff | apply | discard | rollback`: what becomes of a run's changes."""
+"""`ringfence runs | diff | apply | discard | rollback | snapshot`: what becomes of a run's changes."""
 
 import os
 import re
@@ -27,7 +27,7 @@ _OUTCOMES = {Outcome.APPLIED: "good", Outcome.HELD: "warn", Outcome.CONFLICT: "w
 
 
 def main(name: str, words: Sequence[str]) -> int:
-    """Carry out one of the five commands in the workspace that the options name."""
+    """Carry out one of the six commands in the workspace that the options name."""
     given = arguments.parse(catalogue.find(name), words)
     if given is None:
         return help_text.show([name])
@@ -54,7 +54,7 @@ def state_of(run: Run) -> str:
     """How far a run has come, in a word; a run that nobody holds any more has ended, however that happened."""
     if run.state is runs.State.RUNNING and not runs.is_live(run):
         return "interrupted"
-    return run.state.value
+    return "snapshot" if run.of and run.state is runs.State.ENDED else run.state.value
 
 
 def described(run: Run) -> dict[str, Any]:
@@ -66,6 +66,7 @@ def described(run: Run) -> dict[str, Any]:
         "started": started,
         "command": run.argv0,
         "workspace": run.workspace,
+        "of": run.of,
     }
 
 
@@ -113,13 +114,14 @@ def apply_changes(given: arguments.Arguments, workspace: str) -> int:
     name = words.pop(0) if words and is_run(words[0], workspace) else ""
     run = changes.find(name, workspace)
     paths = [relative(path, run.workspace) for path in words]
-    held = [relative(path, run.workspace) for path in given.texts("held")]
-    return finish(given, run, changes.apply_changes(run, paths=paths, held=held), "applied")
+    held, overwrite = ([relative(path, run.workspace) for path in given.texts(name)] for name in ("held", "overwrite"))
+    results = changes.apply_changes(run, paths=paths, held=held, overwrite=overwrite)
+    return finish(given, run, results, "applied")
 
 
 def is_run(word: str, workspace: str) -> bool:
     """Whether a word means a run rather than a path."""
-    if any(run.run.startswith(word) for run in changes.list_runs()):
+    if any(changes.is_called(run, word) for run in changes.list_runs()):
         return True
     return _RUN.fullmatch(word) is not None and not os.path.lexists(f"{workspace}/{word}")
 
@@ -174,10 +176,21 @@ def rendered(run: Run, results: Sequence[Result], done: str) -> Iterable[str]:
     yield f"run {run.run}: {count} {'path' if count == 1 else 'paths'} {done}, {len(results) - count} left alone"
 
 
+def snapshot(given: arguments.Arguments, workspace: str) -> int:
+    """Keep a copy of what a run has changed by now."""
+    made = changes.snapshot(changes.find(given.words[0] if given.words else "", workspace), given.text("name"))
+    if given.has("json"):
+        put_json(described(made))
+    else:
+        put(f"snapshot {made.run} of run {made.of}: `ringfence diff {made.run}` shows it")
+    return 0
+
+
 ACTIONS: dict[str, Callable[[arguments.Arguments, str], int]] = {
     "runs": list_runs,
     "diff": show_difference,
     "apply": apply_changes,
     "discard": discard,
     "rollback": roll_back,
+    "snapshot": snapshot,
 }

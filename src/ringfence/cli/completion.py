@@ -8,7 +8,8 @@ from ringfence.model.event import EventKind
 
 from . import arguments, catalogue
 from . import help as help_text
-from .catalogue import COMMANDS, HELP, Command, Option
+from .catalogue import COMMANDS, HELP, Command
+from .run_options import Option
 from .terminal import put
 
 _RUNS = 'ringfence runs --all --json 2>/dev/null | sed -n \'s/^ *"run": "\\([^"]*\\)".*/\\1/p\''

@@ -5,14 +5,13 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from ringfence.model.action import Action, ActionKind
 from ringfence.model.errors import UsageError
-from ringfence.policy import evaluate
 from ringfence.session import options as options_module
 from ringfence.session.prepare import Prepared
 
 from . import help as help_text
 from .catalogue import find
+from .explain_host import explain_host
 from .explain_path import explain_path
 from .explanation import Answer, Explanation, Remedy
 from .plan import prepared_for
@@ -20,7 +19,7 @@ from .terminal import paint, put, put_json, safe, table
 
 _HOST = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?", re.I)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_STYLES = {"yes": "good", "no": "bad", "private": "warn"}
+_STYLES = {"yes": "good", "no": "bad", "private": "warn", "ask": "warn"}
 
 
 def main(name: str, words: Sequence[str]) -> int:
@@ -56,6 +55,8 @@ def split(words: list[str]) -> tuple[options_module.Options, list[str]]:
 
 def classify(target: Sequence[str]) -> tuple[str, str]:
     """The kind of thing `target` names and its name; the kind can be written before it."""
+    if len(target) == 2 and "://" in target[1] and target[0].isupper() and target[0].lower() not in EXPLAINERS:
+        return "host", " ".join(target)
     if len(target) == 2:
         kind = target[0].lower()
         if kind not in EXPLAINERS:
@@ -65,7 +66,9 @@ def classify(target: Sequence[str]) -> tuple[str, str]:
     if text.startswith("$"):
         return "env", text[1:]
     if "://" in text:
-        return "host", text.partition("://")[2].partition("/")[0].rpartition("@")[2]
+        return "host", text
+    if re.fullmatch(r"[A-Z]+ [^ ]+", text) and not os.path.lexists(text):
+        return "host", text
     if "/" in text or text.startswith((".", "~")) or os.path.lexists(text):
         return "path", text
     host, port = split_port(text)
@@ -88,25 +91,6 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def explain_host(prepared: Prepared, text: str) -> Explanation:
-    """Whether `text` can be connected to."""
-    host, port = split_port(text)
-    if (not is_address(host) and not _HOST.fullmatch(host)) or (port and not 0 < int(port) < 65536):
-        raise UsageError(f"`{safe(text)}` is not a host", hint="write HOST, HOST:PORT or a URL; for a file `path NAME`")
-    action = Action(kind=ActionKind.CONNECT, target=text)
-    decision = evaluate.evaluate(prepared.policy, action, workspace=prepared.request.workspace)
-    local = host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
-    answer = Answer(status="no", reason=decision.reason, rule=decision.rule, origin=str(decision.source))
-    if local:
-        answer = Answer(
-            status="private",
-            reason="the sandbox has a loopback of its own; the host's is not reachable",
-            origin="default",
-        )
-    remedies = (Remedy(why="no line of policy changes this: nothing inside can connect out in this version"),)
-    return Explanation(kind="host", target=text, answers={"connect": answer}, remedies=remedies)
 
 
 def explain_variable(prepared: Prepared, name: str) -> Explanation:

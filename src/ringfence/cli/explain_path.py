@@ -68,6 +68,8 @@ def answer(prepared: Prepared, found: view.Reach, kind: ActionKind) -> Answer:
     origin = str(mount.origin)
     if mount is view.ROOT:
         return Answer(status="no", reason="not in the view: nothing makes it visible", origin=origin)
+    if mount.kind is MountKind.WHITEOUT:
+        return Answer(status="no", reason=f"hidden: {mount.reason}", origin=origin)
     if mount.kind is MountKind.COVER:
         return Answer(status="no", reason=f"covered: {mount.reason}", origin=origin)
     if found.source is None:

@@ -8,8 +8,8 @@ USER_POLICY = "~/.config/ringfence/policy.toml"
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """One thing asked of a target.
 
-    `status`: `yes`, `no`, or `private` where the sandbox has something of its own in that place. `origin` is the
-    place that decides (`file:line`, a preset, `default`), `rule` what stands there.
+    `status`: `yes`, `no`, `ask` where you are asked first, or `private` where the sandbox has something of its own in
+    that place. `origin` is the place that decides (`file:line`, a preset, `default`), `rule` what stands there.
     """
 
     status: str

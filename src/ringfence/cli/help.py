@@ -4,15 +4,19 @@ import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from .catalogue import COMMANDS, GLOBAL, HELP, Command, Option, find
+from .catalogue import COMMANDS, GLOBAL, HELP, Command, find
+from .run_options import Option
 from .terminal import paint, put
 
 _GROUPS = (
     ("Contain", ("run", "shell", "srt")),
+    ("Agents", ("claude", "codex", "agent", "setup", "hook")),
     ("Understand", ("plan", "explain", "doctor", "log")),
-    ("Configure", ("init", "policy", "completion")),
-    ("Changes", ("runs", "diff", "apply", "discard", "rollback")),
+    ("Configure", ("init", "policy", "trust", "completion")),
+    ("Network", ("allow", "deny", "learn")),
+    ("Changes", ("runs", "diff", "apply", "discard", "rollback", "snapshot")),
 )
+MOST_CHOICES = 6
 _STATUSES = (
     ("0-255", "the contained command's own, 128 + N where signal N ended it; 126 and 127 as in a shell"),
     ("1", "`log verify`: tampering found; `apply`, `rollback`: some paths were left alone"),
@@ -75,7 +79,8 @@ def _options(options: Iterable[Option]) -> list[str]:
     rows = []
     for option in options:
         names = ", ".join(option.names) + (f" {option.value}" if option.value else "")
-        choices = f" ({', '.join(option.choices)})" if option.choices else ""
+        # More than a line's worth is for completion, and the option's meaning says where they are listed.
+        choices = f" ({', '.join(option.choices)})" if 0 < len(option.choices) <= MOST_CHOICES else ""
         rows.append((names, option.meaning + choices))
     return _columns(rows, width=24)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from ringfence.model.errors import HostError, UsageError
 from ringfence.policy import parse
 from ringfence.policy.document import PresetName
-from ringfence.policy.presets import PRESETS
 from ringfence.policy.template import render
 from ringfence.session import options as options_module
 from ringfence.session import places
@@ -22,6 +21,8 @@ SIGNS: dict[PresetName, tuple[str, ...]] = {
     "node": ("package.json", "deno.json", "bun.lockb", ".nvmrc"),
     "rust": ("Cargo.toml", "rust-toolchain.toml"),
     "go": ("go.mod", "go.work"),
+    "java": ("pom.xml", "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"),
+    "ruby": ("Gemfile", ".ruby-version", "Rakefile"),
 }
 
 USER_POLICY = """\
@@ -42,6 +43,14 @@ deny-read = [
     { path = ".env", reason = "credentials of the development environment" },
     { path = ".env.local", reason = "credentials of the development environment" },
 ]
+
+[network]
+# Off until a host is named here or with --allow, or a preset with hosts (`ringfence policy presets`) in `extends`.
+# allow = ["example.com", "*.example.org:443", "host-loopback:5432"]
+# ask = ["example.net"]
+# deny = ["metrics.example.com"]
+# What becomes of all other hosts: "deny" or "ask".
+# unknown = "ask"
 
 [env]
 # Variables are removed unless a preset or this list names them; a name may end in `*`.
@@ -91,8 +100,8 @@ def main(name: str, words: Sequence[str]) -> int:
 def detect(workspace: str) -> dict[PresetName, str]:
     """The ecosystems of a project, each with the file that says so."""
     found: dict[PresetName, str] = {}
-    for preset in PRESETS:
-        sign = next((name for name in SIGNS[preset] if os.path.lexists(f"{workspace}/{name}")), "")
+    for preset, signs in SIGNS.items():
+        sign = next((name for name in signs if os.path.lexists(f"{workspace}/{name}")), "")
         if sign:
             found[preset] = sign
     return found

@@ -23,6 +23,7 @@ from .terminal import paint, put, safe
 
 # Records that the audit makes of itself, see docs/audit.md.
 OWN_KINDS = (ROTATION, TORN, BROKEN)
+NOBODY = ("pid", 0)  # who it was is not known
 _STYLES = {"denial": "bad", "limit": "warn", "held": "warn", "lost": "bad", "broken": "bad", "torn": "warn"}
 
 
@@ -48,7 +49,7 @@ def main(name: str, words: Sequence[str]) -> int:
 def show(given: arguments.Arguments) -> int:
     """Print the records asked for, oldest first."""
     refuse(given, ("anchor",), "log")
-    kind = given.text("kind")
+    kind = given.text("kind") or ("denial" if given.has("denied") else "")
     kinds = [item.value for item in EventKind]
     if kind and kind not in (*kinds, *OWN_KINDS):
         raise UsageError(f"no kind `{safe(kind)}`", hint="one of " + ", ".join(f"`{item}`" for item in kinds))
@@ -96,8 +97,9 @@ def as_json(record: read.Record) -> str:
 
 
 def coloured(record: read.Record) -> str:
-    """One record as text; the kind stands out where something was refused or lost."""
-    line = read.render(record)
+    """One record as text, without fields that say nothing; the kind stands out where something was refused or lost."""
+    told = {name: value for name, value in record.fields.items() if value not in ("", None) and (name, value) != NOBODY}
+    line = read.render(msgspec.structs.replace(record, fields=told))
     style = _STYLES.get(record.kind, "")
     return line.replace(record.kind, paint(record.kind, style), 1) if style else line
 

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterable, Sequence
 
+from ringfence.model.decision import Verdict
 from ringfence.model.plan import Mount, MountKind, Plan, Variable
 from ringfence.policy.effective import Policy
+from ringfence.policy.egress import rule_text
 from ringfence.policy.units import size_text
 from ringfence.session import options as options_module
 from ringfence.session import prepare
@@ -13,6 +15,10 @@ from ringfence.session import run as session
 from . import help as help_text
 from .terminal import paint, put, put_json, safe, table
 
+_NETWORK = {
+    "off": "only the sandbox's own loopback",
+    "allow-list": "what a rule allows, through a proxy outside; the sandbox has its own loopback only",
+}
 _LIMITS = (
     ("processes", "processes", "count"),
     ("memory", "memory_bytes", "size"),
@@ -57,6 +63,7 @@ def lines(plan: Plan, policy: Policy) -> Iterable[str]:
     yield from section("environment", [variable_row(item) for item in plan.environment if item.name not in absent])
     yield from [f"  not set here: {safe(' '.join(absent))}"] if absent else []
     yield from section("limits", limit_rows(policy))
+    yield from section("network", egress_rows(plan))
     yield from section("process", process_rows(plan, policy))
     yield from section("recorded when touched", watch_rows(plan))
     yield from section("notes", [(note,) for note in plan.notes])
@@ -131,9 +138,27 @@ def process_rows(plan: Plan, policy: Policy) -> list[tuple[str, ...]]:
             "default",
             "scopes of signals and sockets, files reached by descriptor",
         ),
-        ("network", plan.network, said["network.mode"], "only the sandbox's own loopback"),
+        ("network", plan.network, said["network.mode"], _NETWORK[plan.network]),
         ("presets", " ".join(plan.presets) or "none", "default", "toolchains that may be read"),
     ]
+
+
+def egress_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
+    """Each rule, its verdict, origin and what it is limited to; then what becomes of the rest."""
+    if plan.egress is None:
+        return []
+    words = {Verdict.ALLOW: "allow", Verdict.ASK: "ask", Verdict.DENY: "deny"}
+    rows = []
+    for rule in plan.egress.rules:
+        narrowed = " ".join([*rule.methods, *rule.paths])
+        how = "" if rule.verdict is Verdict.DENY else f"{rule.inspection.value}: "
+        rows.append(
+            (rule_text(rule), words[rule.verdict], str(rule.source), f"{how}{narrowed or rule.reason or 'any'}")
+        )
+    rows.append(("anything else", words[plan.egress.unknown], "", "no packet and no query for a name leaves"))
+    for outside, inside in plan.egress.publish:
+        rows.append((f"127.0.0.1:{outside} here", "publish", "", f"leads to port {inside} inside"))
+    return rows
 
 
 def watch_rows(plan: Plan) -> list[tuple[str, str, str]]:

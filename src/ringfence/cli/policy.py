@@ -1,12 +1,16 @@
-"""`ringfence policy check | show | presets | schema`."""
+"""`ringfence policy check | show | presets | schema`; what is about permission rules is in permissions.py."""
 
 import os
 import sys
 from collections.abc import Iterable, Sequence
 
+from ringfence.integrations.agent_catalogue import AGENTS
+from ringfence.model.egress import Egress, EgressRule
 from ringfence.model.errors import RingfenceError, UsageError
 from ringfence.policy import layers
 from ringfence.policy.effective import ExtraMount, PathRule, Policy, VariableRule
+from ringfence.policy.egress import rule_text
+from ringfence.policy.preset_hosts import PresetHost
 from ringfence.policy.presets import DEFAULT, PRESETS
 from ringfence.policy.schema import json_schema
 from ringfence.policy.units import size_text
@@ -17,14 +21,16 @@ from ringfence.session import run as session
 
 from . import arguments, catalogue
 from . import help as help_text
+from .permission_options import ACTIONS
 from .plan import section
+from .run_options import SHAPING
 from .terminal import paint, put, put_json, safe, table
 
 _ACTIONS = catalogue.find("policy").words
 
 
 def main(name: str, words: Sequence[str]) -> int:
-    """Carry out one of the four; raise UsageError for what is wrong with the policy or the request."""
+    """Carry out one of them; raise UsageError for what is wrong with the policy or the request."""
     command = catalogue.find(name)
     given = arguments.parse(command, words)
     if given is None:
@@ -33,6 +39,10 @@ def main(name: str, words: Sequence[str]) -> int:
     if action not in _ACTIONS:
         hint = arguments.hint(command, action, _ACTIONS)
         raise UsageError(f"`ringfence policy` has no `{safe(action)}`", hint=hint)
+    if action in ACTIONS:
+        from . import permissions  # the parsers of shell commands are loaded for these alone
+
+        return permissions.main(action, given, rest)
     if rest and action != "check":
         raise UsageError(f"unexpected word `{safe(rest[0])}`", hint=f"ringfence policy {action} [OPTIONS]")
     if action == "schema":
@@ -49,7 +59,7 @@ def main(name: str, words: Sequence[str]) -> int:
 def shaping(given: arguments.Arguments) -> options_module.Options:
     """The options of a run, from what was parsed by the catalogue."""
     words = [f"--{key}={value}" if value else f"--{key}" for key, all_ in given.values.items() for value in all_]
-    known = {f"--{option.key}" for option in catalogue.SHAPING}
+    known = {f"--{option.key}" for option in SHAPING}
     return options_module.parse([word for word in words if word.partition("=")[0] in known])[0]
 
 
@@ -57,12 +67,15 @@ def show(given: arguments.Arguments, *, brief: bool) -> None:
     """The policy in force here; raise UsageError with the place of what is wrong."""
     options = shaping(given)
     workspace = options_module.workspace_of(session.working_directory(options))
-    policy = prepare.effective_policy(options, workspace)
+    policy, standing = prepare.judged_policy(options, workspace)
     if given.has("json"):
         put_json(policy)
         return
     for path, scope in files_in_force(options, workspace):
-        put(f"{paint('ok', 'good')}  {safe(path)} ({scope})")
+        counts = (
+            paint("ok", "good") if standing.trusted or scope != "project" else paint("not read, not trusted", "warn")
+        )
+        put(f"{counts}  {safe(path)} ({scope})")
     if brief:
         put(f"the policy for {safe(workspace)} is sound", *changed_scalars(policy))
     else:
@@ -126,10 +139,25 @@ def scalars(policy: Policy) -> dict[str, str]:
         "isolation.tier": policy.tier,
         "isolation.seccomp": policy.seccomp,
         "network.mode": policy.network,
+        **network_scalars(policy.egress or Egress()),
         "workspace.mode": policy.workspace_mode,
         "workspace.apply": policy.workspace_apply,
+        "trust.mode": policy.trust.mode,
+        "trust.only-pinned": str(policy.trust.only_pinned).lower(),
         "audit.fsync": policy.audit_fsync,
         "audit.rotate-size": size_text(policy.audit_rotate_bytes),
+    }
+
+
+def network_scalars(egress: Egress) -> dict[str, str]:
+    """The single values of `network` as text."""
+    return {
+        "network.unknown": egress.unknown.name.lower(),
+        "network.requests": str(egress.request_limit) if egress.request_limit else "no limit",
+        "network.bytes": size_text(egress.byte_limit) if egress.byte_limit else "no limit",
+        "network.ask-timeout": f"{egress.ask_timeout_s}s",
+        "network.proxy-variables": str(egress.proxy_variables).lower(),
+        "network.parent-proxy": egress.parent_proxy or "none",
     }
 
 
@@ -145,7 +173,18 @@ def described(policy: Policy) -> Iterable[str]:
     ):
         yield from section(f"filesystem.{title}", [path_row(rule) for rule in rules])
     yield from section("filesystem.mounts", [mount_row(item) for item in policy.mounts])
+    if policy.egress:
+        yield from section("network", [rule_row(rule) for rule in policy.egress.rules])
     yield from section("env", [variable_row(rule) for rule in policy.environment])
+    settled = [(digest, "pin") for digest in policy.trust.pinned]
+    settled += [(digest, "forbid") for digest in policy.trust.forbidden]
+    yield from section("trust", settled + [(key, "signer") for key in policy.trust.signers])
+
+
+def rule_row(rule: EgressRule) -> tuple[str, str, str, str]:
+    """Host and ports, what becomes of which requests, origin, reason."""
+    narrowed = " ".join((rule.verdict.name.lower(), *rule.methods, *rule.paths))
+    return rule_text(rule), narrowed, str(rule.source), rule.reason
 
 
 def path_row(rule: PathRule) -> tuple[str, str, str]:
@@ -165,7 +204,28 @@ def variable_row(rule: VariableRule) -> tuple[str, str, str, str]:
 
 def described_presets() -> Iterable[str]:
     """What each preset adds, and why."""
-    yield "Presets make toolchains readable, and pass variables. All of them apply."
+    yield "Presets make toolchains readable, and pass variables; those apply to every run. Their hosts can be reached"
+    yield "where your own policy, or --preset, names the preset."
     for name, preset in (*PRESETS.items(), ("built in", DEFAULT)):
         rows = [(path, "readable", reason) for path, reason in preset.read]
-        yield from section(name, rows + [(variable, "passed", reason) for variable, reason in preset.variables])
+        rows += [(variable, "passed", reason) for variable, reason in preset.variables]
+        yield from section(name, agent_rows(name) + rows + [host_row(item) for item in preset.hosts])
+
+
+def agent_rows(name: str) -> list[tuple[str, str, str]]:
+    """What `ringfence agent NAME` adds to the preset of that name: state, and whether it is tested."""
+    found = [agent for agent in AGENTS if agent.name == name]
+    rows = [
+        (f"~/{one.path}", "state", "ringfence's own copy; the host's is only read")
+        for agent in found
+        for one in agent.state
+    ]
+    return rows + [
+        (agent.program, "tested" if agent.tested else "not tested", f"documented at {agent.source}") for agent in found
+    ]
+
+
+def host_row(item: PresetHost) -> tuple[str, str, str]:
+    """Host, what may be done there, reason."""
+    narrowed = " ".join((*item.methods, *item.paths)) or "any request"
+    return item.host, ("denied: " if item.verdict == "deny" else "") + narrowed, item.reason

@@ -1,7 +1,6 @@
 """Run a command under sandbox-runtime settings: settings to plan, plan to launch.
 
-Policy of ringfence's own still holds: what it denies stays denied, its limits and audit apply. Of the settings
-only what concerns the network has no effect yet, because nothing can connect: no host is reachable.
+Policy of ringfence's own still holds: what it denies stays denied, its limits and audit apply.
 """
 
 import os
@@ -13,34 +12,46 @@ import msgspec
 
 import ringfence.inside
 from ringfence.model.decision import Source
+from ringfence.model.egress import Egress
 from ringfence.model.paths import HostPath
 from ringfence.model.plan import HostFacts, Variable
+from ringfence.network import messages
 from ringfence.planner import open_root
 from ringfence.planner.open_root import Access, below
 from ringfence.planner.request import Request
 from ringfence.policy.effective import Policy
 from ringfence.policy.patterns import escape
 from ringfence.sandbox import bubblewrap, facts
-from ringfence.session import places, prepare, run
+from ringfence.session import places, prepare, run, trusting
 from ringfence.session.options import Options
 
+from .srt_network import USER, in_force, trusted_upstream
+from .srt_network import variables as network_variables
 from .srt_regions import Laid, Layout
 from .srt_settings import CredentialFile, CredentialVariable, Settings, SettingsError
 
 # They would send every client to a proxy that cannot be reached; /run/user is the host's.
 DROPPED = frozenset(
-    "HTTP_PROXY HTTPS_PROXY ALL_PROXY FTP_PROXY NO_PROXY XDG_RUNTIME_DIR".split()
-    + "http_proxy https_proxy all_proxy ftp_proxy no_proxy".split()
+    "HTTP_PROXY HTTPS_PROXY ALL_PROXY FTP_PROXY GRPC_PROXY NO_PROXY XDG_RUNTIME_DIR".split()
+    + "http_proxy https_proxy all_proxy ftp_proxy grpc_proxy no_proxy".split()
 )
 SEARCH_DEPTH = 5
+# Without a host that is allowed the network is off by default, and denials of ringfence's own policy are not asked for.
+NO_HOST = "ringfence.invalid"
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that is ready to start; `runs` is where its layers go, `notes` what was not granted."""
+    """A run that is ready to start.
+
+    `runs` is where its layers go, `notes` what was not granted, `password` what its proxy asks for, `authorities` a
+    file with those that upstream servers are verified by, empty for the host's.
+    """
 
     prepared: prepare.Prepared
     runs: str
     notes: tuple[str, ...]
+    password: str
+    authorities: str
 
 
 def shell_command(text: str) -> list[str]:
@@ -53,7 +64,11 @@ def start(found: Settings, argv: Sequence[str], *, place: str) -> Prepared:
     """Plan `argv` under settings read from `place`; raise RingfenceError for what cannot be done."""
     cwd = run.working_directory(Options())
     home = facts.home_directory()
-    policy = confined(prepare.effective_policy(Options(), cwd), found)
+    options = Options()
+    options.allow = [NO_HOST]
+    general, standing = prepare.judged_policy(options, cwd)
+    trusting.refuse(standing, hides=False)
+    policy = confined(in_force(general, found, place), found)
     os.makedirs(places.state(), mode=0o700, exist_ok=True)
     layout = Layout(cwd, home, place)
     layout.settings(found, max(SEARCH_DEPTH, found.mandatory_deny_search_depth))
@@ -67,13 +82,19 @@ def start(found: Settings, argv: Sequence[str], *, place: str) -> Prepared:
         cwd=HostPath(cwd),
         inside=HostPath(os.path.dirname(ringfence.inside.__file__)),
     )
-    known = gather(laid, request, home)
-    plan = open_root.build(
-        policy, known, request, regions=laid.regions, variables=variables(found, os.environ), held=laid.held
-    )
+    known = gather(laid, request, policy)
+    password = secrets.token_hex(16)
+    given = variables(found, os.environ, more=network_variables(policy.egress, password))
+    plan = open_root.build(policy, known, request, regions=laid.regions, variables=given, held=laid.held)
     launch = bubblewrap.compile_plan(plan, known)
     prepared = prepare.Prepared(policy=policy, facts=known, plan=plan, launch=launch, request=request)
-    return Prepared(prepared=prepared, runs=runs, notes=(*laid.notes, *remarks(found)))
+    return Prepared(
+        prepared=prepared,
+        runs=runs,
+        notes=(*laid.notes, *remarks(found, policy.egress)),
+        password=password,
+        authorities=trusted_upstream(found.network, policy.egress, places.state()),
+    )
 
 
 def carry_out(ready: Prepared) -> run.Finished:
@@ -81,9 +102,20 @@ def carry_out(ready: Prepared) -> run.Finished:
     plan, request = ready.prepared.plan, ready.prepared.request
     artefact = prepare.artefact(ready.prepared)
     artefact.cwd, artefact.visible = plan.cwd, [plan.cwd]
+    artefact.serve = with_password(artefact.serve, ready.password)
     contained = run.Run(artefact, list(request.argv), request.cwd)
     contained.runs = ready.runs
+    if ready.authorities:
+        os.environ["SSL_CERT_FILE"] = ready.authorities  # the proxy's, when it is started
     return contained.carry_out()
+
+
+def with_password(serve: bytes, password: str) -> bytes:
+    """The first message to the proxy, which is to ask its clients for `password`, as sandbox-runtime's does."""
+    if not serve:
+        return b""
+    message = msgspec.json.decode(serve, type=messages.Serve)
+    return messages.encode(msgspec.structs.replace(message, password=f"{USER}:{password}"))
 
 
 def confined(policy: Policy, found: Settings) -> Policy:
@@ -99,11 +131,16 @@ def primary(laid: Laid, cwd: str) -> str:
     return next((root for root in sorted(roots) if below(cwd, root) and os.path.isdir(root)), cwd)
 
 
-def gather(laid: Laid, request: Request, home: str) -> HostFacts:
-    """Look at every region and at what lies above the places that the command was given."""
-    given = [home, request.cwd, *(region.path for region in laid.regions if region.access is Access.WRITE)]
+def gather(laid: Laid, request: Request, policy: Policy) -> HostFacts:
+    """Look at every region, at what lies above the places that the command was given, at what egress covers."""
+    paths, globs = open_root.covered(policy)
+    given = [
+        facts.home_directory(),
+        request.cwd,
+        *(region.path for region in laid.regions if region.access is Access.WRITE),
+    ]
     above = [path[: at + 1] for path in given for at in range(1, len(path)) if path[at + 1 : at + 2] in ("/", "")]
-    return facts.gather([request.workspace, *above, *(region.path for region in laid.regions)], [], ())
+    return facts.gather([request.workspace, *above, *paths, *(region.path for region in laid.regions)], globs, ())
 
 
 def own_places(layout: Layout, settings: str) -> str:
@@ -188,14 +225,14 @@ def stand_in() -> str:
     return f"fake_value_{secrets.token_hex(16)}"
 
 
-def variables(found: Settings, environ: Mapping[str, str]) -> tuple[Variable, ...]:
+def variables(found: Settings, environ: Mapping[str, str], *, more: Mapping[str, str] = {}) -> tuple[Variable, ...]:
     """The whole environment, as sandbox-runtime passes it, but for declared credentials and what cannot work."""
     origin = Source(scope="default")
     declared = {item.name: item for item in found.credentials.env_vars}
     passed = [name for name in environ if name not in DROPPED and name not in declared]
     result = [Variable(name=name, reason="sandbox-runtime passes the environment", origin=origin) for name in passed]
     values = {"SANDBOX_RUNTIME": "1", "RINGFENCE": "1", "TMPDIR": str(open_root.TEMPORARY)}
-    values |= git_variables(found)
+    values |= git_variables(found) | dict(more)
     for name, item in declared.items():
         if item.mode == "mask" and name in environ and (text := masked(item, environ[name], name)):
             values[name] = text
@@ -216,13 +253,15 @@ def git_variables(found: Settings) -> dict[str, str]:
     return values
 
 
-def remarks(found: Settings) -> list[str]:
+def remarks(found: Settings, egress: Egress | None) -> list[str]:
     """What settings ask for and the run does not have; every one of these is stricter than asked."""
-    network = found.network
-    asked = network.allowed_domains or network.http_proxy_port or network.socks_proxy_port
     said = []
-    if asked:
-        said.append("the network is off: allowedDomains was read, but nothing can connect")
+    if egress is None and found.network.allowed_domains:
+        said.append("the network is off: ringfence's own policy says so")
+    if any(item.mode == "mask" for item in (*found.credentials.files, *found.credentials.env_vars)):
+        said.append("masked credentials stay stand-ins: no host is sent the value")
+    if found.network.tls_terminate and found.network.tls_terminate.ca_cert_path:
+        said.append("caCertPath is not used: each run has an authority of its own, which programs inside trust")
     if found.filesystem.allow_git_config:
         said.append("allowGitConfig is not granted: .git/config stays sealed")
     if found.enable_weaker_nested_sandbox:

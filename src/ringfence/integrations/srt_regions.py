@@ -7,7 +7,7 @@ elsewhere may have been planted by an earlier run; the names that run code later
 editor settings) are sealed in every writable place, not only in the working directory.
 
 SECURITY: what is sealed here is what the command sees refused; the filter at the end of the run knows more names
-and holds them at any depth (workspace/surfaces.py), so the bounded search for nested repositories loses nothing.
+and holds them at any depth (model/surfaces.py), so the bounded search for nested repositories loses nothing.
 """
 
 import os

@@ -52,8 +52,16 @@ class TlsTermination(_Table, frozen=True, kw_only=True):
     extra_ca_cert_paths: tuple[Text, ...] = ()
 
 
+class ParentProxy(_Table, frozen=True, kw_only=True):
+    """`network.parentProxy`."""
+
+    http: Text = ""
+    https: Text = ""
+    no_proxy: str = ""
+
+
 class Network(_Table, frozen=True, kw_only=True):
-    """`network`. What only chooses how to connect is accepted and has no use while nothing can connect."""
+    """`network`; what becomes of it stands in srt_network.py."""
 
     allowed_domains: tuple[str, ...]
     denied_domains: tuple[str, ...]
@@ -67,7 +75,7 @@ class Network(_Table, frozen=True, kw_only=True):
     http_proxy_port: Port | None = None
     socks_proxy_port: Port | None = None
     mitm_proxy: dict[str, object] | None = None
-    parent_proxy: dict[str, object] | None = None
+    parent_proxy: ParentProxy | None = None
     tls_terminate: TlsTermination | None = None
 
 

@@ -14,8 +14,10 @@ class EventKind(Enum):
     CONTAINED = "contained"  # a write was absorbed by the boundary and will not reach the host
     HELD = "held"  # a workspace change was held back from the host at apply
     APPLY = "apply"  # workspace changes were applied to the host
+    EGRESS = "egress"  # a connection or request left the boundary, or the host it was for could not be reached
     LIMIT = "limit"  # a resource limit was reached
     EXIT = "exit"  # the command ended
+    TRUST = "trust"  # the user trusted what a checkout sets, or took that back
     LOST = "lost"  # a run ended without its exit being recorded
 
 

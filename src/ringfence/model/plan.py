@@ -10,6 +10,7 @@ from enum import Enum
 import msgspec
 
 from .decision import Source
+from .egress import Egress
 from .paths import GuestPath, HostPath
 
 
@@ -26,6 +27,8 @@ class MountKind(Enum):
     PROC = "proc"  # a procfs of the sandbox's own pid namespace
     DEV = "dev"  # null zero full random urandom tty, own devpts
     COVER = "cover"  # denied path: an empty, immutable stand-in; on the overlay it is not listed
+    WHITEOUT = "whiteout"  # on an overlay: the name does not exist, whatever the lower layer has there
+    RUN_FILE = "run-file"  # a file of the run's own, named by `text`, filled before the command starts
     READ_ONLY = "read-only"  # seal the mount at `target`
 
 
@@ -86,7 +89,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkspacePlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The workspace. `mode` is `overlay`, `direct` or `readonly`; `apply` is `exit` or `ask` (overlay only).
+    """The workspace. `mode` is `overlay`, `direct` or `readonly`; `apply` is `exit`, `live` or `ask` (overlay only).
 
     `deny_write` holds the patterns of what must not reach the host, each with whether it is literal (`PathRule`);
     `repositories`: git directories outside `path` that a linked worktree or submodule needs.
@@ -132,6 +135,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     watches: tuple[Watch, ...]
     presets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    egress: Egress | None = None
 
 
 class PathKind(Enum):
@@ -204,7 +208,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     `files[N]`; `@source:N` for the host path `sources[N]`, of which the flag tells whether it is the user's own
     (and so staged through an id-mapped mount when the launcher is root) or the system's; `@upper:N`, `@work:N`
     and `@empty-directory:N`, `@absent`, `@unreadable` for the run's own files, `lowers[N]` being what the Nth overlay
-    covers. `covers` are the paths, relative to an upper layer, of stand-ins that must exist while mounting.
+    covers. `covers` are the paths, relative to an upper layer, of stand-ins that must exist while mounting, `whiteouts`
+    those of names that are removed there before anything is mounted.
     `init` is what the first process in the sandbox is told.
     """
 
@@ -215,3 +220,4 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     init: tuple[tuple[str, str], ...]
     lowers: tuple[HostPath, ...]
     covers: tuple[tuple[int, str, bool], ...]
+    whiteouts: tuple[tuple[int, str], ...] = ()

@@ -11,7 +11,7 @@ from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, PathKind
 from ringfence.policy.effective import Policy
 from ringfence.policy.patterns import compile_rule
 
-from . import environment, git, mounts, system, workspace
+from . import egress, environment, git, mounts, system, trust_store, workspace
 from .mounts import INSIDE, fact
 from .request import Request
 from .search import Listing, search, sought
@@ -31,14 +31,16 @@ def wanted(policy: Policy, request: Request, home: str) -> tuple[list[str], list
     paths += [path for path, _ in system.ETC_TREES if "*" not in path]
     paths += ["/etc/localtime", "/bin/bash", home, *(path for path, _ in system.PROC_MASKS)]
     paths += [f"{home}/{name}" for name, _ in system.DECOYS]
+    paths += trust_store.PATHS if egress.inspected(policy) else ()
     paths += [request.workspace, f"{request.workspace}/.git", request.cwd]
     paths += [posixpath.normpath(request.logical_cwd)] if request.logical_cwd.startswith("/") else []
     paths += [item.host for item in policy.mounts]
+    paths += [item.source for item in request.mounts if item.source]
     for rule in (*policy.read, *policy.write):
         paths += [path] if (path := mounts.fixed_path(rule)) and rule.pattern.startswith("/") else []
     for rule in (*policy.deny_read, *policy.deny_write):
         paths += _above(compile_rule(rule, workspace=request.workspace).prefix)
-    return paths, list(system.ETC_GLOBS)
+    return paths, [*system.ETC_GLOBS, *(trust_store.GLOBS if egress.inspected(policy) else ())]
 
 
 def _above(path: str) -> list[str]:
@@ -133,13 +135,15 @@ def private(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
     who = identity(facts)
     view = [
         *mounts.system_trees(facts),
-        *mounts.etc(facts, who),
+        *mounts.etc(facts, who, egress.resolver(policy.egress)),
         Mount(kind=MountKind.PROC, target=GuestPath("/proc"), reason="the sandbox's own processes"),
         *mounts.masks(policy, facts),
         Mount(kind=MountKind.DEV, target=GuestPath("/dev"), reason="null zero full random urandom tty ptmx"),
         *mounts.private_places(policy, who, request.workspace),
+        *egress.trust(policy, facts),
         *interpreter(facts, request),
         *mounts.home_files(facts, who),
+        *(item for item in request.mounts if item.source is None),
     ]
     return list(mounts.without_hidden(view, sought(policy.deny_read, facts, request.workspace)))
 
@@ -149,9 +153,11 @@ def shown(base: list[Mount], policy: Policy, facts: HostFacts, request: Request)
     found = [
         *workspace.base(policy, request, git.repositories(facts, request)),
         *mounts.granted(policy, facts, request.workspace),
+        *(item for item in request.mounts if item.source is not None),
     ]
     placed = [msgspec.structs.replace(mount, target=follow(base, mount.target)) for mount in found]
-    return by_depth(placed, git.repositories(facts, request))
+    ordered = by_depth(placed, git.repositories(facts, request))
+    return [*ordered, *workspace.untrusted(ordered, request)]
 
 
 def exposed(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
@@ -187,6 +193,7 @@ def framed(policy: Policy, facts: HostFacts, request: Request) -> Plan:
         # A Landlock domain with file rules may not change mounts, which nested sandboxes must.
         landlock_files=facts.landlock_abi >= 3 and policy.seccomp != "nested",
         network=policy.network,
+        egress=policy.egress,
         limits=policy.limits,
         workspace=WorkspacePlan(path=request.workspace, mode="readonly"),
         watches=(),
@@ -201,15 +208,18 @@ def workspace_plan(policy: Policy, request: Request, repositories: tuple[HostPat
         path=request.workspace,
         mode=policy.workspace_mode,
         apply=policy.workspace_apply,
-        deny_write=tuple((rule.pattern, rule.literal) for rule in (*policy.deny_write, *policy.deny_read)),
+        deny_write=(
+            *((rule.pattern, rule.literal) for rule in (*policy.deny_write, *policy.deny_read)),
+            *((path, True) for path in request.hidden),
+        ),
         repositories=repositories,
     )
 
 
 def interpreter(facts: HostFacts, request: Request) -> list[Mount]:
-    """The first process: its code, and where it is not a program of its own the Python that /usr does not have."""
+    """The first process: its code, and where a Python is needed the one that /usr does not have."""
     found = [Mount(kind=MountKind.RO_BIND, source=request.inside, target=INSIDE, reason="the first process's own code")]
-    if not facts.native_init and not facts.python.startswith("/usr/"):
+    if (request.python or not facts.native_init) and not facts.python.startswith("/usr/"):
         root = HostPath(posixpath.dirname(posixpath.dirname(facts.python)))
         found.append(
             Mount(kind=MountKind.RO_BIND, source=root, target=GuestPath(root), reason="Python for the first process")

@@ -4,6 +4,8 @@ from ringfence.model.decision import Source
 from ringfence.model.plan import Identity, Variable
 from ringfence.policy.effective import Policy
 
+from . import egress
+
 DEFAULT = Source(scope="default")
 
 
@@ -22,6 +24,7 @@ def variables(policy: Policy, identity: Identity, cwd: str) -> tuple[Variable, .
         "XDG_RUNTIME_DIR": (f"/run/user/{identity.uid}", "private run-time state"),
         "PWD": (cwd, "working directory"),
         "RINGFENCE": ("1", "tells programs that they are contained"),
+        **egress.variables(policy),
     }
     result: dict[str, Variable] = {}
     higher: tuple[str, ...] = ()

@@ -78,7 +78,7 @@ def system_trees(facts: HostFacts) -> Iterable[Mount]:
             yield _ro_bind(path, "programs and libraries")
 
 
-def etc(facts: HostFacts, identity: Identity) -> Iterable[Mount]:
+def etc(facts: HostFacts, identity: Identity, resolver: tuple[str, str]) -> Iterable[Mount]:
     """The picked entries of /etc that "other" may read, and generated account and host tables."""
     for path, reason in system.ETC_TEXTS:
         found = fact(facts, path)
@@ -104,7 +104,7 @@ def etc(facts: HostFacts, identity: Identity) -> Iterable[Mount]:
     yield _file("/etc/nsswitch.conf", system.GENERATED_NSSWITCH, "names come from files")
     yield _file("/etc/hosts", system.GENERATED_HOSTS.format(hostname=facts.hostname), "loopback names")
     yield _file("/etc/hostname", facts.hostname + "\n", "the sandbox's own name")
-    yield _file("/etc/resolv.conf", "", "no resolver: the network is off")
+    yield _file("/etc/resolv.conf", *resolver)
 
 
 def masks(policy: Policy, facts: HostFacts) -> Iterable[Mount]:

@@ -25,6 +25,7 @@ from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, PathKind, Plan, Variable, Watch, WorkspacePlan
 from ringfence.policy.effective import Policy
 
+from . import egress, system, trust_store
 from .build import framed
 from .mounts import INSIDE, fact
 from .request import Request
@@ -33,6 +34,11 @@ TEMPORARY = GuestPath("/run/tmp")
 NO_UNIX_SOCKETS = "no-unix"
 _OWN = ("/proc", "/dev")  # made anew for every run: nothing of the host's is there to deny
 _EMPTY_BYTES = 1 << 20
+_NAME_TEXTS = {
+    "/etc/resolv.conf": "",
+    "/etc/nsswitch.conf": system.GENERATED_NSSWITCH,
+    "/etc/hosts": system.GENERATED_HOSTS.format(hostname="ringfence"),
+}
 
 
 class Access(Enum):
@@ -134,7 +140,25 @@ def view(
     code = Mount(kind=MountKind.RO_BIND, source=request.inside, target=INSIDE, reason="the first process's own code")
     temporary = _tmpfs(TEMPORARY, 0o700, policy.limits.tmp_bytes, reason="private temporary files")
     seals = [Mount(kind=MountKind.READ_ONLY, target=GuestPath(path), reason="fixed") for path in (*fixed, "/dev", "/")]
-    return [*base, *laid, code, temporary, *seals]
+    return [*base, *laid, *names(policy, facts), *egress.trust(policy, facts), code, temporary, *seals]
+
+
+def covered(policy: Policy) -> tuple[list[str], list[str]]:
+    """Paths and patterns of what egress replaces in the host's view; `facts` must know them."""
+    if policy.egress is None:
+        return [], []
+    inspected = egress.inspected(policy)
+    return [*_NAME_TEXTS, *(trust_store.PATHS if inspected else ())], [*(trust_store.GLOBS if inspected else ())]
+
+
+def names(policy: Policy, facts: HostFacts) -> Iterable[Mount]:
+    """The tables by which names are looked up, where the host has them: its own would ask whom nobody can reach."""
+    texts = _NAME_TEXTS | {"/etc/resolv.conf": egress.resolver(policy.egress)[0]}
+    for path, text in texts.items() if policy.egress else ():
+        known = fact(facts, path)
+        if known.kind is not PathKind.ABSENT:
+            target = GuestPath(known.resolved or path)
+            yield Mount(kind=MountKind.COVER, target=target, text=text, reason="names that policy allows resolve")
 
 
 def _closed(facts: HostFacts, request: Request, regions: Sequence[Region]) -> list[str]:

@@ -15,7 +15,8 @@ from ringfence.model.plan import Mount, MountKind, Plan
 
 HOST = frozenset({MountKind.BIND, MountKind.RO_BIND, MountKind.OVERLAY})
 LIVE = frozenset({MountKind.BIND, MountKind.OVERLAY})
-_MOUNTED = HOST | {MountKind.TMPFS, MountKind.PROC, MountKind.DEV, MountKind.COVER}
+_GONE = frozenset({MountKind.COVER, MountKind.WHITEOUT})
+_MOUNTED = HOST | _GONE | {MountKind.TMPFS, MountKind.PROC, MountKind.DEV, MountKind.RUN_FILE}
 _WRITABLE = LIVE | {MountKind.TMPFS, MountKind.PROC, MountKind.DEV}
 _ENTRIES = frozenset({MountKind.FILE, MountKind.DIRECTORY})
 _LINKS = 40  # as many as the kernel follows, path_resolution(7)
@@ -83,7 +84,7 @@ def reach(plan: Plan, path: str) -> Reach:
     own = [
         entry for n, entry in enumerate(view) if entry.kind in _ENTRIES and entry.target == place and _stands(view, n)
     ]
-    readable = mount.kind is not MountKind.COVER
+    readable = mount.kind not in _GONE
     if mount is ROOT:
         readable = any(within(other.target, place) for other in view)
     sealed = mount.kind is not MountKind.DEV and any(

@@ -26,7 +26,7 @@ from ringfence.policy.effective import PathRule, Policy
 from .mounts import DECOY_TEXT, INSIDE, fact
 from .request import Request
 from .search import Sought, sought
-from .view import HOST, LIVE, places, within
+from .view import HOST, LIVE, deciding, places, within
 
 NEEDED = ("/usr",)  # without it no program starts
 PINNED = "pinned in place"
@@ -48,6 +48,13 @@ def base(policy: Policy, request: Request, repositories: Sequence[HostPath]) -> 
     origin = policy.origins.get("workspace.mode", Source(scope="default"))
     for path, reason in ((request.workspace, "workspace"), *((path, "git directory") for path in repositories)):
         yield Mount(kind=kind, source=path, target=GuestPath(path), reason=reason, origin=origin)
+
+
+def untrusted(view: Sequence[Mount], request: Request) -> Iterable[Mount]:
+    """What nobody has trusted does not exist on the overlays; what another mount lies over is not there anyway."""
+    for path in request.hidden:
+        if deciding(view, path).kind is MountKind.OVERLAY:
+            yield Mount(kind=MountKind.WHITEOUT, target=GuestPath(path), reason="not trusted: see `ringfence trust`")
 
 
 def exposed(view: Iterable[Mount]) -> list[tuple[str, str]]:

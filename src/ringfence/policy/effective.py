@@ -3,6 +3,7 @@
 import msgspec
 
 from ringfence.model.decision import Source
+from ringfence.model.egress import Egress
 from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import Limits
 
@@ -38,8 +39,21 @@ class ExtraMount(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
 
 
+class TrustRules(msgspec.Struct, frozen=True, kw_only=True):
+    """`trust`: the mode (`off`, `hide`, `refuse`), digests whose standing is settled, and keys that approve text."""
+
+    mode: str = "off"
+    pinned: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+    signers: tuple[str, ...] = ()
+    only_pinned: bool = False
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in force. `origins` maps each dotted scalar key (`limits.memory`) to where its value was written."""
+    """What is in force. `origins` maps each dotted scalar key (`limits.memory`) to where its value was written.
+
+    `network` is `off`, and `egress` None, or `allow-list`.
+    """
 
     tier: str
     seccomp: str
@@ -57,3 +71,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     audit_rotate_bytes: int
     presets: tuple[str, ...]
     origins: dict[str, Source]
+    egress: Egress | None = None
+    trust: TrustRules = TrustRules()

@@ -19,7 +19,7 @@ from .patterns import compile_rule, escape
 _ANY_NAMES = ("\x01", ".\x01")
 
 # Where ringfence's policies, audit and launch artefacts are, unless XDG variables move them.
-_OWN = ("/etc/ringfence", "~/.config/ringfence", "~/.local/state/ringfence", "~/.cache/ringfence")
+_OWN = ("/etc/ringfence", *(f"~/{name}/ringfence" for name in (".config", ".local/state", ".local/share", ".cache")))
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):

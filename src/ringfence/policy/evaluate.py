@@ -8,9 +8,12 @@ the sandbox's view, judged by name alone: the caller asks again about what a lin
 from collections.abc import Sequence
 from typing import assert_never
 
+import msgspec
+
 from ringfence.model.action import Action, ActionKind
 from ringfence.model.decision import Decision, Verdict
 
+from . import connect
 from .effective import ExtraMount, PathRule, Policy, VariableRule
 from .patterns import compile_rule
 
@@ -24,7 +27,7 @@ def evaluate(policy: Policy, action: Action, *, workspace: str, system: Sequence
         case ActionKind.RUN:
             return Decision(verdict=Verdict.ALLOW, reason="commands are bounded by what they can reach, not by name")
         case ActionKind.CONNECT:
-            return _connect(policy)
+            return _connect(policy, action.target)
         case ActionKind.ENVIRONMENT:
             return _environment(policy, action.target)
         case ActionKind.READ | ActionKind.WRITE:
@@ -53,13 +56,19 @@ def normal_path(path: str, *, start: str) -> str:
     return "/" + "/".join(result)
 
 
-def _connect(policy: Policy) -> Decision:
-    return Decision(
-        verdict=Verdict.DENY,
-        reason="the network is off",
-        rule=f'network.mode = "{policy.network}"',
-        source=policy.origins["network.mode"],
-    )
+def _connect(policy: Policy, target: str) -> Decision:
+    if policy.egress is None:
+        source = policy.origins["network.mode"]
+        return Decision(
+            verdict=Verdict.DENY, reason="the network is off", rule=f'network.mode = "{policy.network}"', source=source
+        )
+    try:
+        found = connect.decide(policy.egress, connect.asked(target))
+    except ValueError as error:
+        return Decision(verdict=Verdict.DENY, reason=f"not a host: {error}")
+    rule = connect.quoted(policy.egress, found)
+    source = found.source if found.rule or not rule else policy.origins["network.unknown"]
+    return msgspec.structs.replace(found, rule=rule, source=source)
 
 
 def _environment(policy: Policy, name: str) -> Decision:

@@ -18,10 +18,12 @@ from ringfence.model.decision import Source
 from ringfence.model.errors import UsageError
 from ringfence.model.plan import Limits
 
-from .document import KeyPath, Layer, PathEntry
-from .effective import ExtraMount, PathRule, Policy, VariableRule
+from .document import KeyPath, Layer, PathEntry, PresetName
+from .effective import ExtraMount, PathRule, Policy, TrustRules, VariableRule
 from .entries import Places, mount, path_rule, write_rule
+from .network import merge_network, refuse_loosening
 from .parse import dotted, shown
+from .permissions.own_rules import scope_of
 from .presets import DEFAULT, DEFAULT_LAYER, PRESETS, Preset
 from .units import size_bytes, time_s
 
@@ -31,9 +33,8 @@ PRECEDENCE = ("managed", "cli", "user", "project", "default")
 _CHOICES: dict[KeyPath, tuple[str, ...]] = {
     ("isolation", "tier"): ("process",),
     ("isolation", "seccomp"): ("default", "debug", "nested"),
-    ("network", "mode"): ("off",),
     ("workspace", "mode"): ("readonly", "overlay", "direct"),
-    ("workspace", "apply"): ("ask", "exit"),
+    ("workspace", "apply"): ("ask", "exit", "live"),
     ("audit", "fsync"): ("always", "exit", "never"),
 }
 
@@ -54,7 +55,8 @@ _LIMITS: dict[KeyPath, tuple[str, _Reader]] = {
 }
 
 _ROTATE: KeyPath = ("audit", "rotate-size")
-_SCALARS: tuple[KeyPath, ...] = (*_CHOICES, *_LIMITS, _ROTATE)
+_TRUST: tuple[KeyPath, ...] = (("trust", "mode"), ("trust", "only-pinned"))
+_SCALARS: tuple[KeyPath, ...] = (*_CHOICES, *_LIMITS, *_TRUST, _ROTATE)
 
 # What a project may not say at all. Paths inside the workspace need no rule, and a link there can lead anywhere.
 _OPERATOR_ONLY: tuple[KeyPath, ...] = (
@@ -63,6 +65,13 @@ _OPERATOR_ONLY: tuple[KeyPath, ...] = (
     ("filesystem", "mounts"),
     ("env", "pass"),
     ("env", "set"),
+    ("permissions", "allow"),
+    ("permissions", "directories"),
+    ("permissions", "mode"),
+    *_TRUST,
+    ("trust", "pin"),
+    ("trust", "forbid"),
+    ("trust", "signers"),
     _ROTATE,
 )
 _TO_USER = "move it to the user policy `~/.config/ringfence/policy.toml`, where it is yours to grant"
@@ -77,13 +86,17 @@ def merge(layers: Sequence[Layer], *, home: str, workspace: str) -> Policy:
     ordered = sorted([*reversed(layers), DEFAULT_LAYER], key=lambda layer: PRECEDENCE.index(layer.scope))
     _refuse_loosening(ordered)
     places = Places(home=home, workspace=workspace)
+    for layer in ordered:
+        scope_of(layer, home=home, workspace=workspace)
     deciding = {key: _deciding(ordered, key) for key in _SCALARS}
-    presets = [name for name in PRESETS if any(name in (layer.document.extends or ()) for layer in ordered)]
+    presets = _named(ordered, "project")
+    network = merge_network(ordered, _named(ordered, "project", "default"))
     preset_rules = [rule for name in presets for rule in _preset_reads(name, PRESETS[name], places)]
     return Policy(
         tier=_text(deciding, "isolation", "tier"),
         seccomp=_text(deciding, "isolation", "seccomp"),
-        network=_text(deciding, "network", "mode"),
+        network=network.mode,
+        egress=network.egress,
         read=(*_rules(ordered, "read", places), *preset_rules),
         write=_rules(ordered, "write", places),
         deny_read=_rules(ordered, "deny-read", places),
@@ -96,8 +109,15 @@ def merge(layers: Sequence[Layer], *, home: str, workspace: str) -> Policy:
         audit_fsync=_text(deciding, "audit", "fsync"),
         audit_rotate_bytes=size_bytes(_value(deciding[_ROTATE], _ROTATE)),
         presets=tuple(presets),
-        origins={dotted(key): layer.source(*key) for key, layer in deciding.items()},
+        trust=_trust(ordered, deciding),
+        origins={dotted(key): layer.source(*key) for key, layer in deciding.items()} | network.origins,
     )
+
+
+def _named(ordered: Sequence[Layer], *without: str) -> list[PresetName]:
+    """List the presets that layers name, but for those of the scopes `without`."""
+    named = [layer.document.extends or () for layer in ordered if layer.scope not in without]
+    return [name for name in PRESETS if any(name in names for names in named)]
 
 
 def _value(layer: Layer, key: KeyPath) -> Any:
@@ -180,8 +200,23 @@ def _refuse_loosening(ordered: Sequence[Layer]) -> None:
                     place=str(_first_place(layer, key)),
                     hint=_TO_USER,
                 )
+        refuse_loosening(layer, _TO_USER)
         for key in (*_CHOICES, *_LIMITS):
             _refuse_looser(layer, key, others)
+
+
+def _trust(ordered: Sequence[Layer], deciding: dict[KeyPath, Layer]) -> TrustRules:
+    """Join what is said of trust; where only pins count, only the layer that says so and those above it are heard."""
+    decider = deciding["trust", "only-pinned"]
+    only = bool(decider.document.trust.only_pinned)
+    heard = ordered[: ordered.index(decider) + 1] if only else ordered
+    return TrustRules(
+        mode=_text(deciding, "trust", "mode"),
+        pinned=tuple(digest for layer in heard for digest in _entries(layer, "trust", "pin")),
+        signers=tuple(key for layer in heard for key in _entries(layer, "trust", "signers")),
+        forbidden=tuple(digest for layer in ordered for digest in _entries(layer, "trust", "forbid")),
+        only_pinned=only,
+    )
 
 
 def _first_place(layer: Layer, key: KeyPath) -> Source:

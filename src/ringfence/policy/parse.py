@@ -23,8 +23,7 @@ from .locate import locate
 MAX_TEXT = 256 * 1024
 
 _LATER_TIERS = ("gvisor", "vm", "container", "seatbelt")
-_LATER_TABLES = ("secrets", "git", "permissions", "approvals", "monitor")
-_NETWORK_OFF = 'this version knows only `network.mode = "off"`; nothing inside can connect out'
+_LATER_TABLES = ("secrets", "git", "approvals", "monitor")
 
 
 def parse(text: str, *, file: str, scope: str) -> Layer:
@@ -88,8 +87,6 @@ class _Checker:
         meant = nearest(key, known)
         if table == () and key in _LATER_TABLES:
             hint = f"`{key}` is not available in this version"
-        elif table == ("network",):
-            hint = _NETWORK_OFF
         elif meant:
             hint = f"did you mean `{meant}`?"
         else:
@@ -140,8 +137,6 @@ def _remedy(path: KeyPath, value: Any) -> str:
     """Say what to write instead of `value`, where more can be said than what is valid."""
     if path == ("isolation", "tier") and value in _LATER_TIERS:
         return f"the tier `{value}` is not built in this version; use `process`"
-    if path[0] == "network":
-        return _NETWORK_OFF
     if path[:2] == ("env", "pass") and value == "*":
         return "passing every variable would pass every secret; name the variables or a prefix such as `LC_*`"
     if path == ("version",):

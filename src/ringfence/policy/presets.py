@@ -1,38 +1,47 @@
-"""What applies without any policy file: the built-in default and the ecosystem presets, each entry with its reason.
+"""What applies without any policy file: the built-in default and the presets, each entry with its reason.
 
-Presets let toolchains be *read*. Caches are not shared: a cache that one run can write and another run, or the
-user, executes from is a way to persist (threat: the next run). Tools fill private caches in the private home.
+Presets of ecosystems let toolchains be *read*, and apply to every run. Their hosts, and the presets of services, which
+have nothing but hosts (`preset_hosts`), apply only where the operator names the preset. Caches are not shared: a cache
+that one run can write and another run, or the user, executes from is a way to persist (threat: the next run). Tools
+fill private caches in the private home.
 No variable here makes a program load code: not `LD_*`, `PYTHONPATH`, `NODE_OPTIONS`, `BASH_ENV`, `RUSTFLAGS`,
 `GOFLAGS` or `GIT_*`. `CARGO_HOME` and `GOPATH` stay out so that the tools use the private home.
 """
+
+from typing import get_args
 
 import msgspec
 
 from ringfence.model.plan import Limits
 
+from .agent_presets import AGENT_HOSTS, AGENT_READS, AGENT_VARIABLES
 from .document import (
     AuditTable,
     Document,
+    Ecosystem,
     Env,
     Isolation,
     Layer,
     LimitsTable,
     Network,
     PresetName,
+    TrustTable,
     WorkspaceTable,
 )
+from .preset_hosts import HOSTS, PresetHost
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
-    """A named bundle: readable paths and passed variables, each with its reason."""
+    """A named bundle: readable paths, passed variables and hosts, each with its reason."""
 
     read: tuple[tuple[str, str], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
+    hosts: tuple[PresetHost, ...] = ()
 
 
 _CACHE = "its caches stay private to the run, because a shared writable cache is a way to persist"
 
-PRESETS: dict[PresetName, Preset] = {
+_TOOLCHAINS: dict[PresetName, Preset] = {
     "python": Preset(
         read=(
             ("~/.pyenv", f"interpreters installed by pyenv; {_CACHE}"),
@@ -114,6 +123,31 @@ PRESETS: dict[PresetName, Preset] = {
             ("CGO_ENABLED", "whether C is compiled"),
         ),
     ),
+    "java": Preset(
+        read=(
+            ("~/.sdkman/candidates", f"JDKs and build tools installed by SDKMAN; {_CACHE}"),
+            ("~/.jdks", "JDKs installed by an editor"),
+        ),
+        variables=(("JAVA_HOME", "which JDK is used"),),
+    ),
+    "ruby": Preset(
+        read=(
+            ("~/.rbenv", f"Ruby versions installed by rbenv; {_CACHE}"),
+            ("~/.rubies", "Ruby versions installed by ruby-install"),
+        ),
+        variables=(
+            ("RBENV_ROOT", "where rbenv keeps its versions"),
+            ("RBENV_VERSION", "which version rbenv selects"),
+        ),
+    ),
+}
+
+PRESETS: dict[PresetName, Preset] = {
+    name: msgspec.structs.replace(_TOOLCHAINS.get(name, Preset()), hosts=hosts) for name, hosts in HOSTS.items()
+}
+PRESETS |= {
+    name: Preset(read=AGENT_READS.get(name, ()), variables=AGENT_VARIABLES[name], hosts=hosts)
+    for name, hosts in AGENT_HOSTS.items()
 }
 
 DEFAULT = Preset(
@@ -153,9 +187,9 @@ DEFAULT_LAYER = Layer(
     scope="default",
     document=Document(
         version=1,
-        extends=tuple(PRESETS),
+        extends=get_args(Ecosystem),
         isolation=Isolation(tier="process", seccomp="default"),
-        network=Network(mode="off"),
+        network=Network(unknown="deny", requests=0, bytes=0, ask_timeout=60, proxy_variables=True),
         env=Env(),
         limits=LimitsTable(
             processes=_LIMITS.processes,
@@ -171,7 +205,8 @@ DEFAULT_LAYER = Layer(
             workspace_size=_LIMITS.workspace_bytes,
         ),
         workspace=WorkspaceTable(mode="overlay", apply="exit"),
+        trust=TrustTable(mode="off", only_pinned=False),
         audit=AuditTable(fsync="exit", rotate_size=_ROTATE_BYTES),
     ),
 )
-"""The lowest layer. It sets every scalar, so that each has a value and an origin."""
+"""The lowest layer. It sets every single value, except that `network.mode` follows from what is allowed."""

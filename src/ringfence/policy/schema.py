@@ -29,7 +29,11 @@ def reference() -> str:
         target = _target(field)
         if target:
             parts.append(_table(f"`[{name}]`", definitions[target], _defaults(name)))
-    for title, target in (("Entries of the path lists", "PathEntry"), ("Entries of `filesystem.mounts`", "MountEntry")):
+    for title, target in (
+        ("Entries of the path lists", "PathEntry"),
+        ("Entries of `filesystem.mounts`", "MountEntry"),
+        ("Entries of `network.allow`, `ask` and `deny`", "HostEntry"),
+    ):
         parts.append(_table(title, definitions[target], {}))
     return "\n".join(parts)
 

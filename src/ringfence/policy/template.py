@@ -13,7 +13,8 @@ _HEAD = """\
 
 version = 1
 
-# Toolchains that may be read. All four presets apply without being named; naming one documents the need.
+# The toolchains of all presets may be read without being named; naming one documents the need. Hosts of a preset
+# can be reached only where your own policy names it.
 """
 
 _BODY = """
@@ -40,7 +41,12 @@ mode = "overlay"
 # processes = 512
 # wall-time = "1h"
 
-# The network is off in this version, and the environment is reduced to a named list; a project changes neither.
+[network]
+# What a project may say of the network: hosts that are out of reach, or that you are asked about, whatever else allows
+# them. What may be reached is said in the user policy or on the command line, and so is the environment.
+# deny = ["metrics.example.com"]
+# ask = ["example.org"]
+# mode = "off"
 """
 
 

@@ -10,8 +10,8 @@ import msgspec
 from ringfence.model.errors import RingfenceError
 from ringfence.sandbox import doctor
 from ringfence.sandbox.doctor import Finding, Status
+from ringfence.session import elsewhere, network_check, places, prepare
 from ringfence.session import options as options_module
-from ringfence.session import places, prepare
 from ringfence.session import run as session
 
 
@@ -28,14 +28,14 @@ def assess(directory: str) -> Assessment:
     found = [*own_directories(directory)]
     try:
         os.makedirs(places.state(), mode=0o700, exist_ok=True)
-        found = [*doctor.diagnose(places.state()), *found]
+        found = [*elsewhere.weighed(doctor.diagnose(places.state())), *found]
     except OSError as error:
         detail = f"{places.state()}: {error.strerror or error}"
         remedy = "set XDG_STATE_HOME to a directory that you may write to"
         found.insert(0, Finding(name="state directory", status=Status.MISSING, detail=detail, remedy=remedy))
     found += policy_files(directory)
     if doctor.cause(found) is None:
-        found.append(real_run())
+        found += [network_check.check(), real_run()]
     return Assessment(findings=tuple(found), limits=doctor.mechanisms(), works=doctor.cause(found) is None)
 
 

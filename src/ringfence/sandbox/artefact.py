@@ -7,7 +7,7 @@ launch.
 
 import marshal
 
-VERSION = 2
+VERSION = 4
 
 
 class Artefact:
@@ -19,6 +19,8 @@ class Artefact:
     sources: "list[tuple[str, bool]]"  # host path, whether it is the user's own
     lowers: "list[str]"
     covers: "list[tuple[int, str, bool]]"
+    whiteouts: "list[tuple[int, str]]"  # number of the layer, path in it
+    trust: "dict[str, str]"  # standing and digest of the checkout's own settings, for the audit; empty: nobody asked
     order: "list[tuple[str, str]]"
     environment: "list[tuple[str, str | None]]"
     filter: bytes  # seccomp program of the command
@@ -39,6 +41,12 @@ class Artefact:
     scoped: bool  # Landlock scopes are in force
     audit: "tuple[str, int]"  # fsync, rotate_bytes
     plan_digest: str
+    egress: bytes  # the rules as JSON (model/egress.py); empty where the network is off
+    serve: bytes  # the first message to the proxy (network/messages.py)
+    ports: "list[int]"  # captured
+    literals: "list[str]"  # addresses captured beside the synthetic ones
+    publish: "list[tuple[int, int]]"  # a port on the host's loopback, and the port inside that it leads to
+    run_files: "list[str]"  # names, in the run's directory, of what is filled before the command starts
 
     def __init__(self, **values: object) -> None:
         for name in FIELDS:

@@ -49,6 +49,7 @@ class _Arguments:
         overlays = [mount.source for mount in plan.mounts if mount.kind is MountKind.OVERLAY and mount.source]
         self.lowers = [path for path in overlays if path == plan.workspace.path][:1]
         self.covers: list[tuple[int, str, bool]] = []
+        self.whiteouts: list[tuple[int, str]] = []
         self.directories = 0
 
     def source(self, path: HostPath) -> str:
@@ -76,6 +77,10 @@ class _Arguments:
                 self.words += ["--proc", target]
             case MountKind.DEV:
                 self.words += ["--dev", target, "--mqueue", f"{target}/mqueue"]
+            case MountKind.WHITEOUT:
+                self.whiteouts.append(self.in_layer(target))
+            case MountKind.RUN_FILE:
+                self.words += ["--ro-bind", f"@run:{mount.text}", target]
             case MountKind.READ_ONLY:
                 self.words += ["--remount-ro", target]
             case MountKind.BIND | MountKind.RO_BIND | MountKind.OVERLAY | MountKind.COVER:
@@ -117,10 +122,14 @@ class _Arguments:
 
     def stand_in(self, target: str, *, directory: bool) -> None:
         """Remember that `target` must exist in an upper layer while mounting, of the cover's type."""
+        if self.in_overlay(target):
+            self.covers.append((*self.in_layer(target), directory))
+
+    def in_layer(self, target: str) -> tuple[int, str]:
+        """The number of the layer that `target` belongs to, and its path in it."""
         over = [number for number, lower in enumerate(self.lowers) if target.startswith(lower + "/")]
-        if over:
-            number = max(over, key=lambda number: len(self.lowers[number]))
-            self.covers.append((number, target[len(self.lowers[number]) + 1 :], directory))
+        number = max(over, key=lambda number: len(self.lowers[number]))
+        return number, target[len(self.lowers[number]) + 1 :]
 
 
 def compile_plan(plan: Plan, facts: HostFacts) -> Launch:
@@ -145,6 +154,7 @@ def compile_plan(plan: Plan, facts: HostFacts) -> Launch:
         sources=tuple(arguments.sources),
         lowers=tuple(arguments.lowers),
         covers=tuple(arguments.covers),
+        whiteouts=tuple(arguments.whiteouts),
         init=tuple(order(plan)),
     )
 

@@ -18,6 +18,7 @@ PID_MAX_KERNEL = (6, 14)  # kernel.pid_max became a property of the pid namespac
 SCOPES_ABI = 6  # Landlock scopes, kernel 6.12
 SYSCTL = "/proc/sys"
 _USERNS = "user namespaces"
+OVERLAY = "overlay"
 
 
 class Status(Enum):
@@ -134,10 +135,10 @@ def id_mapped_mounts(tried: Attempt, *, idmap: bool) -> Finding:
 def overlay(tried: Attempt, state: str) -> Finding:
     """Whether copy-on-write works with its layers where runs keep them."""
     if tried.ok:
-        return Finding(name="overlay", status=Status.OK, detail=f"copy-on-write works with its layers in {state}")
+        return Finding(name=OVERLAY, status=Status.OK, detail=f"copy-on-write works with its layers in {state}")
     detail = f"no overlay with its layers in {state}: {tried.output or 'no answer in time'}"
     remedy = "set XDG_STATE_HOME to a directory on ext4, xfs, btrfs or tmpfs, or use --workspace direct"
-    return Finding(name="overlay", status=Status.MISSING, detail=detail, remedy=remedy)
+    return Finding(name=OVERLAY, status=Status.MISSING, detail=detail, remedy=remedy)
 
 
 def seccomp() -> Finding:

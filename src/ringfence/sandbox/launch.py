@@ -18,9 +18,12 @@ import os
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .artefact import Artefact
 
 SCM_CREDENTIALS = 2  # <linux/socket.h>
+MSG_CMSG_CLOEXEC = 0x40000000
 BLOCKED_IN_MONITOR = (
     _signal.SIGINT,
     _signal.SIGTERM,
@@ -230,6 +233,7 @@ def stage(artefact: "Artefact", directory: str, stdio: "tuple[int, int, int]") -
         places[f"@work:{number}"] = f"{run}/work.{number}" if number else f"{run}/work"
     places.update({"@absent": f"{run}/absent", "@unreadable": f"{run}/unreadable"})
     places.update({f"@{name}": f"{run}/{name}" for name in empty_directories(artefact)})
+    places.update({f"@run:{name}": f"{run}/{name}" for name in artefact.run_files})
     return program, places
 
 
@@ -244,3 +248,95 @@ def substitute(arguments: "list[str]", files: "list[int]", places: "dict[str, st
     for word in arguments:
         words.append(str(files[int(word[6:])]) if word.startswith("@file:") else places.get(word, word))
     return words
+
+
+PASSED_AT_MOST = 253  # SCM_MAX_FD, include/net/scm.h
+
+
+def borrow(make: "Callable[[], list[tuple[str, int]]]") -> "list[tuple[str, int]]":
+    """Call `make` in a forked child and take over the descriptors it returns, each under its name.
+
+    For steps that change the process they are taken in, such as entering a namespace. `make` must import nothing, since
+    another thread may hold the import lock for ever in the child. Raises OSError with what went wrong there.
+    """
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    child = os.fork()
+    if child == 0:
+        try:
+            lend(theirs, make())
+        except OSError as error:
+            theirs.send(f"!{error.errno or 0} {error.strerror or error}".encode(errors="replace"))
+        except BaseException as error:  # a forked copy of the supervisor must never return into its caller
+            theirs.send(f"!0 {type(error).__name__}: {error}".encode(errors="replace"))
+        os._exit(0)
+    theirs.close()
+    try:
+        data, descriptors = receive_descriptors(ours, 8192, PASSED_AT_MOST)
+    finally:
+        ours.close()
+        os.waitpid(child, 0)
+    if not data or data[:1] == b"!":
+        number, _, text = data[1:].decode().partition(" ")
+        raise OSError(int(number or 0), text or "the helper process ended")
+    return list(zip(data.decode().split("\0"), descriptors, strict=True))
+
+
+def lend(channel: "_socket.socket", made: "list[tuple[str, int]]") -> None:
+    """Send named descriptors, at least one; raise OSError when there are more than one message can carry."""
+    names = "\0".join(name for name, _ in made).encode()
+    send_descriptors(channel, names, [descriptor for _, descriptor in made])
+
+
+def send_descriptors(channel: "_socket.socket", data: bytes, descriptors: "list[int]") -> None:
+    """Send one packet with descriptors."""
+    rights = b"".join(descriptor.to_bytes(4, "little") for descriptor in descriptors)
+    channel.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if rights else [])
+
+
+def receive_descriptors(channel: "_socket.socket", size: int, count: int) -> "tuple[bytes, list[int]]":
+    """One packet and the descriptors that came along, at most `count`; empty at the end of the conversation."""
+    data, ancillary, _, _ = channel.recvmsg(size, _socket.CMSG_SPACE(4 * count), MSG_CMSG_CLOEXEC)
+    held = b"".join(content for level, kind, content in ancillary if kind == _socket.SCM_RIGHTS)
+    return data, [int.from_bytes(held[at : at + 4], "little") for at in range(0, len(held), 4)]
+
+
+def start_worker(program: str, words: "list[str]", environment: "dict[str, str]", stderr: int) -> "tuple[int, int]":
+    """Execute a helper process of our own; return its pid and our end of a SOCK_SEQPACKET pair.
+
+    It has the other end as descriptor 3; its standard input and output are /dev/null. It leads a process group of its
+    own, so that a terminal's signals do not reach it.
+    """
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    try:
+        actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 0, 1),
+            (os.POSIX_SPAWN_DUP2, stderr, 2),
+            (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+        ]
+        with _one_at_a_time:
+            child = os.posix_spawn(program, words, environment, file_actions=actions, setpgroup=0, setsigmask=())
+    finally:
+        theirs.close()
+    return child, ours.detach()
+
+
+def fork_service(serve: "Callable[[], None]", *, keep: "set[int]") -> int:
+    """Fork a process that runs `serve` with no descriptor but `keep` and ends; return its pid."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        close_others(keep)
+        serve()
+        os._exit(0)
+    except BaseException as error:  # a fork must never return into its caller
+        os.write(2, f"ringfence: {type(error).__name__}: {error}\n".encode(errors="replace"))
+    os._exit(1)
+
+
+def detach() -> None:
+    """Go on in a process that nobody waits for, in a session of its own; the one that was started ends at once."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()

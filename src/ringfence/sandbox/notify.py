@@ -13,7 +13,10 @@ import os
 # <linux/seccomp.h>: _IOWR('!', 0, 80), _IOWR('!', 1, 24)
 RECEIVE, SEND = 0xC0502100, 0xC0182101
 CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
-AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
+# Without a resolver of its own, which a network that is off has not, the C library asks this host (resolv.conf(5)).
+LOOKUPS = ("127.0.0.1:53", "[::1]:53")
+LOOKUP = "look-up of a name"
 
 
 class Notification:
@@ -28,8 +31,13 @@ class Notification:
         self.target = target
 
 
-def serve(listener: int, profile: str, machine: str, is_inside: "_Inside") -> "Notification | None":
-    """Answer one notification; return what to record, None if it was allowed or its caller has died."""
+def serve(
+    listener: int, profile: str, machine: str, *, is_inside: "_Inside", connecting: "_Connecting"
+) -> "Notification | None":
+    """Answer one notification; return what to record, None if it was allowed or its caller has died.
+
+    `connecting` is told of every address that a program connects to, before it does so.
+    """
     buffer = bytearray(80)
     try:
         fcntl.ioctl(listener, RECEIVE, buffer, True)
@@ -43,6 +51,8 @@ def serve(listener: int, profile: str, machine: str, is_inside: "_Inside") -> "N
 
     error, code, name = seccomp.answer(number, arguments, profile=profile, machine=machine)
     found = Notification(pid, name, code, describe(name, arguments, pid))
+    if not error and found.target and name != "kill":
+        connecting(pid, found.target)
     reply = identifier + bytes(8)
     reply += (-error).to_bytes(4, "little", signed=True) + (0 if error else CONTINUE).to_bytes(4, "little")
     try:
@@ -57,6 +67,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     _Inside = Callable[[int], bool]
+    _Connecting = Callable[[int, str], None]
 
 
 def observed(call: Notification, is_inside: "_Inside") -> "Notification | None":
@@ -66,6 +77,9 @@ def observed(call: Notification, is_inside: "_Inside") -> "Notification | None":
         if kind and not is_inside(int(number)):
             call.code = "signal-denied"
             return call
+    elif call.target in LOOKUPS:
+        call.code, call.target = "egress-denied", LOOKUP
+        return call
     elif call.target and not local(call.target):
         call.code = "egress-denied"
         return call
@@ -73,8 +87,8 @@ def observed(call: Notification, is_inside: "_Inside") -> "Notification | None":
 
 
 def local(target: str) -> bool:
-    """Whether an address as written by `describe` stays inside: loopback or a unix socket."""
-    return target.startswith(("127.", "[::1]", "unix:", "[::ffff:127.", "0.0.0.0:"))
+    """Whether an address as written by `describe` stays inside: loopback, a unix socket, a question to the kernel."""
+    return target.startswith(("127.", "[::1]", "unix:", "[::ffff:127.", "0.0.0.0:", f"family {AF_NETLINK}"))
 
 
 def describe(name: str, arguments: "tuple[int, ...]", pid: int) -> str:

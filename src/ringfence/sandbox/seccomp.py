@@ -52,7 +52,11 @@ def build(profile: str, *, notify: bool, machine: str = "x86_64") -> bytes:
     `notify`: refused and watched calls are reported to the listener, which answers them as `answer` says; without
     it refused calls fail at once and watched ones go ahead. Raises ValueError for an unknown profile or machine.
     """
-    table = _table(profile, machine)
+    return _compile(_table(profile, machine), notify=notify, machine=machine)
+
+
+def _compile(table: dict[int, tuple[str, Node]], *, notify: bool, machine: str) -> bytes:
+    """Translate a table for the kernel."""
     program = _Program(notify)
     starts: list[tuple[int, int]] = []
     for number, node in _ranges(table, x32=machine == "x86_64"):
@@ -62,6 +66,22 @@ def build(profile: str, *, notify: bool, machine: str = "x86_64") -> bytes:
     program.tree(starts)
     program.prologue(_MACHINES[machine][0])
     return program.bytecode()
+
+
+def build_list(names: dict[str, str], *, machine: str = "x86_64") -> bytes:
+    """Return a filter that allows the calls of `names`, which come with their reasons, and nothing else.
+
+    Raises ValueError for a name that stands in no table.
+    """
+    rows: dict[str, int | None] = {row[0]: row[1] if machine == "x86_64" else row[2] for row in ALLOWED}
+    rows |= {row[0]: row[1] if machine == "x86_64" else row[2] for row in REFUSED}
+    if unknown := sorted(set(names) - set(rows)):
+        raise ValueError(f"no such system call: {', '.join(unknown)}")
+    table: dict[int, tuple[str, Node]] = {}
+    for name in names:
+        if (number := rows[name]) is not None:
+            table[number] = (name, ALLOW)
+    return _compile(table, notify=False, machine=machine)
 
 
 def answer(nr: int, args: tuple[int, ...], *, profile: str, machine: str = "x86_64") -> tuple[int, str, str]:

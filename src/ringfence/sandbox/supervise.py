@@ -77,6 +77,9 @@ class Supervisor:
         self.next_look = 0.0
         self.reached: set[str] = set()
         self.usage = disk.Usage(uppers, artefact.workspace_bytes)
+        # Of a run with egress: told of every connection; what an address stands for, empty for one that is captured.
+        self.connecting: Callable[[int, str], None] = lambda pid, target: None
+        self.outward: Callable[[str], str] = lambda target: target
 
     def wait_for_ready(self) -> bool:
         """Whether the view was built; False when bubblewrap ended instead."""
@@ -198,15 +201,24 @@ class Supervisor:
         if not state & select.POLLIN:
             poller.unregister(self.listener)
             return
-        found = notify.serve(self.listener, self.artefact.profile, self.machine, self.is_inside)
-        if found:
-            fields: Fields = {
-                "call": found.name,
-                "target": found.target,
-                "pid": found.pid,
-                "program": program(found.pid),
-            }
-            self.emit("denial", found.code, fields)
+        found = notify.serve(
+            self.listener, self.artefact.profile, self.machine, is_inside=self.is_inside, connecting=self.connecting
+        )
+        if found is None:
+            return
+        target = self.outward(found.target) if found.target else ""
+        if found.target and not target:
+            return  # it arrives at the proxy
+        name = program(found.pid)
+        if found.target == notify.LOOKUP and self.is_repeated(f"{notify.LOOKUP} {name}"):
+            return
+        self.emit("denial", found.code, {"call": found.name, "target": target, "pid": found.pid, "program": name})
+
+    def is_repeated(self, what: str) -> bool:
+        """Whether this was seen before in this run."""
+        seen = what in self.reached
+        self.reached.add(what)
+        return seen
 
     def is_inside(self, pid: int) -> bool:
         """Whether `pid` names a process of the sandbox, in the sandbox's numbering."""

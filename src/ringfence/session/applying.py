@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from ringfence.model.decision import Source
 from ringfence.model.errors import RingfenceError
 from ringfence.model.paths import HostPath
+from ringfence.model.surfaces import SURFACES
 from ringfence.policy.effective import PathRule
 from ringfence.policy.patterns import compile_rule
 from ringfence.sandbox.artefact import Artefact
@@ -18,10 +19,10 @@ from ringfence.workspace import runs
 from ringfence.workspace.apply import apply
 from ringfence.workspace.change import Change, FileType, Outcome, Reviewed, file_type
 from ringfence.workspace.layout import Created
+from ringfence.workspace.live import corrected
 from ringfence.workspace.overlay import changes
 from ringfence.workspace.protected import hidden_surfaces
 from ringfence.workspace.removal import remove_tree
-from ringfence.workspace.surfaces import SURFACES
 
 from .wiring import Ending, Recorder
 
@@ -60,29 +61,42 @@ def reviewed(
 ) -> list[Reviewed]:
     """Every change of one layer with its verdict."""
     found: list[Change] = changes(run.upper, run.workspace)
-    rules = review.Rules(
-        surfaces=(*SURFACES, *hidden_surfaces(run.workspace)),
-        protected=denied(patterns, run.workspace),
-        existing=existing(run.workspace),
-        release=release,
-        git_directory=run.layer > 0 and os.path.exists(f"{run.workspace}/HEAD"),
-        max_bytes=max_bytes,
-    )
-    return review.review(found, rules=rules)
+    if os.path.lexists(run.journal):
+        found = corrected(found, run)
+    return review.review(found, rules=rules_of(run, patterns, max_bytes=max_bytes, release=release)())
 
 
-def finish(artefact: Artefact, created: Created, record: Recorder) -> Ending:
+def rules_of(
+    run: runs.Run, patterns: list[tuple[str, bool]], *, max_bytes: int, release: frozenset[str] = frozenset()
+) -> Callable[[], review.Rules]:
+    """The filter's rules for one layer, gathered anew at each call: the host may change what they depend on."""
+    protected = denied(patterns, run.workspace)
+
+    def gather() -> review.Rules:
+        return review.Rules(
+            surfaces=(*SURFACES, *hidden_surfaces(run.workspace)),
+            protected=protected,
+            existing=existing(run.workspace),
+            release=release,
+            git_directory=run.layer > 0 and os.path.exists(f"{run.workspace}/HEAD"),
+            max_bytes=max_bytes,
+        )
+
+    return gather
+
+
+def finish(artefact: Artefact, created: Created, record: Recorder, mirrored: frozenset[str]) -> Ending:
     """Apply or stage what the run wrote; every process of it is dead. Nothing is lost when this fails.
+
+    `mirrored`: paths that the host got while the run was going on.
 
     Raises RingfenceError where the workspace or the journal cannot be used; the run then stays for
     `ringfence apply`.
     """
     run = runs.set_state(runs.load(HostPath(created.directory)), runs.State.ENDED)
     created.release()
-    from . import changes as later  # which builds on this module
-
-    later.remember(created.directory, artefact)
     ending = Ending()
+    applied = set(mirrored)
     for layer in layers(run, artefact.lowers):
         verdicts = reviewed(layer, artefact.deny_write, max_bytes=artefact.workspace_bytes)
         report_held(verdicts, record, ending)
@@ -91,10 +105,11 @@ def finish(artefact: Artefact, created: Created, record: Recorder) -> Ending:
             continue
         for result in apply(layer, verdicts):
             if result.outcome is Outcome.APPLIED:
-                ending.applied += 1
+                applied.add(f"{layer.layer}/{result.path}" if layer.layer else result.path)
             elif result.outcome is not Outcome.HELD:
                 ending.kept.append((result.path, f"{result.outcome.value}: {result.reason}"))
                 record.report("held", result.outcome.value, {"target": result.path, "reason": result.reason})
+    ending.applied = len(applied)
     if ending.applied:
         record.report("apply", "", {"applied": ending.applied, "kept": len(ending.kept)})
     if not ending.kept and not ending.pending and not ending.applied:

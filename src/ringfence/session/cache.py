@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ringfence.sandbox.artefact import Artefact
 
 KEEP = 256
+CLOCK_NS = 20_000_000  # files get the time of the last tick: 10 ms at CONFIG_HZ=100
 
 
 def stamp(path: str) -> "tuple[int, ...] | None":
@@ -34,7 +35,7 @@ def listing_stamp(path: str) -> "tuple[int, ...] | None":
         found = os.lstat(path)
     except OSError:
         return None
-    return (found.st_mode, found.st_ino, found.st_mtime_ns)
+    return (found.st_mode, found.st_ino, found.st_ctime_ns)  # a directory's mtime can be set back, and tar does so
 
 
 def file_of(key: str) -> str:
@@ -77,11 +78,18 @@ def load(key: str) -> "Artefact | None":
     return artefact.loads(packed)
 
 
-def store(key: str, paths: "list[str]", listings: "list[str]", found: "Artefact") -> None:
-    """Remember `found`; a cache that cannot be written is no error."""
+def store(key: str, paths: "list[str]", listings: "list[str]", found: "Artefact", *, since_ns: int) -> None:
+    """Remember `found`, made since `since_ns`; a cache that cannot be written is no error.
+
+    SECURITY: a directory that changed after it was searched, or so shortly before that its time may not tell, would
+    make a denied name pass unnoticed from then on; then nothing is remembered.
+    """
     place = file_of(key)
+    stamps = [(path, listing_stamp(path)) for path in listings]
+    if any(was is not None and was[2] >= since_ns - CLOCK_NS for _, was in stamps):
+        return
     directory = os.path.dirname(place)
-    record = (key, [(p, stamp(p)) for p in paths], [(p, listing_stamp(p)) for p in listings], found.dumps())
+    record = (key, [(p, stamp(p)) for p in paths], stamps, found.dumps())
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         status = os.lstat(directory)

@@ -10,8 +10,8 @@ import msgspec
 
 from ringfence.model.errors import HostError, UsageError
 from ringfence.model.paths import HostPath
-from ringfence.sandbox.artefact import Artefact
 from ringfence.workspace import rollback, runs
+from ringfence.workspace import snapshot as copies
 from ringfence.workspace.apply import apply, resume
 from ringfence.workspace.change import ChangeKind, Outcome, Result, Reviewed
 from ringfence.workspace.runs import Run, State
@@ -19,13 +19,11 @@ from ringfence.workspace.text import Difference, differences
 
 from . import applying, places
 from .options import Options
-from .wiring import Recorder
-
-TERMS = "terms.json"
+from .wiring import TERMS, Recorder
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """Under which policy a run took place, as far as its changes are concerned; see `Artefact` for the fields."""
+    """Under which policy a run took place, as far as its changes are concerned; `wiring.remember` writes it."""
 
     lowers: tuple[str, ...]
     deny_write: tuple[tuple[str, bool], ...]
@@ -38,19 +36,6 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
 
     run: Run
     reviewed: tuple[Reviewed, ...]
-
-
-def remember(directory: str, artefact: Artefact) -> None:
-    """Keep with the run under which terms it took place: its options are not known any more when it is applied."""
-    terms = Terms(
-        lowers=tuple(artefact.lowers),
-        deny_write=tuple(artefact.deny_write),
-        max_bytes=artefact.workspace_bytes,
-        audit=artefact.audit,
-    )
-    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(f"{directory}/{TERMS}", flags, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(terms))
 
 
 def terms(run: Run) -> Terms:
@@ -81,19 +66,32 @@ def list_runs(workspace: str = "") -> list[Run]:
 
 
 def find(name: str, workspace: str) -> Run:
-    """The run whose identifier begins with `name`, or the latest of `workspace`; raise UsageError unless it is one."""
+    """The run whose identifier begins with `name`, or the latest of `workspace`; raise UsageError unless it is one.
+
+    A snapshot is found by its whole name only.
+    """
     if not name:
-        latest = [run for run in list_runs(workspace) if os.path.isdir(run.upper)]
+        latest = [run for run in list_runs(workspace) if os.path.isdir(run.upper) and not run.of]
         if not latest:
             hint = "`ringfence runs --all` lists those of other workspaces"
             raise UsageError(f"no run of `{workspace}` has left changes", hint=hint)
         return latest[-1]
-    found = [run for run in list_runs() if run.run.startswith(name)]
+    found = [run for run in list_runs() if is_called(run, name)]
     if not found:
         raise UsageError(f"no run `{name}`", hint="`ringfence runs --all` lists them")
     if len(found) > 1 and found[0].run != name:
         raise UsageError(f"`{name}` fits {len(found)} runs", hint=", ".join(run.run for run in found[:5]))
     return found[0]
+
+
+def is_called(run: Run, word: str) -> bool:
+    """Whether `word` means `run`."""
+    return run.run == word or (run.run.startswith(word) and not run.of)
+
+
+def has_changes(run: Run) -> bool:
+    """Whether the run, or the copy that it is, still has what it wrote."""
+    return os.path.isdir(run.upper)
 
 
 def layers(run: Run, release: frozenset[str] = frozenset()) -> list[Layer]:
@@ -117,8 +115,18 @@ def difference(layer: Layer) -> Iterator[Difference]:
     return differences(changed, upper=layer.run.upper, lower=layer.run.workspace)
 
 
-def apply_changes(run: Run, *, paths: Sequence[str] = (), held: Sequence[str] = ()) -> list[Result]:
+def apply_changes(
+    run: Run,
+    *,
+    paths: Sequence[str] = (),
+    held: Sequence[str] = (),
+    overwrite: Sequence[str] = (),
+    chosen: frozenset[str] | None = None,
+) -> list[Result]:
     """Apply what may be applied, or of that only `paths` and what is below them; `held` lets through by name.
+
+    `overwrite` names paths whose later version on the host gives way; a rollback brings it back. `chosen`, if given, is
+    each path that is wanted, in any layer.
 
     Paths are relative to the workspace. An apply that was killed is finished first. Raises UsageError for a path that
     the run did not change or that cannot be let through, HostError while the run is alive.
@@ -128,12 +136,14 @@ def apply_changes(run: Run, *, paths: Sequence[str] = (), held: Sequence[str] = 
     with _Recording(run) as record:
         results = finish_interrupted(run)
         found = layers(run, with_parents(held))
-        check_named(found[0], paths, held)
+        check_named(found[0], (*paths, *overwrite), held)
         for layer in found:
-            chosen = [item for item in layer.reviewed if not paths or layer.run.layer or is_chosen(item, paths)]
-            if chosen:
-                results += apply(layer.run, chosen)
-        record("", results, held)
+            wanted = [item for item in layer.reviewed if not paths or layer.run.layer or is_chosen(item, paths)]
+            wanted = wanted if chosen is None else with_way(wanted, chosen)
+            if wanted:
+                named = frozenset() if layer.run.layer else frozenset(overwrite)
+                results += apply(layer.run, wanted, overwrite=named)
+        record("", results, (*held, *overwrite))
     return results
 
 
@@ -167,6 +177,15 @@ def _slashes(path: str) -> Iterator[int]:
     return (at for at, character in enumerate(path) if character == "/")
 
 
+def with_way(items: Sequence[Reviewed], chosen: frozenset[str]) -> list[Reviewed]:
+    """Those of `items` that are chosen, and the new directories that these are in."""
+    above = with_parents(tuple(chosen)) - chosen
+    way = (ChangeKind.CREATE, ChangeKind.REPLACE)
+    return [
+        item for item in items if item.change.path in chosen or (item.change.path in above and item.change.kind in way)
+    ]
+
+
 def is_chosen(item: Reviewed, paths: Sequence[str]) -> bool:
     """Whether a change is at or below one of `paths`, or makes a directory that one of them is in."""
     path = item.change.path
@@ -181,7 +200,28 @@ def discard(run: Run) -> Run:
     with _Recording(run) as record:
         found = runs.discard(run)
         record("discarded", [], [])
+    if found.of and found.state is not State.APPLIED:
+        runs.delete(found)  # nobody looks for what became of a copy; its name is free again
     return found
+
+
+def snapshot(run: Run, name: str = "") -> Run:
+    """Keep what `run` has changed by now, alive or not, as `name`.
+
+    Raises UsageError where nothing of it is left, or `name` is taken or none; HostError where there is no room.
+    """
+    if not os.path.isdir(run.upper):
+        raise UsageError(f"run `{run.run}` was discarded: nothing of it is left", hint="`ringfence runs` lists others")
+    kept = terms(run)
+    try:
+        made = copies.snapshot(run, name)
+    except OSError as error:
+        raise HostError(f"the snapshot cannot be made: {error.strerror}", place=run.directory) from error
+    with open(f"{made.directory}/{TERMS}", "xb") as file:
+        file.write(msgspec.json.encode(kept))
+    with _Recording(run) as record:
+        record("snapshot", [], [])
+    return made
 
 
 def roll_back(run: Run) -> list[Result]:

@@ -18,9 +18,16 @@ FLAGS = {
     "--deny-read": "deny_read",
     "--deny-write": "deny_write",
     "--preset": "presets",
+    "--network": "network",
+    "--allow": "allow",
+    "--ask": "ask",
+    "--deny": "deny",
+    "--publish": "publish",
+    "--trust": "trust",
+    "--trust-digest": "trust_digest",
 }
 SYSTEM_DIRECTORIES = ("/", "/usr", "/etc", "/dev", "/proc", "/sys", "/run", "/tmp", "/var", "/home", "/var/tmp")
-LISTS = ("env", "read", "write", "deny_read", "deny_write", "presets")
+LISTS = ("env", "read", "write", "deny_read", "deny_write", "presets", "allow", "ask", "deny", "publish")
 SWITCHES = {"-v": "verbose", "--verbose": "verbose", "--no-user-policy": "no_user_policy", "--json": "json"}
 
 
@@ -28,19 +35,30 @@ class Options:
     """Options of `run` and its relatives; empty values mean "as policy says"."""
 
     __slots__ = (
+        "allow",
         "apply",
+        "ask",
+        "deny",
         "deny_read",
         "deny_write",
         "directory",
         "env",
+        "fallback",
+        "hooks",
         "json",
+        "learn",
+        "mounts",
+        "network",
         "no_user_policy",
         "policy",
         "policy_text",
         "presets",
+        "publish",
         "read",
         "seccomp",
         "timeout",
+        "trust",
+        "trust_digest",
         "verbose",
         "workspace",
         "write",
@@ -48,13 +66,22 @@ class Options:
 
     def __init__(self) -> None:
         self.directory = self.policy = self.policy_text = self.workspace = self.apply = self.seccomp = self.timeout = ""
+        self.network = self.trust = self.trust_digest = ""
+        self.allow: list[str] = []
+        self.ask: list[str] = []
+        self.deny: list[str] = []
+        self.publish: list[str] = []
         self.env: list[str] = []
         self.read: list[str] = []
         self.write: list[str] = []
         self.deny_read: list[str] = []
         self.deny_write: list[str] = []
         self.presets: list[str] = []
-        self.verbose = self.no_user_policy = self.json = False
+        # Of an agent (integrations/agents.py): a policy below every file, what its view has besides, hooks to answer.
+        self.fallback = ""
+        self.mounts: list[tuple[str, str, str, str]] = []
+        self.hooks = False
+        self.verbose = self.no_user_policy = self.json = self.learn = False
 
     def key(self) -> str:
         """A text that differs whenever the options that shape a plan differ."""

@@ -2,7 +2,10 @@
 
 import os
 
+from ringfence.model.errors import HostError
+
 MANAGED_POLICY = "/etc/ringfence/policy.toml"
+ELSEWHERE = "runs-elsewhere"
 
 
 def home() -> str:
@@ -40,14 +43,45 @@ def user_policy() -> str:
     return _base("XDG_CONFIG_HOME", ".config") + "/policy.toml"
 
 
+def trust() -> str:
+    """The user's decisions about checkouts."""
+    return _base("XDG_DATA_HOME", ".local/share") + "/trust"
+
+
 def audit() -> str:
     """The audit's directory."""
     return state() + "/audit"
 
 
 def runs() -> str:
-    """The runs' directory."""
-    return state() + "/runs"
+    """The runs' directory: in the state directory, or where `session/elsewhere.py` found that layers can lie.
+
+    Raises HostError if somebody else made that place.
+    """
+    place = elsewhere()
+    if not place:
+        return state() + "/runs"
+    parent = os.path.dirname(place)
+    try:
+        os.mkdir(parent, 0o700)
+    except FileExistsError:
+        found = os.lstat(parent)
+        # SECURITY: /dev/shm belongs to everybody, and what lies there decides what is applied.
+        if found.st_uid != os.geteuid() or found.st_mode & 0o170077 != 0o040000:
+            raise HostError(f"`{parent}` is not a private directory of yours", hint="remove it") from None
+    return place
+
+
+def elsewhere() -> str:
+    """The place of runs that was found for this state directory; empty where they lie in it."""
+    try:
+        descriptor = os.open(f"{state()}/{ELSEWHERE}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.fsdecode(os.read(descriptor, 4096))
+    finally:
+        os.close(descriptor)
 
 
 def project_policy(workspace: str) -> str:

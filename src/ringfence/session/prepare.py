@@ -1,28 +1,32 @@
 """Policy files, facts, plan and compiled artefact for one request. The slow path; `cache` remembers its result."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 import ringfence.inside
+from ringfence.model import surfaces
+from ringfence.model.egress import Egress
 from ringfence.model.errors import HostError, UsageError
-from ringfence.model.paths import HostPath
-from ringfence.model.plan import HostFacts, Launch, MountKind, Plan
+from ringfence.model.paths import GuestPath, HostPath
+from ringfence.model.plan import HostFacts, Launch, Mount, MountKind, Plan
+from ringfence.network import capture, messages
 from ringfence.planner import build
 from ringfence.planner.request import Request
 from ringfence.policy import layers, parse
 from ringfence.policy.document import Layer
-from ringfence.policy.effective import Policy
+from ringfence.policy.effective import Policy, TrustRules
+from ringfence.policy.egress import learning
 from ringfence.sandbox import bubblewrap, facts, seccomp
 from ringfence.sandbox.artefact import Artefact
-from ringfence.workspace import surfaces
 
-from . import places
+from . import places, trusting
 from .options import Options, logical_directory
 
 TREE_LIMIT = 500_000
-WATCHED_DIRECTORIES = 64  # searched for denied names and still stamped by the launch cache
+WATCHED_DIRECTORIES = 4096  # searched for denied names and still stamped by the launch cache: 2 us each per run
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +37,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     launch: Launch
     request: Request
+    trust: dict[str, str] = {}
 
 
 def read_layer(path: str, scope: str, *, required: bool = False) -> list[Layer]:
@@ -59,9 +64,17 @@ def command_line_layer(options: Options) -> list[Layer]:
             "deny-read": options.deny_read,
             "deny-write": options.deny_write,
         },
+        "network": {
+            "mode": options.network,
+            "allow": options.allow,
+            "ask": options.ask,
+            "deny": options.deny,
+            "publish": options.publish,
+        },
         "env": {"pass": options.env},
         "limits": {"wall-time": options.timeout},
         "workspace": {"mode": options.workspace, "apply": options.apply},
+        "trust": {"mode": options.trust},
     }
     lines = ["version = 1"]
     if options.presets:
@@ -83,18 +96,52 @@ def _toml(value: str | Sequence[str]) -> str:
 
 def policy_layers(options: Options, workspace: str) -> list[Layer]:
     """Every layer that applies, whatever its precedence."""
+    return judged_layers(options, workspace)[0]
+
+
+def judged_layers(options: Options, workspace: str) -> tuple[list[Layer], trusting.Standing]:
+    """Every layer that applies, and what may take effect of the checkout: its own layer only where it is trusted."""
+    found = operator_layers(options)
+    asked = bool(options.trust_digest) or any(layer.document.trust.mode is not msgspec.UNSET for layer in found)
+    rules = operator_policy(options, workspace).trust if asked else TrustRules()
+    standing = trusting.standing(rules, workspace, options.trust_digest)
+    return found + (read_layer(places.project_policy(workspace), "project") if standing.trusted else []), standing
+
+
+def operator_policy(options: Options, workspace: str) -> Policy:
+    """The policy as it is without a word from the checkout."""
+    return layers.merge(operator_layers(options), home=facts.home_directory(), workspace=workspace)
+
+
+def operator_layers(options: Options) -> list[Layer]:
+    """The layers that are the operator's own word."""
     found = read_layer(places.MANAGED_POLICY, "managed")
     found += read_layer(options.policy, "cli", required=True) if options.policy else []
     found += [parse.parse(options.policy_text, file="Policy", scope="cli")] if options.policy_text else []
     found += command_line_layer(options)
     found += [] if options.no_user_policy else read_layer(places.user_policy(), "user")
-    found += read_layer(places.project_policy(workspace), "project")
+    found += [parse.parse(options.fallback, file="agent", scope="default")] if options.fallback else []
     return found
 
 
 def effective_policy(options: Options, workspace: str) -> Policy:
     """The policy in force for `workspace`; raise UsageError with the place of what is wrong."""
-    return layers.merge(policy_layers(options, workspace), home=facts.home_directory(), workspace=workspace)
+    return judged_policy(options, workspace)[0]
+
+
+def judged_policy(options: Options, workspace: str) -> tuple[Policy, trusting.Standing]:
+    """The policy in force for `workspace`, and what may take effect of the checkout there."""
+    found, standing = judged_layers(options, workspace)
+    policy = layers.merge(found, home=facts.home_directory(), workspace=workspace)
+    return opened(policy) if options.learn else policy, standing
+
+
+def opened(policy: Policy) -> Policy:
+    """The policy of a run that learns; raise UsageError where somebody has turned the network off."""
+    origin = policy.origins.get("network.mode")
+    if policy.egress is None and origin and origin.scope != "default":
+        raise UsageError("the network is off by policy, so nothing can be learnt", place=str(origin))
+    return msgspec.structs.replace(policy, egress=learning(policy.egress or Egress()), network="allow-list")
 
 
 class Names:
@@ -142,12 +189,13 @@ def complete(policy: Policy, request: Request, found: HostFacts) -> HostFacts:
 
 def check_places(workspace: str) -> None:
     """Refuse a workspace that contains ringfence's own state, cache or user policy; raise UsageError."""
-    for place in (places.state(), places.cache(), os.path.dirname(places.user_policy())):
+    runs, policy = os.path.dirname(places.runs()), os.path.dirname(places.user_policy())
+    for place in (places.state(), runs, places.cache(), policy, places.trust()):
         real = os.path.realpath(place)
         if real == workspace or real.startswith(workspace + "/") or workspace.startswith(real + "/"):
             raise UsageError(
                 f"the workspace `{workspace}` and ringfence's own files in `{place}` overlap",
-                hint="choose another directory, or set XDG_STATE_HOME, XDG_CACHE_HOME or XDG_CONFIG_HOME",
+                hint="choose another directory, or set XDG_{STATE,CACHE,CONFIG,DATA}_HOME",
             )
 
 
@@ -156,7 +204,11 @@ def prepare(options: Options, argv: Sequence[str], directory: str, workspace: st
     home = facts.home_directory()
     if workspace != home and not home.startswith(workspace.rstrip("/") + "/"):
         check_places(workspace)  # else the planner refuses, in clearer words
-    policy = effective_policy(options, workspace)
+    policy, standing = judged_policy(options, workspace)
+    hidden = trusting.hidden(standing, directory)
+    if policy.workspace_mode != "overlay":
+        policy = msgspec.structs.replace(policy, deny_read=(*policy.deny_read, *trusting.covered(hidden)))
+        hidden = ()
     request = Request(
         argv=tuple(argv),
         workspace=HostPath(workspace),
@@ -164,10 +216,24 @@ def prepare(options: Options, argv: Sequence[str], directory: str, workspace: st
         logical_cwd=logical_directory(options, directory),
         surfaces=surface_names() if live(policy) else (),
         inside=HostPath(os.path.dirname(ringfence.inside.__file__)),
+        mounts=tuple(extra_mounts(options)),
+        python=options.hooks,
+        hidden=hidden,
     )
     found = gather(policy, request)
     plan = build.build(policy, found, request)
-    return Prepared(policy=policy, facts=found, plan=plan, launch=bubblewrap.compile_plan(plan, found), request=request)
+    plan = msgspec.structs.replace(plan, notes=(*plan.notes, *trusting.remarks(standing)))
+    launch = bubblewrap.compile_plan(plan, found)
+    return Prepared(policy=policy, facts=found, plan=plan, launch=launch, request=request, trust=standing.recorded)
+
+
+def extra_mounts(options: Options) -> Iterator[Mount]:
+    """What an agent's view has besides: pieces of its own state, and files with a given text."""
+    for kind, source, target, reason in options.mounts:
+        if kind == "file":
+            yield Mount(kind=MountKind.FILE, target=GuestPath(target), text=source, mode=0o444, reason=reason)
+        else:
+            yield Mount(kind=MountKind(kind), target=GuestPath(target), source=HostPath(source), reason=reason)
 
 
 def live(policy: Policy) -> bool:
@@ -207,7 +273,25 @@ def artefact(prepared: Prepared) -> Artefact:
         scoped=bool(plan.landlock_scopes),
         audit=(prepared.policy.audit_fsync, prepared.policy.audit_rotate_bytes),
         plan_digest=digest(plan),
+        **network(plan.egress),
+        whiteouts=list(launch.whiteouts),
+        trust=dict(prepared.trust),
+        run_files=sorted({mount.text for mount in plan.mounts if mount.kind is MountKind.RUN_FILE}),
     )
+
+
+def network(egress: Egress | None) -> dict[str, Any]:
+    """The fields of an artefact that are about the network."""
+    if egress is None:
+        return {"egress": b"", "serve": b"", "ports": [], "literals": [], "publish": []}
+    serve = messages.Serve(egress=egress, sockets=capture.kinds(len(egress.listen)))
+    return {
+        "egress": messages.encode(egress),
+        "serve": messages.encode(serve),
+        "ports": list(egress.listen),
+        "literals": list(egress.literals),
+        "publish": list(egress.publish),
+    }
 
 
 def private_mounts(plan: Plan) -> list[str]:

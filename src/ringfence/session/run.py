@@ -6,9 +6,10 @@ Import budget (tests/unit/session/test_run_imports.py): before the fork only bui
 
 import os
 import time
+from _signal import SIGKILL
 
 from ringfence import __version__
-from ringfence.model.errors import HostError, RingfenceError, SandboxError, UsageError
+from ringfence.model.errors import HostError, SandboxError, UsageError
 from ringfence.sandbox import launch
 from ringfence.workspace import layout
 
@@ -17,20 +18,23 @@ from .options import Options, logical_directory, workspace_of
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from ringfence.model.ports import Companion
     from ringfence.sandbox.artefact import Artefact
     from ringfence.sandbox.cgroup import Joining
-    from ringfence.sandbox.supervise import Fields, Outcome, Supervisor
+    from ringfence.sandbox.supervise import Fields, Outcome, Report, Supervisor
     from ringfence.workspace.layout import Created
 
+    from .egress import Way
+    from .mirroring import Mirroring
     from .wiring import Ending, Recorder
 
 
 class Finished:
     """How a run ended, for whoever asked for it."""
 
-    __slots__ = ("denials", "ending", "limits", "run", "status")
+    __slots__ = ("denials", "ending", "limits", "run", "standing", "status")
 
     def __init__(self, run: str, status: int, found: "Run", ending: "Ending | None") -> None:
         self.run = run
@@ -38,6 +42,7 @@ class Finished:
         self.denials = found.denials
         self.limits = found.limits
         self.ending = ending
+        self.standing = found.artefact.trust.get("trust", "")
 
 
 def run(options: Options, argv: "list[str]") -> Finished:
@@ -85,11 +90,12 @@ def artefact_for(options: Options, argv: "list[str]", directory: str, workspace:
     if found is None:
         from . import prepare
 
+        since_ns = time.time_ns()
         prepared = prepare.prepare(options, argv, directory, workspace)
         found = prepare.artefact(prepared)
-        if not prepared.facts.tree:
+        if not prepared.facts.tree and not prepared.trust:
             listings = sorted({os.path.dirname(glob.partition("*")[0]) for glob in prepared.facts.matches})
-            cache.store(key, prepare.examined(prepared, options), listings, found)
+            cache.store(key, prepare.examined(prepared, options), listings, found, since_ns=since_ns)
     return found
 
 
@@ -105,7 +111,8 @@ class Run:
 
     Whoever embeds it may set, before `carry_out`: `stdio`, descriptors for the command's standard streams;
     `extra_environment`, variables set for it; `own_signals` False, to leave the process's signals alone;
-    `runs`, another place for the run's directory.
+    `notice`, which is called with a line of text when the operator is asked something;
+    `runs`, another place for the run's directory; `companion`, what serves the command from outside meanwhile.
     """
 
     def __init__(self, found: "Artefact", argv: "list[str]", directory: str) -> None:
@@ -116,8 +123,13 @@ class Run:
         self.stdio = (0, 1, 2)
         self.extra_environment: dict[str, str] = {}
         self.own_signals = True
+        self.notice: Callable[[str], None] = lambda line: None
         self.supervisor: Supervisor | None = None
+        self.way: Way | None = None
+        self.companion: Companion | None = None
         self.early_signal = 0
+        self.identifier = ""
+        self.mirroring: Mirroring | None = None
         self.denials: list[tuple[str, str]] = []
         self.limits: list[str] = []
         self.skeleton: list[tuple[str, str]] = []
@@ -126,10 +138,20 @@ class Run:
     def carry_out(self) -> Finished:
         """Build, supervise, apply, record; the boundary never outlives this call. Raises RingfenceError."""
         try:
-            return self.build_and_attend()
+            return self.build_wherever()
         except OSError as error:
             hint = "`ringfence doctor` tests this host; `ringfence runs` lists what can still be applied"
             raise SandboxError(f"the boundary could not be built or was lost: {error}", hint=hint) from error
+
+    def build_wherever(self) -> Finished:
+        """Once more, if the first attempt found out that layers have to lie elsewhere on this host."""
+        try:
+            return self.build_and_attend()
+        except HostError:
+            if self.runs == (moved := places.runs()):
+                raise
+            self.runs = moved
+            return self.build_and_attend()
 
     def build_and_attend(self) -> Finished:
         """From the run's directory to its record."""
@@ -176,6 +198,7 @@ class Run:
         from . import terminal, wiring
 
         record = wiring.Recorder(created.run, self.artefact.audit, self.denials, self.limits)
+        way = self.way_out(created.directory, record.report)
         state = terminal.save(self.stdio)
         self.supervisor = supervisor = supervise.Supervisor(
             boundary, self.artefact, record.report, group=group, uppers=self.uppers(created.directory)
@@ -183,21 +206,48 @@ class Run:
         if self.early_signal:
             supervisor.send(self.early_signal)
         signals = supervise.wait_for_signals() if self.own_signals else -1
-        wiring.report_lost(self.runs, record)
+        wiring.begin(self.artefact, created, record)
         record.report("launch", "", self.described())
         try:
             if not supervisor.wait_for_ready():
                 record.report("lost", "not-built", {})
-                raise failure(boundary, created.directory)
+                from . import not_built
+
+                raise not_built.failure(boundary, created.directory)
             self.remove_stand_ins()
+            if way:
+                way.attach(supervisor.init)
+                supervisor.connecting, supervisor.outward = way.connecting, way.outward
+                way.stop = lambda: supervisor.send(SIGKILL)
+            if self.companion:
+                self.companion.attach(supervisor.init, record.report)
             joining.finish(supervisor.init)
             supervisor.go()
+            self.mirroring = wiring.mirror(self.artefact, created)
             outcome = supervisor.run(signals)
         finally:
+            if self.mirroring:
+                self.mirroring.finish()
+            if way:
+                way.close()
+            if self.companion:
+                self.companion.close()
             terminal.restore(state)
             self.remove_stand_ins()
-            self.remove_skeleton()
+            self.remove_skeleton(created.directory)
+        if way and way.failure:
+            raise way.failure
         return self.conclude(outcome, record, created, joining.groups)
+
+    def way_out(self, directory: str, report: "Report") -> "Way | None":
+        """The egress of this run, on its way while the boundary is being built; None where the network is off."""
+        if not self.artefact.egress:
+            return None
+        from . import egress
+
+        self.way = egress.Way(self.artefact, directory, report, installed_version())
+        self.way.notice = self.notice
+        return self.way
 
     def uppers(self, directory: str) -> "list[str]":
         """The upper layers of this run."""
@@ -214,7 +264,7 @@ class Run:
 
         if cgroup.out_of_memory(groups):
             record.report("limit", "memory", {"limit": self.artefact.memory_bytes})
-        ending = wiring.finish(self.artefact, created, record)
+        ending = wiring.finish(self.artefact, created, record, self.mirroring)
         fields = {outcome.kind: outcome.number, "duration_ms": int((time.monotonic() - outcome.started) * 1000)}
         record.report("exit", "", fields)
         record.close()
@@ -230,19 +280,20 @@ class Run:
             "mode": mode,
             "seccomp": self.artefact.profile,
             "plan": self.artefact.plan_digest,
+            **self.artefact.trust,
         }
 
     def create(self, workspace: str) -> "Created":
         """Make the run's directory with its layers and what denied paths are covered by."""
         owner = self.artefact.owner if self.artefact.idmap else None
         created = layout.create(self.runs, workspace=workspace, argv0=self.argv[0])
-        directory = created.directory
+        directory, self.identifier = created.directory, created.run
         for number, lower in enumerate(self.artefact.lowers):
             if number:
-                make_layers(directory, number, lower)
+                layout.make_layers(directory, number, lower)
         for name in launch.empty_directories(self.artefact):
             os.mkdir(f"{directory}/{name}", 0o555)
-        for name, mode in (("absent", 0o444), ("unreadable", 0)):
+        for name, mode in (("absent", 0o444), ("unreadable", 0), *((name, 0o644) for name in self.artefact.run_files)):
             os.close(os.open(f"{directory}/{name}", os.O_CREAT | os.O_WRONLY, mode))
         for number, relative, is_directory in self.artefact.covers:
             self.stand_in(
@@ -252,6 +303,11 @@ class Run:
             made = [f"{upper}/{part}" for upper, part in self.skeleton]
             for path in (directory, *(entry.path for entry in os.scandir(directory)), *made, *self.stand_ins):
                 os.chown(path, *owner, follow_symlinks=False)
+        if self.artefact.whiteouts:
+            from . import hiding, wiring
+
+            wiring.remember(directory, self.artefact)  # SECURITY: before a whiteout could be taken for a deletion
+            hiding.hide(self.artefact, self.uppers(directory))
         return created
 
     def stand_in(self, upper: str, number: int, relative: str, is_directory: bool) -> None:
@@ -283,14 +339,20 @@ class Run:
             except FileNotFoundError:
                 pass
 
-    def remove_skeleton(self) -> None:
-        """Take away the parents of stand-ins that nothing was written to.
+    def remove_skeleton(self, directory: str) -> None:
+        """Take away what hides names, and the parents of stand-ins that nothing was written to.
 
         SECURITY: by now the command may have put links in their place; none is followed (docs/threats.md, W1).
         """
+        from ringfence.workspace import removal
+
+        if self.artefact.whiteouts:
+            from . import hiding
+
+            hiding.reveal(self.artefact, self.uppers(directory))
         while self.skeleton:
             upper, relative = self.skeleton.pop()
-            remove_empty(upper, relative.split("/"))
+            removal.remove_empty(upper, relative.split("/"))
 
     def order(self, group: str) -> "list[tuple[str, str]]":
         """What the first process is told beyond the artefact's fixed part."""
@@ -310,30 +372,6 @@ def in_front(terminal: int) -> bool:
         return os.tcgetpgrp(terminal) == os.getpgrp()
     except OSError:
         return False
-
-
-def remove_empty(root: str, parts: "list[str]") -> None:
-    """rmdir(2) of a path below `root`, following no link; what is not there, or not empty, stays."""
-    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    place = os.open(root, flags)
-    try:
-        for part in parts[:-1]:
-            below = os.open(part, flags, dir_fd=place)
-            os.close(place)
-            place = below
-        os.rmdir(parts[-1], dir_fd=place)
-    except OSError:
-        pass
-    finally:
-        os.close(place)
-
-
-def make_layers(directory: str, number: int, lower: str) -> None:
-    """Upper and work directory of a further overlay, with the owner and mode of what they cover."""
-    status = os.stat(lower)
-    for name in (f"upper.{number}", f"work.{number}"):
-        os.mkdir(f"{directory}/{name}", 0o700)
-        os.chmod(f"{directory}/{name}", status.st_mode & 0o7777)
 
 
 def environment(wanted: "list[tuple[str, str | None]]", present: "Mapping[str, str]") -> "list[tuple[str, str]]":
@@ -357,19 +395,3 @@ def block_signals() -> None:
 
     blocked = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
     _signal.pthread_sigmask(_signal.SIG_BLOCK, (*blocked, _signal.SIGWINCH))
-
-
-def failure(boundary: launch.Boundary, directory: str) -> RingfenceError:
-    """The error for a boundary that ended before it was ready; bubblewrap has said why on standard error."""
-    from ringfence.sandbox import doctor
-    from ringfence.workspace import removal
-
-    _, status = os.waitpid(boundary.monitor, 0)
-    removal.remove_tree(directory)
-    found = doctor.cause(doctor.diagnose(places.state()))
-    if found:
-        return HostError(f"{found.name}: {found.detail}", hint=found.remedy)
-    return SandboxError(
-        f"the boundary could not be built (status {os.waitstatus_to_exitcode(status)})",
-        hint="`ringfence doctor` tests each part of it and says what to change",
-    )

@@ -16,6 +16,7 @@ import msgspec
 from ringfence.model.errors import SandboxError, UsageError
 
 from .options import Options
+from .review import Reviewing
 from .run import Finished, prepared_run
 
 
@@ -115,7 +116,7 @@ class Process:
 
     def __init__(self, options: Options, argv: Sequence[str], environment: Mapping[str, str]) -> None:
         self.args = tuple(argv)
-        self._run = prepared_run(options, list(argv))
+        self._run = self.carried_out = prepared_run(options, list(argv))
         self._run.own_signals = False
         self._run.extra_environment = dict(environment)
         self._finished: Finished | None = None
@@ -257,12 +258,12 @@ def check_command(argv: Sequence[str], env: Mapping[str, str]) -> None:
             raise UsageError(f"`{name}` is not a variable's name")
 
 
-class Sandbox:
+class Sandbox(Reviewing):
     """Contains commands under one policy: `with Sandbox(policy, directory=...) as box: box.run([...])`.
 
     `directory`: where to work, default the current one. `workspace`: `overlay`, `direct` or `readonly`; `apply`:
-    `exit` or `ask`; both as policy says when empty. `user_policy` False ignores the user's policy file, not the managed
-    one. Leaving the `with` block ends whatever is still running.
+    `exit`, `live` or `ask`; both as policy says when empty. `user_policy` False ignores the user's policy file, not the
+    managed one. Leaving the `with` block ends whatever is still running; changes that wait stay.
     """
 
     def __init__(
@@ -274,6 +275,7 @@ class Sandbox:
         apply: str = "",
         user_policy: bool = True,
     ) -> None:
+        super().__init__()
         self._options = Options()
         self._options.policy_text = policy.text if policy else ""
         self._options.directory = os.fspath(directory)
@@ -288,6 +290,7 @@ class Sandbox:
         self._processes = [process for process in self._processes if process.running]
         process = Process(self._options, argv, env or {})
         self._processes.append(process)
+        self._started.append(process.carried_out)
         return process
 
     def run(

@@ -1,5 +1,7 @@
 """Where siblings meet: the audit that a run reports to, and the apply that ends it. Imported after the fork."""
 
+import _json
+import _thread
 import fcntl
 import os
 import time
@@ -9,11 +11,15 @@ from ringfence.workspace import layout
 
 from . import places
 
+TERMS = "terms.json"
+
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
     from ringfence.sandbox.artefact import Artefact
     from ringfence.sandbox.supervise import Fields
     from ringfence.workspace.layout import Created
+
+    from .mirroring import Mirroring
 
 
 class Recorder:
@@ -27,10 +33,14 @@ class Recorder:
         self.denials = denials
         self.limits = limits
         self.writer = AuditWriter(places.audit(), fsync=fsync, rotate_bytes=rotate_bytes)
+        self.lock = (
+            _thread.allocate_lock()
+        )  # the supervisor, the egress and the signals report from threads of their own
 
     def report(self, kind: str, code: str, fields: "Fields") -> None:
         """Append one event; raise SandboxError when it cannot be recorded, which ends the run."""
-        self.writer.record_fields(kind, self.run, time.time_ns(), code, fields=fields)
+        with self.lock:
+            self.writer.record_fields(kind, self.run, time.time_ns(), code, fields=fields)
         if kind == "limit":
             self.limits.append(code)
         if kind == "denial":
@@ -39,6 +49,28 @@ class Recorder:
     def close(self) -> None:
         """Make the run's records durable as policy asks."""
         self.writer.close()
+
+
+def begin(artefact: "Artefact", created: "Created", record: Recorder) -> None:
+    """What has to be written down before the command starts: the terms of this run, and runs that were lost."""
+    if artefact.lowers and not artefact.whiteouts:
+        remember(created.directory, artefact)
+    report_lost(os.path.dirname(created.directory), record)
+
+
+def remember(directory: str, artefact: "Artefact") -> None:
+    """Keep with the run under which terms it takes place: its options are not known any more when it is applied.
+
+    `session/changes.py` reads it as `Terms`.
+    """
+    quoted = _json.encode_basestring_ascii
+    lowers = ", ".join(quoted(path) for path in artefact.lowers)
+    denied = ", ".join(f"[{quoted(pattern)}, {str(literal).lower()}]" for pattern, literal in artefact.deny_write)
+    fsync, rotate_bytes = artefact.audit
+    text = f'{{"lowers": [{lowers}], "deny_write": [{denied}], "max_bytes": {artefact.workspace_bytes},'
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(f"{directory}/{TERMS}", flags, 0o600), "wb") as file:
+        file.write(f'{text} "audit": [{quoted(fsync)}, {rotate_bytes}]}}\n'.encode("ascii"))
 
 
 def report_lost(runs: str, record: Recorder) -> None:
@@ -73,16 +105,31 @@ class Ending:
         self.pending = False
 
 
-def finish(artefact: "Artefact", created: "Created", record: Recorder) -> "Ending | None":
+def mirror(artefact: "Artefact", created: "Created") -> "Mirroring | None":
+    """Begin to carry files over while the run goes on, where policy asks for it."""
+    if artefact.workspace[1:] != ("overlay", "live"):
+        return None
+    from . import mirroring
+
+    return mirroring.Mirroring(artefact, created)
+
+
+def finish(
+    artefact: "Artefact", created: "Created", record: Recorder, mirroring: "Mirroring | None" = None
+) -> "Ending | None":
     """Apply the overlay as policy asks, record what was held back, and remove an empty run directory."""
-    if artefact.workspace[1] != "overlay" or not written(created.directory, len(artefact.lowers)):
+    if mirroring and mirroring.failure:
+        record.report("limit", "live", {"target": mirroring.failure})
+    mirrored = mirroring.applied if mirroring else frozenset()
+    left = artefact.workspace[1] == "overlay" and written(created.directory, len(artefact.lowers))
+    if not left and not mirrored:
         from ringfence.workspace import removal
 
         removal.remove_tree(created.directory)
         return None
     from . import applying
 
-    return applying.finish(artefact, created, record)
+    return applying.finish(artefact, created, record, mirrored)
 
 
 def written(directory: str, layers: int) -> bool:

@@ -17,21 +17,25 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 
+from . import gitstate
 from .beneath import Tree, lstat_at, split
 from .change import Change, ChangeKind, FileType, Outcome, Result, Reviewed, file_type
 from .host import Host, Step, explained, no_step, open_host
 from .journal import Entry, Identity
 from .moves import ConflictError, remove_directory
 from .recovery import final_mode, restore_directories, settle, settle_entry
-from .runs import Run, State, exclusive, set_state
+from .runs import Run, State, exclusive, restored, set_state
 
 _BATCH = 64
 _NEW_THINGS = (ChangeKind.CREATE, ChangeKind.MODIFY, ChangeKind.REPLACE)
 
 
-def apply(run: Run, reviewed: Sequence[Reviewed], *, step: Step = no_step) -> list[Result]:
+def apply(
+    run: Run, reviewed: Sequence[Reviewed], *, overwrite: frozenset[str] = frozenset(), step: Step = no_step
+) -> list[Result]:
     """Apply what `reviewed` allows; give one result per change, sorted by path.
 
+    `overwrite` names paths where the operator wants the run's version even if the host has a later one, which is kept.
     Raise `HostError` while the run is alive, or where the workspace or the journal cannot be used. `step` is called
     with a name between any two effects.
     """
@@ -42,10 +46,8 @@ def apply(run: Run, reviewed: Sequence[Reviewed], *, step: Step = no_step) -> li
     ]
     with exclusive(run), open_host(run, step) as host:
         settle(host)
-        entries = host.journal.plan(_in_order([item.change for item in reviewed if item.allowed]))
-        host.journal.sync()
-        step("plan")
-        results += _carry_out(host, entries)
+        results += apply_some(host, [item.change for item in reviewed if item.allowed], overwrite=overwrite)
+        finish(host, host.journal.entries)
         set_state(run, State.APPLIED)
     return sorted(results, key=lambda result: result.path.split("/"))
 
@@ -55,18 +57,24 @@ def resume(run: Run, *, step: Step = no_step) -> list[Result]:
     with exclusive(run), open_host(run, step) as host:
         settle(host)
         results = _carry_out(host, [entry for entry in host.journal.entries if entry.status in ("planned", "dropped")])
+        finish(host, host.journal.entries)
         set_state(run, State.APPLIED)
     return results
 
 
-def _carry_out(host: Host, entries: Sequence[Entry]) -> list[Result]:
+def apply_some(host: Host, changes: Iterable[Change], *, overwrite: frozenset[str] = frozenset()) -> list[Result]:
+    """Apply `changes`, which were all allowed, on an open host; `finish` is the caller's."""
+    entries = host.journal.plan(_in_order(changes))
+    host.step("plan")
+    return _carry_out(host, entries, overwrite)
+
+
+def _carry_out(host: Host, entries: Sequence[Entry], overwrite: frozenset[str] = frozenset()) -> list[Result]:
     with Tree(host.run.upper) as layer:
-        work = _Work(host, layer)
+        work = _Work(host, layer, overwrite)
         for entry in entries:
             work.take(entry)
         work.commit()
-    finish_directories(host)
-    host.journal.finish()
     return work.results
 
 
@@ -91,12 +99,13 @@ def _in_order(changes: Iterable[Change]) -> list[Change]:
 class _Work:
     """Entries on their way: prepared and announced in batches, then committed."""
 
-    def __init__(self, host: Host, layer: Tree) -> None:
+    def __init__(self, host: Host, layer: Tree, overwrite: frozenset[str]) -> None:
         self._host = host
         self._layer = layer
+        self._overwrite = overwrite
+        self._restored: dict[str, list[tuple[Identity, int]]] | None = None
         self._batch: list[Entry] = []
-        # What an earlier attempt saw and put back; renames alone moved its ctime on.
-        self._expected = {entry.change.path: entry.old for entry in host.journal.entries if entry.old is not None}
+        self._latest = {entry.change.path: entry for entry in host.journal.entries if entry.status != "planned"}
         self.results: list[Result] = []
 
     def take(self, entry: Entry) -> None:
@@ -148,9 +157,12 @@ class _Work:
 
     def _prepare(self, entry: Entry) -> None:
         host, change = self._host, entry.change
-        if change.kind is ChangeKind.DELETE and host.tree.lstat(change.path) is None:
-            self._report(entry, Outcome.APPLIED)
-            return
+        if (change.kind is ChangeKind.DELETE or change.copied) and host.tree.lstat(change.path) is None:
+            if change.copied and change.path not in self._overwrite:
+                raise ConflictError("it was removed on the host since the run began")
+            if change.kind is ChangeKind.DELETE:
+                self._report(entry, Outcome.APPLIED)
+                return
         with host.parent(change.path) as (directory, name):
             old = lstat_at(directory, name)
             if self._nothing_to_do(change, old):
@@ -159,7 +171,7 @@ class _Work:
             self._check(change, old)
             if change.kind is not ChangeKind.MODE:
                 host.journal.touch(split(change.path)[0], os.fstat(directory).st_mtime_ns)
-            host.journal.begin(entry, Identity.of(old))
+            host.journal.begin(entry, old, self._replaced(change, Identity.of(old)))
             host.step("begin")
             if change.kind in _NEW_THINGS:
                 host.stage(entry, self._layer, directory, old)
@@ -184,9 +196,29 @@ class _Work:
             if mode != change.old_mode and (opened is None or mode != opened | stat.S_IRWXU):
                 raise ConflictError("its mode was changed on the host since the run began")
             return
-        identity, expected = Identity.of(old), self._expected.get(change.path)
-        if old.st_ctime_ns > self._host.run.start_ns and not (identity and identity.same_version(expected)):
+        if old.st_ctime_ns > self._host.run.start_ns and not self._is_known(change.path, Identity.of(old)):
             raise ConflictError("it was changed on the host since the run began")
+
+    def _replaced(self, change: Change, found: Identity | None) -> Entry | None:
+        """The entry that brought what is there now, where nothing of it has to be kept."""
+        entry = self._latest.get(change.path)
+        if entry is None or entry.status != "done" or entry.new is None or change.kind is ChangeKind.MODE:
+            return None
+        return entry if not entry.new.is_directory and entry.new.same(found) else None
+
+    def _is_known(self, path: str, found: Identity | None) -> bool:
+        """Whether `found` is what this run put there, what a rollback put back, or what the operator gives up."""
+        if path in self._overwrite or found is None:
+            return path in self._overwrite
+        entry = self._latest.get(path)
+        if entry is not None and entry.status == "done":
+            return found.same(entry.new)
+        # What is put back got there by renames, which alone move a ctime on.
+        known = [entry.old] if entry is not None else []
+        if self._restored is None:
+            self._restored = restored(self._host.run)
+        known += [old for old, ctime_ns in self._restored.get(path, ()) if ctime_ns <= self._host.run.start_ns]
+        return any(found.same_version(old) for old in known)
 
     def _put(self, entry: Entry) -> None:
         host, change = self._host, entry.change
@@ -195,6 +227,7 @@ class _Work:
                 host.set_mode(change.path, final_mode(entry))
                 host.step("mode")
             elif change.kind in _NEW_THINGS:
+                self._check_source(change)
                 host.install(entry, directory, name)
             elif change.type is FileType.DIRECTORY:
                 remove_directory(directory, name)
@@ -204,12 +237,19 @@ class _Work:
             host.journal.done(entry, Identity.of(lstat_at(directory, name)))
             host.step("done")
 
+    def _check_source(self, change: Change) -> None:
+        """Raise `ConflictError` where a run that is alive has removed or changed it again since it was staged."""
+        found = self._layer.lstat(change.path)
+        same = found is not None and (found.st_size, found.st_mtime_ns) == (change.size, change.mtime_ns)
+        if found is None or (change.type is FileType.FILE and not same):
+            raise ConflictError("the run's copy is not the one that was reviewed")
 
-def finish_directories(host: Host) -> None:
-    """Give directories their last mode and mtime once everything is in them, and close those that were opened up."""
+
+def finish(host: Host, entries: Sequence[Entry]) -> None:
+    """Give directories of `entries` their last mode and mtime, close opened ones, and the journal's chapter."""
     journal = host.journal
     final: dict[str, tuple[int, int | None]] = {path: (mode, None) for path, mode in journal.opened.items()}
-    for entry in journal.entries:
+    for entry in entries:
         change = entry.change
         if entry.status != "done" or change.type is not FileType.DIRECTORY or change.kind is ChangeKind.DELETE:
             continue
@@ -219,7 +259,10 @@ def finish_directories(host: Host) -> None:
             inherited = stat.S_IMODE(entry.new.mode) & 0o7000 if entry.new is not None else 0
             final[change.path] = (change.mode & 0o777 | inherited, change.mtime_ns)
     restore_directories(host, final)
-    for path in journal.touched:
+    if gitstate.objects(host):
+        journal.leave_git(gitstate.fingerprint(host))
+    for path in sorted({split(entry.change.path)[0] for entry in entries} & journal.touched.keys()):
         found = host.tree.lstat(path) if path else os.fstat(host.tree.root)
         if found is not None:
             journal.leave(path, found.st_mtime_ns)
+    journal.finish()

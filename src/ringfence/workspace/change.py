@@ -47,7 +47,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `path` is relative to the workspace; bytes that are not UTF-8 are surrogate escapes. `type`, `mode`, `size`,
     `allocated` (bytes on disk), `mtime_ns`, `link`, `nlink` and `xattrs` describe the new thing, or the old one for a
-    deletion; `old_type` and `old_mode` what the host has. Overlayfs' own attributes are not in `xattrs`.
+    deletion; `old_type` and `old_mode` what the host has. Overlayfs' own attributes are not in `xattrs`. `copied`: this
+    creation was made from something that the host no longer has under this name.
     """
 
     path: str
@@ -62,6 +63,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     xattrs: tuple[str, ...] = ()
     old_type: FileType | None = None
     old_mode: int = 0
+    copied: bool = False
     detail: str = ""
 
 

@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from ringfence.model.names import canonical_path
+from ringfence.model.surfaces import SURFACES, Matcher, Surface
+
 from .change import Change, ChangeKind, FileType, Reviewed
 from .gitdata import git_hold, linked_hold
-from .names import canonical_path
-from .surfaces import SURFACES, Matcher, Surface
 
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 _SPECIAL_TYPES = frozenset({FileType.DEVICE, FileType.FIFO, FileType.SOCKET})

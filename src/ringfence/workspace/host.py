@@ -28,6 +28,8 @@ from .moves import ConflictError, exchange, move, place_new, remove, remove_dire
 from .runs import Run
 
 _PERMISSIONS = 0o777
+# What open(2) with O_TMPFILE says where the file system, or an old kernel, knows nothing of it.
+_NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
 _CARRIED_XATTRS = ("user.", "system.posix_acl_access")
 Step = Callable[[str], None]
 
@@ -57,6 +59,8 @@ class Host:
             self.tree = stack.enter_context(Tree(run.workspace))
             self._undo = stack.enter_context(Tree(run.undo))
             self._stack = stack.pop_all()
+        # New files without a name yet, by entry number: nobody sees one before it is complete (open(2), O_TMPFILE).
+        self._nameless: dict[int, int] = {}
         owner = os.fstat(self.tree.root)
         self._owner = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
 
@@ -64,7 +68,14 @@ class Host:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for n in list(self._nameless):
+            self.unstage(n)
         self._stack.close()
+
+    def unstage(self, n: int) -> None:
+        """Let go of the nameless file of entry `n`, if there is one."""
+        if n in self._nameless:
+            os.close(self._nameless.pop(n))
 
     # -- places
 
@@ -132,7 +143,7 @@ class Host:
         """Build what `entry` brings under its temporary name in the open `directory`, complete but for its place."""
         change, temporary = entry.change, self.temporary(entry)
         if change.type is FileType.FILE:
-            self._stage_file(change, layer, (directory, temporary), old)
+            self._stage_file(entry, layer, directory, old)
         elif change.type is FileType.SYMLINK:
             os.symlink(change.link, temporary, dir_fd=directory)
             self._own(directory, temporary)
@@ -144,10 +155,13 @@ class Host:
         else:
             raise OSError(errno.EPERM, f"a {change.type.value} is not carried over")
         self.step("staged")
-        self.journal.swap(entry, os.stat(temporary, dir_fd=directory, follow_symlinks=False).st_ino)
+        nameless = self._nameless.get(entry.n)
+        made = os.fstat(nameless) if nameless is not None else lstat_at(directory, temporary)
+        self.journal.swap(entry, made.st_ino if made is not None else 0)
         self.step("swap")
 
-    def _stage_file(self, change: Change, layer: Tree, place: tuple[int, str], old: os.stat_result | None) -> None:
+    def _stage_file(self, entry: Entry, layer: Tree, directory: int, old: os.stat_result | None) -> None:
+        change = entry.change
         source_directory, name = layer.open_parent(change.path)
         try:
             source = open_regular(source_directory, name)
@@ -157,17 +171,30 @@ class Host:
             found = os.fstat(source)
             if (found.st_size, found.st_mtime_ns) != (change.size, change.mtime_ns):
                 raise ConflictError("the run's copy is not the one that was reviewed")
-            target = os.open(
-                place[1], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=place[0]
-            )
+            target = self._new_file(entry, directory)
             try:
                 self.step("created")
                 copy_content(source, target)
-                self._dress(target, place[0], change, old)
+                if os.fstat(source).st_ctime_ns != found.st_ctime_ns:
+                    raise ConflictError("the run is still writing to it")
+                self._dress(target, directory, change, old)
             finally:
-                os.close(target)
+                if entry.n not in self._nameless:
+                    os.close(target)
         finally:
             os.close(source)
+
+    def _new_file(self, entry: Entry, directory: int) -> int:
+        """Make an empty file in the open `directory`: without a name where the file system can, else a temporary."""
+        try:
+            fd = os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in _NO_NAMELESS:
+                raise
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            return os.open(self.temporary(entry), flags, 0o600, dir_fd=directory)
+        self._nameless[entry.n] = fd
+        return fd
 
     def _dress(self, target: int, directory: int, change: Change, old: os.stat_result | None) -> None:
         """Give a new file its owner, mode and mtime, and the attributes of the file whose place it takes."""
@@ -208,9 +235,15 @@ class Host:
             remove_directory(directory, name)
             self.step("emptied")
         if old is None or old.is_directory:
-            place_new(directory, temporary, name)
+            if entry.n in self._nameless:
+                self._give_name(entry, directory, name)
+            else:
+                place_new(directory, temporary, name)
             self.step("installed")
             return
+        if entry.n in self._nameless:
+            self._give_name(entry, directory, temporary)
+            self.step("named")
         left = exchange(directory, temporary, name, self.aside(entry))
         self.step("installed")
         if not old.same(Identity.of(lstat_at(directory, left))):
@@ -218,13 +251,24 @@ class Host:
             raise ConflictError("it was changed on the host a moment ago")
         self.keep_or_put_back(entry, directory, name, left)
 
+    def _give_name(self, entry: Entry, directory: int, name: str) -> None:
+        """Link the nameless file of `entry` to the free `name`; raise `ConflictError` if it is not free."""
+        try:
+            os.link(f"/proc/self/fd/{self._nameless[entry.n]}", name, dst_dir_fd=directory)
+        except FileExistsError:
+            raise ConflictError("it was created on the host in the meantime") from None
+        self.unstage(entry.n)
+
     def put_back(self, entry: Entry, directory: int, name: str, left: str) -> None:
         """Let the old thing under `left` and the new one under `name` change places again."""
         other = self.aside(entry) if left == self.temporary(entry) else self.temporary(entry)
         exchange(directory, left, name, other)
 
     def keep_or_put_back(self, entry: Entry, directory: int, name: str, left: str) -> None:
-        """Keep the old thing; where there is no room for it, undo the exchange and raise."""
+        """Keep the old thing, unless it is our own; where there is no room for it, undo the exchange and raise."""
+        if entry.over is not None:
+            remove(directory, left)
+            return
         try:
             self.keep(entry, directory, left)
         except OSError:
@@ -239,6 +283,9 @@ class Host:
         if entry.old is None or not entry.old.same(Identity.of(lstat_at(directory, temporary))):
             place_new(directory, temporary, name)
             raise ConflictError("it was changed on the host a moment ago")
+        if entry.over is not None:
+            remove(directory, temporary)
+            return
         try:
             self.keep(entry, directory, temporary)
         except OSError:

@@ -7,13 +7,16 @@ the step behind it was never begun, and is dropped. Entries are numbered over th
     {"step": "plan", "changes": [...]}             numbers every change from the next free number on
     {"step": "open", "path", "mode"}               a directory of the host gets access bits for its owner
     {"step": "touch", "path", "mtime_ns"}          the first change in this directory of the host
-    {"step": "begin", "n", "old"}                  what the host has now (an `Identity`, or null)
+    {"step": "begin", "n", "old", "ctime_ns"}      what the host has now (an `Identity`, or null) and since when; with
+                                                   `over` what that entry brought, of which nothing is kept
     {"step": "swap", "n", "inode"}                 the new thing is complete under its temporary name
     {"step": "done", "n", "new"}                   the host now has this
     {"step": "drop", "n"}                          nothing was changed
     {"step": "undone", "n"}                        the host has the old thing again
     {"step": "left", "path", "mtime_ns"}           the directory as the apply left it
-    {"step": "unwind", "paths"}                    a rollback begins; these directories nobody else has touched since
+    {"step": "git", "state"}                       what git's directory was like then (`gitstate.fingerprint`)
+    {"step": "unwind", "paths"[, "keep"]}          a rollback begins; these directories nobody else has touched since,
+                                                   and what lies below `keep` stays
     {"step": "finished"}
 """
 
@@ -28,6 +31,23 @@ from ringfence.model.errors import HostError
 from ringfence.model.paths import HostPath
 
 from .change import Change
+
+_FINISHED = b'{"step": "finished"}'
+_TAIL_BYTES = 256  # more than the record that says so takes
+
+
+def ends_finished(path: HostPath) -> bool:
+    """Tell `Journal.finished` from the end of the file alone: a journal can be long, and every run asks about many."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        size = os.fstat(fd).st_size
+        start = max(0, size - _TAIL_BYTES)
+        lines = os.pread(fd, _TAIL_BYTES, start).split(b"\n")[:-1]  # what follows the last line end announces nothing
+    finally:
+        os.close(fd)
+    if not lines:
+        return start == 0
+    return lines[-1] == _FINISHED if start == 0 or len(lines) > 1 else False
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -68,7 +88,7 @@ class Identity(msgspec.Struct, frozen=True):
 class Entry:
     """What is known of one change. `status`: planned, begun, swapping, done, dropped or undone."""
 
-    __slots__ = ("change", "inode", "n", "new", "old", "status")
+    __slots__ = ("change", "inode", "n", "new", "old", "old_ctime_ns", "over", "status")
 
     def __init__(self, n: int, change: Change) -> None:
         self.n = n
@@ -76,6 +96,8 @@ class Entry:
         self.status = "planned"
         self.old: Identity | None = None
         self.new: Identity | None = None
+        self.old_ctime_ns = 0
+        self.over: int | None = None
         self.inode = 0
 
     @property
@@ -85,19 +107,25 @@ class Entry:
 
 
 class Journal:
-    """The journal of one run, read at opening and appended to afterwards."""
+    """The journal of one run, read at opening and appended to afterwards.
 
-    def __init__(self, path: HostPath) -> None:
+    `look`: only read it, as it is; somebody else may be writing to it now. Raises OSError if it is not there.
+    """
+
+    def __init__(self, path: HostPath, *, look: bool = False) -> None:
         self.entries: list[Entry] = []
         self.opened: dict[str, int] = {}
         self.touched: dict[str, int] = {}
         self.left: dict[str, int] = {}
         self.unwinding: frozenset[str] | None = None
+        self.kept = ""
+        self.git = ""
         self.finished = True
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        flags = os.O_RDONLY if look else os.O_RDWR | os.O_CREAT | os.O_APPEND
+        self._fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            self._read(path)
+            self._read(path, repair=not look)
         except (ValueError, KeyError, IndexError, TypeError):
             os.close(self._fd)
             raise HostError("the journal of this run is damaged", place=path) from None
@@ -128,13 +156,19 @@ class Journal:
         """Record how the apply leaves a touched directory."""
         self._record({"step": "left", "path": path, "mtime_ns": mtime_ns})
 
-    def unwind(self, paths: list[str]) -> None:
-        """Announce a rollback."""
-        self._record({"step": "unwind", "paths": paths})
+    def leave_git(self, state: str) -> None:
+        """Record how the apply leaves git's directory."""
+        self._record({"step": "git", "state": state})
 
-    def begin(self, entry: Entry, old: Identity | None) -> None:
-        """Announce that `entry` will change the host, which now has `old`."""
-        self._record({"step": "begin", "n": entry.n, "old": msgspec.to_builtins(old)})
+    def unwind(self, paths: list[str], *, keep: str) -> None:
+        """Announce a rollback, which leaves alone what lies below the directory `keep` (empty: none)."""
+        self._record({"step": "unwind", "paths": paths, "keep": keep})
+
+    def begin(self, entry: Entry, old: os.stat_result | None, over: Entry | None = None) -> None:
+        """Announce that `entry` will change the host, which now has `old`, brought there by `over`."""
+        record = {"step": "begin", "n": entry.n, "old": msgspec.to_builtins(Identity.of(old))}
+        record |= {} if old is None else {"ctime_ns": old.st_ctime_ns}
+        self._record(record if over is None else record | {"over": over.n})
 
     def swap(self, entry: Entry, inode: int) -> None:
         """Announce that the new thing, complete as `inode`, will take its place."""
@@ -154,7 +188,7 @@ class Journal:
 
     def finish(self) -> None:
         """Record that nothing is left to do."""
-        self._record({"step": "finished"})
+        self._record(json.loads(_FINISHED))
         self.sync()
 
     def sync(self) -> None:
@@ -173,11 +207,11 @@ class Journal:
             raise HostError(f"the journal cannot be written: {error.strerror}", place=self._path, hint=hint) from error
         self._take(record)
 
-    def _read(self, path: HostPath) -> None:
+    def _read(self, path: HostPath, *, repair: bool) -> None:
         with open(path, "rb") as file:
             content = file.read()
         complete = content.rfind(b"\n") + 1
-        if complete != len(content):
+        if repair and complete != len(content):
             os.ftruncate(self._fd, complete)
         for line in content[:complete].splitlines():
             self._take(json.loads(line))
@@ -196,6 +230,9 @@ class Journal:
             self.left[record["path"]] = record["mtime_ns"]
         elif step == "unwind":
             self.unwinding = frozenset(record["paths"])
+            self.kept = record.get("keep", "")
+        elif step == "git":
+            self.git = record["state"]
         elif step == "finished":
             self.unwinding = None
         else:
@@ -204,9 +241,13 @@ class Journal:
     def _take_entry(self, step: str, entry: Entry, record: dict[str, Any]) -> None:
         if step == "begin":
             entry.status, entry.old, entry.inode = "begun", msgspec.convert(record["old"], Identity | None), 0
+            entry.over, entry.old_ctime_ns = record.get("over"), record.get("ctime_ns", 0)
+            self.left.pop(entry.change.path.rpartition("/")[0], None)  # it is about to change once more, by us
         elif step == "swap":
             entry.status, entry.inode = "swapping", record["inode"]
         elif step == "done":
             entry.status, entry.new = "done", msgspec.convert(record["new"], Identity | None)
         else:
             entry.status = {"drop": "dropped", "undone": "undone"}[step]
+            if step == "undone" and entry.over is not None:
+                self.entries[entry.over].new = entry.new  # nothing was put back: that entry answers for it now

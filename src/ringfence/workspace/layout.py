@@ -78,11 +78,11 @@ def create(runs: str, *, workspace: str, argv0: str, run: str = "") -> Created:
     return Created(run, directory, lock_fd)
 
 
-def write_metadata(directory: str, workspace: str, argv0: str, *, state: str, start_ns: int) -> None:
-    """Replace `run.json` in one step."""
+def write_metadata(directory: str, workspace: str, argv0: str, *, state: str, start_ns: int, of: str = "") -> None:
+    """Replace `run.json` in one step; `of` names the run of which this is a snapshot."""
     text = (
         f'{{"version": 1, "workspace": {encode_basestring_ascii(workspace)}, "argv0": {encode_basestring_ascii(argv0)},'
-        f' "state": {encode_basestring_ascii(state)}, "start_ns": {start_ns}}}\n'
+        f' "state": {encode_basestring_ascii(state)}, "start_ns": {start_ns}, "of": {encode_basestring_ascii(of)}}}\n'
     )
     fd = os.open(f"{directory}/{METADATA}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -104,3 +104,11 @@ def mark_ended(directory: str) -> bool:
         file.write(ended)
     os.rename(f"{path}.new", path)
     return True
+
+
+def make_layers(directory: str, number: int, lower: str) -> None:
+    """Upper and work directory of a further overlay, with the owner and mode of what they cover."""
+    status = os.stat(lower)
+    for name in (f"upper.{number}", f"work.{number}"):
+        os.mkdir(f"{directory}/{name}", 0o700)
+        os.chmod(f"{directory}/{name}", status.st_mode & 0o7777)

@@ -4,6 +4,7 @@ Rules of the format (Documentation/filesystems/overlayfs.rst, mounted with `user
 - a character device 0:0, or an empty file with the attribute `user.overlay.whiteout`, says that the name is gone;
 - a directory with `user.overlay.opaque` = `y` hides the lower directory of that name and everything below it;
 - a directory without it is merged with the lower one, and often exists only because something below it changed;
+- a file or directory with `user.overlay.origin` was copied up from the lower layer, under whatever name;
 - `redirect` and `metacopy` are not enabled by the mounts we make, so a layer that carries them is refused for that
   path.
 
@@ -30,6 +31,7 @@ from .content import same_content
 
 _NAMESPACES = ("user.overlay.", "trusted.overlay.")
 _UNSUPPORTED = ("redirect", "metacopy")
+_ORIGINS = frozenset(f"{namespace}origin" for namespace in _NAMESPACES)
 _MODE_BITS = 0o7777
 
 
@@ -41,20 +43,76 @@ class _Pending(msgspec.Struct, frozen=True):
     hidden: bool
 
 
+class _Walk:
+    """What is still to be read, and whether a file of the host lost its place to something else."""
+
+    def __init__(self, pending: list[_Pending]) -> None:
+        self.pending = pending
+        self.displaced = False
+
+
 def changes(upper: HostPath, lower: HostPath) -> list[Change]:
     """List what the layer `upper` changes in `lower`, sorted by path; raise `OSError` if either root cannot be read."""
     found: list[Change] = []
     with Tree(upper) as layer, Tree(lower) as host:
-        pending = [_Pending("", True, _overlay_attribute(f"/proc/self/fd/{layer.root}", "opaque") == b"y")]
-        while pending:
-            directory = pending.pop()
+        walk = _Walk([_Pending("", True, _overlay_attribute(f"/proc/self/fd/{layer.root}", "opaque") == b"y")])
+        while walk.pending:
+            directory = walk.pending.pop()
             try:
-                found += _directory_changes(layer, host, directory, pending)
+                found += _directory_changes(layer, host, directory, walk)
             except OSError as error:
                 if not directory.path:
                     raise
                 found.append(_unreadable(directory.path, FileType.DIRECTORY, error))
-    return sorted(found, key=lambda change: change.path.split("/"))
+    return sorted(_settled(found, displaced=walk.displaced), key=lambda change: change.path.split("/"))
+
+
+def file_changes(layer: Tree, host: Tree, path: str) -> list[Change]:
+    """What the host lacks to have the regular file `path` as the layer has it: directories above it, and the file.
+
+    Empty where nothing is lacking or anything else than regular files and directories is involved. Unlike `changes` it
+    may be called while the run is alive; raise `OSError` where something moves away meanwhile.
+    """
+    names = path.split("/")
+    found: list[Change] = []
+    for depth in range(1, len(names) + 1):
+        change, fits = _step(layer, host, "/".join(names[:depth]), directory=depth < len(names))
+        if not fits:
+            return []
+        found += [change] if change else []
+    return found if found and found[-1].path == path else []
+
+
+def _step(layer: Tree, host: Tree, path: str, *, directory: bool) -> tuple[Change | None, bool]:
+    """What the host lacks at `path`, and whether both sides have nothing there but what `directory` says."""
+    upper_fd, name = layer.open_parent(path)
+    try:
+        lower_fd = _open_lower(host, _Pending(path.rpartition("/")[0], True, False))
+        try:
+            new = os.stat(name, dir_fd=upper_fd, follow_symlinks=False)
+            pair = _Pair(
+                host, upper_fd, lower_fd, path, new, lstat_at(lower_fd, name) if lower_fd >= 0 else None, False
+            )
+            expected = stat.S_IFDIR if directory else stat.S_IFREG
+            kinds = {stat.S_IFMT(found.st_mode) for found in (pair.new, pair.old) if found is not None}
+            if kinds != {expected} or _is_whiteout(pair):
+                return None, False
+            kind = _kind(pair)
+            if kind is None or kind is ChangeKind.MODE:
+                return None, True
+            change = _describe(pair, kind)
+            return change, not change.copied
+        finally:
+            if lower_fd >= 0:
+                os.close(lower_fd)
+    finally:
+        os.close(upper_fd)
+
+
+def deletion(host: Tree, path: str) -> Change | None:
+    """The removal of what `host` has at `path`; None where nothing is there."""
+    found = host.lstat(path)
+    return None if found is None else _deletion(path, found)
 
 
 def existing(host: Tree) -> Callable[[str], FileType | None]:
@@ -73,7 +131,35 @@ def existing(host: Tree) -> Callable[[str], FileType | None]:
     return look
 
 
-def _directory_changes(layer: Tree, host: Tree, directory: _Pending, pending: list[_Pending]) -> Iterator[Change]:
+def _settled(found: list[Change], *, displaced: bool) -> list[Change]:
+    """Say of which creations it is certain that the host removed what they were made from (`Change.copied`).
+
+    A file copied up and renamed inside looks the same where its old name gives no hint, so as long as any file of the
+    host may have moved, none is certain. A directory that only came along, with nothing in it, is no change.
+    """
+    if not any(change.copied for change in found):
+        return found
+    uncertain = displaced or any(c.kind is ChangeKind.DELETE and c.old_type is not FileType.DIRECTORY for c in found)
+    filled = {parent for change in found if not change.copied for parent in _parents(change.path)}
+    settled = []
+    for change in found:
+        if change.copied and change.type is FileType.DIRECTORY:
+            if change.path in filled or uncertain:
+                settled.append(msgspec.structs.replace(change, copied=False))
+        elif change.copied and (uncertain or change.nlink > 1):
+            settled.append(msgspec.structs.replace(change, copied=False))
+        else:
+            settled.append(change)
+    return settled
+
+
+def _parents(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _directory_changes(layer: Tree, host: Tree, directory: _Pending, walk: _Walk) -> Iterator[Change]:
     upper_fd = layer.open_directory(directory.path)
     lower_fd = _open_lower(host, directory)
     try:
@@ -86,7 +172,7 @@ def _directory_changes(layer: Tree, host: Tree, directory: _Pending, pending: li
                 old = lstat_at(lower_fd, entry.name) if lower_fd >= 0 else None
                 pair = _Pair(host, upper_fd, lower_fd, path, new, old, directory.hidden)
                 try:
-                    yield from _entry_changes(pair, pending)
+                    yield from _entry_changes(pair, walk)
                 except OSError as error:
                     yield _unreadable(path, file_type(new.st_mode), error)
         if directory.hidden and lower_fd >= 0:
@@ -129,7 +215,7 @@ class _Pair(msgspec.Struct, frozen=True):
         return f"/proc/self/fd/{self.upper_fd}/{self.name}"
 
 
-def _entry_changes(pair: _Pair, pending: list[_Pending]) -> Iterator[Change]:
+def _entry_changes(pair: _Pair, walk: _Walk) -> Iterator[Change]:
     new, old = pair.new, pair.old
     if _is_whiteout(pair):
         if old is not None:
@@ -143,8 +229,10 @@ def _entry_changes(pair: _Pair, pending: list[_Pending]) -> Iterator[Change]:
             return
         merged = old is not None and stat.S_ISDIR(old.st_mode)
         hidden = pair.hidden or _overlay_attribute(pair.place, "opaque") == b"y"
-        pending.append(_Pending(pair.path, merged, hidden))
+        walk.pending.append(_Pending(pair.path, merged, hidden))
     kind = _kind(pair)
+    if old is not None and not stat.S_ISDIR(old.st_mode) and not (stat.S_ISREG(new.st_mode) and _was_copied(pair)):
+        walk.displaced = True
     if kind is None:
         return
     yield _describe(pair, kind)
@@ -174,6 +262,7 @@ def _kind(pair: _Pair) -> ChangeKind | None:
 def _describe(pair: _Pair, kind: ChangeKind) -> Change:
     new, old = pair.new, pair.old
     kind_of_file = file_type(new.st_mode)
+    attributes = _attributes(pair.place)
     return Change(
         path=pair.path,
         kind=kind,
@@ -184,9 +273,10 @@ def _describe(pair: _Pair, kind: ChangeKind) -> Change:
         mtime_ns=new.st_mtime_ns,
         link=os.readlink(pair.name, dir_fd=pair.upper_fd) if kind_of_file is FileType.SYMLINK else "",
         nlink=new.st_nlink,
-        xattrs=tuple(name for name in _attributes(pair.place) if not name.startswith(_NAMESPACES)),
+        xattrs=tuple([name for name in attributes if not name.startswith(_NAMESPACES)]) if attributes else (),
         old_type=None if old is None else file_type(old.st_mode),
         old_mode=0 if old is None else old.st_mode & _MODE_BITS,
+        copied=old is None and not _ORIGINS.isdisjoint(attributes),
     )
 
 
@@ -238,6 +328,10 @@ def _is_whiteout(pair: _Pair) -> bool:
     if stat.S_ISCHR(mode):
         return pair.new.st_rdev == 0
     return stat.S_ISREG(mode) and pair.new.st_size == 0 and _overlay_attribute(pair.place, "whiteout") is not None
+
+
+def _was_copied(pair: _Pair) -> bool:
+    return not _ORIGINS.isdisjoint(_attributes(pair.place))
 
 
 def _attributes(place: str) -> list[str]:

@@ -12,10 +12,9 @@ import os
 import shlex
 from collections.abc import Iterator
 
+from ringfence.model.names import canonical_path
 from ringfence.model.paths import HostPath
-
-from .names import canonical_path
-from .surfaces import SURFACES, Matcher, Surface
+from ringfence.model.surfaces import SURFACES, Matcher, Surface
 
 _LIMIT_BYTES = 1 << 20
 _GIT_NAMES = ("hooks", "config", "config.worktree", "info", "modules", "worktrees", "commondir")

@@ -24,6 +24,7 @@ def settle(host: Host) -> None:
 
 def settle_entry(host: Host, entry: Entry) -> None:
     """Bring one begun entry to `done` or `dropped`, and remove its temporaries."""
+    host.unstage(entry.n)
     try:
         with host.parent(entry.change.path) as (directory, name):
             happened = _settle_in(host, entry, directory, name)
@@ -43,7 +44,7 @@ def _settle_in(host: Host, entry: Entry, directory: int, name: str) -> bool:
         return found is not None and stat.S_IMODE(found.st_mode) == final_mode(entry)
     if change.kind is ChangeKind.DELETE:
         return _settle_removal(host, entry, directory, name)
-    if entry.inode and found is not None and found.st_ino == entry.inode:
+    if found is not None and _is_staged(entry, found):
         return _settle_installed(host, entry, directory, name)
     _forget(host, entry, directory, name)
     if old is not None and old.is_directory and lstat_at(directory, name) is None:
@@ -51,11 +52,20 @@ def _settle_in(host: Host, entry: Entry, directory: int, name: str) -> bool:
     return False
 
 
+def _is_staged(entry: Entry, found: os.stat_result) -> bool:
+    """Tell whether `found` is what `entry` brings: a nameless file that died gives its inode number to others."""
+    change = entry.change
+    plain = change.type is FileType.FILE
+    return found.st_ino == entry.inode != 0 and (
+        not plain or (found.st_size, found.st_mtime_ns) == (change.size, change.mtime_ns)
+    )
+
+
 def _settle_removal(host: Host, entry: Entry, directory: int, name: str) -> bool:
     if entry.change.type is FileType.DIRECTORY:
         return lstat_at(directory, name) is None
     if lstat_at(directory, host.temporary(entry)) is None:
-        return host.kept(entry)
+        return host.kept(entry) or (entry.over is not None and lstat_at(directory, name) is None)
     try:
         host.keep(entry, directory, host.temporary(entry))
     except OSError:

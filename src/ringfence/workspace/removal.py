@@ -28,3 +28,19 @@ def remove_tree(path: str) -> None:
                     os.unlink(entry.path)
     for directory in reversed(directories):
         os.rmdir(directory)
+
+
+def remove_empty(root: str, parts: "list[str]") -> None:
+    """rmdir(2) of a path below `root`, following no link; what is not there, or not empty, stays."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    place = os.open(root, flags)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, flags, dir_fd=place)
+            os.close(place)
+            place = below
+        os.rmdir(parts[-1], dir_fd=place)
+    except OSError:
+        pass
+    finally:
+        os.close(place)

@@ -3,10 +3,14 @@
 Rules: entries are undone in the reverse of their order. A path that the host changed after the apply is a conflict and
 is left alone; the run then stays `applied`, so that the rest can be tried again. Undoing an entry twice does no harm,
 which is what makes a killed rollback safe to repeat.
+
+Git's objects stay where git was used on the host after the apply: a branch, a commit or the index may need them by now,
+and to nobody else they do any harm until `git gc` removes them.
 """
 
 import stat
 
+from . import gitstate
 from .beneath import lstat_at
 from .change import ChangeKind, FileType, Outcome, Result
 from .host import Host, Step, explained, no_step, open_host
@@ -24,14 +28,28 @@ def rollback(run: Run, *, step: Step = no_step) -> list[Result]:
     with exclusive(run), open_host(run, step) as host:
         settle(host)
         if host.journal.unwinding is None:
-            host.journal.unwind(_untouched_since(host))
+            host.journal.unwind(_untouched_since(host), keep=_objects_in_use(host))
         step("unwind")
-        results = [_undo_guarded(host, entry) for entry in reversed(host.journal.entries) if entry.status == "done"]
+        results: dict[str, Result] = {}
+        for entry in reversed(host.journal.entries):
+            if entry.status == "done" and not _is_below(entry.change.path, host.journal.kept):
+                results[entry.change.path] = _undo_guarded(host, entry)
         _restore_directories(host)
         host.journal.finish()
-        if all(result.outcome is Outcome.APPLIED for result in results):
+        if all(result.outcome is Outcome.APPLIED for result in results.values()):
             set_state(run, State.ROLLED_BACK)
-    return sorted(results, key=lambda result: result.path.split("/"))
+    return sorted(results.values(), key=lambda result: result.path.split("/"))
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return bool(directory) and f"{path}/".startswith(f"{directory}/")
+
+
+def _objects_in_use(host: Host) -> str:
+    """Give git's object directory if git was used on the host after the apply; else nothing."""
+    place = gitstate.objects(host)
+    unused = host.journal.git != "" and gitstate.fingerprint(host) == host.journal.git
+    return "" if unused else place
 
 
 def _untouched_since(host: Host) -> list[str]:
@@ -62,16 +80,18 @@ def _undo_guarded(host: Host, entry: Entry) -> Result:
 def _undo(host: Host, entry: Entry, directory: int, name: str) -> None:
     _repair(host, entry, directory, name)
     found = Identity.of(lstat_at(directory, name))
-    if entry.change.kind is ChangeKind.MODE:
+    if entry.over is not None and _is_new(entry, found):
+        host.forget(entry)  # a kill may have left what was ours there
+    elif entry.change.kind is ChangeKind.MODE:
         _undo_mode(host, entry, found)
-    elif not _is_new(entry, found):
+    elif not _is_new(entry, found) and not _is_ours_again(host, entry, found):
         if not _is_old(entry, found):
             raise ConflictError("it was changed on the host after the apply")
         remove(directory, host.temporary(entry))
         host.forget(entry)
-    elif entry.old is None:
+    elif entry.old is None and found is not None:
         _take_new_away(host, entry, directory, name)
-    else:
+    elif entry.old is not None:
         _put_old_back(host, entry, directory, name)
 
 
@@ -89,6 +109,17 @@ def _repair(host: Host, entry: Entry, directory: int, name: str) -> None:
 def _is_new(entry: Entry, found: Identity | None) -> bool:
     """Tell whether the host still has what the apply left there."""
     return found is None if entry.new is None else entry.new.same(found)
+
+
+def _is_ours_again(host: Host, entry: Entry, found: Identity | None) -> bool:
+    """Tell whether this is a directory that the apply made and later removed, and that we have just made again.
+
+    It has another inode than the first time; only an empty one is removed.
+    """
+    if found is None or not found.is_directory or entry.change.type is not FileType.DIRECTORY:
+        return False
+    again = (other for other in host.journal.entries if other.change.path == entry.change.path)
+    return any(other.status == "undone" and other.old is not None and other.old.is_directory for other in again)
 
 
 def _is_old(entry: Entry, found: Identity | None) -> bool:

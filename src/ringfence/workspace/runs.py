@@ -13,7 +13,7 @@ import msgspec
 from ringfence.model.errors import HostError, UsageError
 from ringfence.model.paths import HostPath
 
-from .journal import Journal
+from .journal import Identity, Journal, ends_finished
 from .layout import JOURNAL, LOCK, METADATA, UNDO, UPPER, WORK, write_metadata
 from .removal import remove_tree
 
@@ -35,7 +35,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One run as it lies on disk. `argv0` is the program only: arguments may carry secrets.
 
     A run may have further layers, over git directories that lie outside of its workspace; `over` gives the value that
-    stands for one of them, with that directory as its `workspace`.
+    stands for one of them, with that directory as its `workspace`. `of`: the run of which this is a snapshot, if it is.
     """
 
     run: str
@@ -45,6 +45,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     start_ns: int
     layer: int = 0
+    of: str = ""
 
     def place(self, name: str) -> HostPath:
         """Give the path of `name` in the run's directory, for the layer this value stands for."""
@@ -79,6 +80,7 @@ def load(directory: HostPath) -> Run:
             argv0=fields["argv0"],
             state=State(fields["state"]),
             start_ns=int(fields["start_ns"]),
+            of=fields.get("of", ""),
         )
     except FileNotFoundError:
         raise UsageError(f"no run `{name}`", hint="`ringfence runs` lists them") from None
@@ -108,7 +110,7 @@ def list_runs(runs: HostPath) -> list[Run]:
 def set_state(run: Run, state: State) -> Run:
     """Record how far the run has come, and give the new value; a further layer says nothing about the run."""
     if not run.layer:
-        write_metadata(run.directory, run.workspace, run.argv0, state=state.value, start_ns=run.start_ns)
+        write_metadata(run.directory, run.workspace, run.argv0, state=state.value, start_ns=run.start_ns, of=run.of)
     return msgspec.structs.replace(run, state=state)
 
 
@@ -145,15 +147,21 @@ def lock(run: Run, *, tries: int = 50) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive(run: Run) -> Iterator[None]:
-    """Hold the run's lock and wait for the turn to change the host: applies are serialised."""
-    with lock(run):
-        path = f"{os.path.dirname(run.directory)}/{_APPLY_LOCK}"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
+    """Hold the run's lock and wait for the turn to change the host."""
+    with lock(run), turn(run):
+        yield
+
+
+@contextlib.contextmanager
+def turn(run: Run) -> Iterator[None]:
+    """Wait for the turn to change the host: applies are serialised over all runs."""
+    path = f"{os.path.dirname(run.directory)}/{_APPLY_LOCK}"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def discard(run: Run) -> Run:
@@ -168,17 +176,35 @@ def discard(run: Run) -> Run:
         for name in os.listdir(run.directory):
             if name.split(".")[0] in (UPPER, WORK):
                 remove_tree(f"{run.directory}/{name}")
-        return set_state(run, State.DISCARDED) if run.state in (State.RUNNING, State.ENDED) else run
+        if run.state not in (State.RUNNING, State.ENDED):
+            return run
+        # With a journal the host got something while the run was going on: the way back from that stays.
+        return set_state(run, State.APPLIED if os.path.lexists(run.journal) else State.DISCARDED)
 
 
 def interrupted(run: Run) -> bool:
     """Tell whether an apply or a rollback of the run began and did not end."""
     for name in os.listdir(run.directory):
         if name.split(".")[0] == JOURNAL:
-            with Journal(HostPath(f"{run.directory}/{name}")) as journal:
-                if not journal.finished:
-                    return True
+            if not ends_finished(HostPath(f"{run.directory}/{name}")):
+                return True
     return False
+
+
+def restored(run: Run) -> dict[str, list[tuple[Identity, int]]]:
+    """What rollbacks of other runs put back in this run's workspace, by path: the version, and since when it was there.
+
+    A journal that cannot be read says nothing, so that a file counts as changed.
+    """
+    found: dict[str, list[tuple[Identity, int]]] = {}
+    for other in list_runs(HostPath(os.path.dirname(run.directory))):
+        if other.workspace != run.workspace or run.layer or not os.path.lexists(other.journal):
+            continue
+        with contextlib.suppress(HostError, OSError), Journal(other.journal, look=True) as journal:
+            for entry in journal.entries:
+                if entry.status == "undone" and entry.old is not None:
+                    found.setdefault(entry.change.path, []).append((entry.old, entry.old_ctime_ns))
+    return found
 
 
 def delete(run: Run) -> None:
@@ -188,16 +214,21 @@ def delete(run: Run) -> None:
 
 
 def expire(runs: HostPath, *, keep: int = KEPT_UNDO) -> list[str]:
-    """Remove finished runs but the latest `keep` applied ones of each workspace; give the names removed."""
+    """Remove finished runs but the latest `keep` applied ones of each workspace; give the names removed.
+
+    Snapshots stay until they are discarded.
+    """
     kept: dict[str, int] = {}
     removed = []
     for run in reversed(list_runs(runs)):
-        if run.state in (State.RUNNING, State.ENDED) or interrupted(run):
+        if run.state in (State.RUNNING, State.ENDED) or (run.of and os.path.isdir(run.upper)):
             continue
         if run.state is State.APPLIED:
             kept[run.workspace] = kept.get(run.workspace, 0) + 1
             if kept[run.workspace] <= keep:
                 continue
+        if interrupted(run):
+            continue
         with contextlib.suppress(HostError):
             delete(run)
             removed.append(run.run)

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from ringfence.model.names import shown
 from ringfence.model.paths import HostPath
 
 from .beneath import Tree
 from .change import Change, ChangeKind, FileType
 from .content import open_regular
-from .names import shown
 
 _LIMIT_BYTES = 256 << 10
 _LIMIT_LINES = 4000

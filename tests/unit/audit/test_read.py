@@ -18,7 +18,7 @@ def test_a_record_reads_as_one_plain_line() -> None:
     record = _record(path="/home/ann/.ssh/id_ed25519", argv=["cat", "a b"], tries=2, final=True, note="", why=None)
     assert render(record) == (
         "2024-01-02 03:04:05  4f2a  denial     path-protected  "
-        'argv=[cat, "a b"] final=true note="" path=/home/ann/.ssh/id_ed25519 tries=2 why=null'
+        'path=/home/ann/.ssh/id_ed25519 argv=[cat, "a b"] final=true note="" tries=2 why=null'
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from ringfence.cli import completion, entry
 from ringfence.cli import help as help_text
-from ringfence.cli.catalogue import COMMANDS, SHAPING, Command, find
+from ringfence.cli.catalogue import COMMANDS, Command, find
+from ringfence.cli.run_options import SHAPING
 from ringfence.session import options
 from tests.house.sources import ROOT
 

@@ -23,7 +23,14 @@ def test_every_comment_that_looks_like_a_setting_is_one() -> None:
 def test_ecosystems_are_detected_with_their_sign(tmp_path: Path) -> None:
     (tmp_path / "package.json").touch()
     (tmp_path / "requirements.txt").touch()
-    assert init.detect(str(tmp_path)) == {"python": "requirements.txt", "node": "package.json"}
+    (tmp_path / "Gemfile").touch()
+    (tmp_path / "pom.xml").touch()
+    assert init.detect(str(tmp_path)) == {
+        "python": "requirements.txt",
+        "node": "package.json",
+        "java": "pom.xml",
+        "ruby": "Gemfile",
+    }
 
 
 def test_a_file_is_not_replaced_unasked(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ringfence.audit.read import Record
 from ringfence.cli import log
 from ringfence.model.errors import UsageError
 
@@ -40,3 +41,12 @@ def test_other_anchors_are_refused(text: str) -> None:
 def test_a_count_is_a_number(text: str) -> None:
     with pytest.raises(UsageError, match="is not a number"):
         log.count(text)
+
+
+def test_fields_that_say_nothing_are_left_out_and_the_target_comes_first() -> None:
+    fields: dict[str, str | int | bool | list[str] | None] = {"pid": 0, "program": "", "reason": "r", "target": "a:1"}
+    record = Record(
+        v=1, seq=1, time="2024-01-02T03:04:05.0Z", run="R", kind="denial", code="c", fields=fields, prev="", hash=""
+    )
+    assert log.coloured(record) == "2024-01-02 03:04:05  R  denial     c  target=a:1 reason=r"
+    assert '"pid": 0' in log.as_json(record)

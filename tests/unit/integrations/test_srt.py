@@ -7,6 +7,7 @@ import pytest
 
 from ringfence.integrations.srt import masked, remarks, shell_command, variables
 from ringfence.integrations.srt_settings import CredentialVariable, Settings, SettingsError, parse
+from ringfence.model.egress import Egress
 
 
 def settings(**more: Any) -> Settings:
@@ -24,6 +25,11 @@ def credentials(*items: dict[str, str]) -> Settings:
 def test_the_environment_passes_by_name_and_carries_the_marker() -> None:
     found = {variable.name: variable.value for variable in variables(settings(), {"A": "1", "HTTP_PROXY": "x"})}
     assert found == {"A": None, "SANDBOX_RUNTIME": "1", "RINGFENCE": "1", "TMPDIR": "/run/tmp"}
+
+
+def test_what_egress_adds_is_set_and_replaces_what_the_host_has() -> None:
+    found = {item.name: item.value for item in variables(settings(), {"FTP_PROXY": "x", "A": "1"}, more={"A": "2"})}
+    assert found["A"] == "2" and "FTP_PROXY" not in found
 
 
 def test_declared_variables_never_pass() -> None:
@@ -58,9 +64,12 @@ def test_git_learns_of_safe_directories() -> None:
 
 
 def test_what_is_not_granted_is_said() -> None:
-    assert remarks(settings()) == []
+    assert remarks(settings(), Egress()) == []
     network = {"allowedDomains": ["a.com"], "deniedDomains": []}
-    assert len(remarks(settings(network=network, enableWeakerNestedSandbox=True))) == 2
+    asked = settings(network=network, enableWeakerNestedSandbox=True)
+    assert len(remarks(asked, None)) == 2
+    assert len(remarks(asked, Egress())) == 1
+    assert len(remarks(credentials({"name": "M", "mode": "mask"}), Egress())) == 1
 
 
 def test_a_command_text_is_the_shells() -> None:

@@ -1,12 +1,14 @@
 """Regions over the host's root: who wins, in which order the mounts come, and when none is needed."""
 
+import msgspec
 import pytest
 
-from ringfence.model.decision import Source
+from ringfence.model.decision import Source, Verdict
+from ringfence.model.egress import Egress, EgressRule, Inspection
 from ringfence.model.errors import UsageError
 from ringfence.model.paths import HostPath
 from ringfence.model.plan import HostFacts, MountKind, PathFact, PathKind, Plan
-from ringfence.planner.open_root import Access, Region, build, shown
+from ringfence.planner.open_root import Access, Region, build, covered, shown
 from ringfence.planner.request import Request
 from ringfence.policy import layers
 
@@ -161,3 +163,24 @@ def test_what_is_shown() -> None:
     found = plan((DENY, HOME), (READ, WORK)).mounts
     assert shown(found, "/usr/bin") and shown(found, f"{WORK}/file")
     assert not shown(found, f"{HOME}/key") and not shown(found, "/run/user") and not shown(found, "/proc/1")
+
+
+@pytest.mark.parametrize("inspection", [Inspection.SNI, Inspection.INSPECT])
+def test_with_egress_names_are_looked_up_as_policy_has_it(inspection: Inspection) -> None:
+    rule = EgressRule(host="a.com", verdict=Verdict.ALLOW, source=Source(scope="cli"), inspection=inspection)
+    policy = msgspec.structs.replace(layers.merge([], home=HOME, workspace=WORK), egress=Egress(rules=(rule,)))
+    file = PathFact(kind=PathKind.FILE)
+    linked = PathFact(kind=PathKind.SYMLINK, resolved="/run/systemd/resolv.conf")
+    more = {"/etc/resolv.conf": linked, "/etc/hosts": file, "/etc/ssl/certs/ca-certificates.crt": file}
+    known = msgspec.structs.replace(facts(), paths=facts().paths | more)
+    request = Request(argv=("true",), workspace=HostPath(WORK), cwd=HostPath(WORK), inside=HostPath("/usr/inside"))
+    mounts = build(policy, known, request, regions=[], variables=(), held=()).mounts
+    texts = {str(mount.target): mount.text for mount in mounts if mount.kind is MountKind.COVER}
+    assert "nameserver 198.18.0.2" in texts["/run/systemd/resolv.conf"] and "localhost" in texts["/etc/hosts"]
+    assert "/etc/nsswitch.conf" not in texts
+    trusted = [mount.target for mount in mounts if mount.kind is MountKind.RUN_FILE]
+    assert ("/etc/ssl/certs/ca-certificates.crt" in trusted) is (inspection is Inspection.INSPECT)
+    kinds, targets = [mount.kind for mount in mounts], [str(mount.target) for mount in mounts]
+    assert kinds.index(MountKind.COVER) > targets.index("/run")
+    assert set(covered(policy)[0]) >= {"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"}
+    assert covered(layers.merge([], home=HOME, workspace=WORK)) == ([], [])

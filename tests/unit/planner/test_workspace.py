@@ -1,5 +1,6 @@
 """The workspace's modes, and denials: what they cover, what they leave alone, in which order."""
 
+import msgspec
 import pytest
 
 from ringfence.model.errors import UsageError
@@ -255,3 +256,40 @@ def test_a_link_that_could_be_replaced_in_a_live_directory_is_refused() -> None:
     assert (caught.value.place, "overlay" in caught.value.hint) == ("p.toml:5", True)
     assert sealed(plan(filesystem(deny_write=["./conf"]), host)) == [f"{WORKSPACE}/real"]
     assert list(covers(plan(DIRECT + filesystem(deny_read=["./conf"]), host))) == [f"{WORKSPACE}/real"]
+
+
+# ---- what nobody has trusted
+
+
+def untrusted(*paths: str, text: str = "") -> Plan:
+    files = {f"{WORKSPACE}/CLAUDE.md": "x", f"{WORKSPACE}/.claude/key": "x", f"{WORKSPACE}/sub/.envrc": "x"}
+    return plan(text, Host(files), msgspec.structs.replace(request(), hidden=paths))
+
+
+def test_what_nobody_has_trusted_does_not_exist_on_the_overlay() -> None:
+    found = untrusted(f"{WORKSPACE}/CLAUDE.md", f"{WORKSPACE}/.claude")
+    gone = [mount.target for mount in found.mounts if mount.kind is MountKind.WHITEOUT]
+    assert sorted(gone) == [f"{WORKSPACE}/.claude", f"{WORKSPACE}/CLAUDE.md"]
+    for path in (f"{WORKSPACE}/CLAUDE.md", f"{WORKSPACE}/.claude/key"):
+        assert (reach(found, path).readable, reach(found, path).writable) == (False, False)
+    assert reach(found, f"{WORKSPACE}/sub/.envrc").readable
+
+
+def test_what_is_written_under_such_a_name_does_not_reach_the_host() -> None:
+    assert (f"{WORKSPACE}/.claude", True) in untrusted(f"{WORKSPACE}/.claude").workspace.deny_write
+
+
+def test_a_denial_below_what_does_not_exist_needs_no_cover() -> None:
+    found = untrusted(
+        f"{WORKSPACE}/.claude", text=filesystem(deny_read=["key", "CLAUDE.md"], deny_write=[".claude/new"])
+    )
+    assert covers(found).keys() == {f"{WORKSPACE}/CLAUDE.md"}
+
+
+def test_what_another_mount_lies_over_is_left_to_that() -> None:
+    text = '[[filesystem.mounts]]\nsource = "/srv/other"\ntarget = "/home/user/project/sub"\n'
+    machine = Host({f"{WORKSPACE}/sub/.envrc": "x", "/srv/other/.envrc": "x"})
+    wish = msgspec.structs.replace(request(), hidden=(f"{WORKSPACE}/sub/.envrc",))
+    found = plan(text.replace("/home/user/project", WORKSPACE) + filesystem(deny_read=[".envrc"]), machine, wish)
+    assert not [mount for mount in found.mounts if mount.kind is MountKind.WHITEOUT]
+    assert f"{WORKSPACE}/sub/.envrc" in covers(found)

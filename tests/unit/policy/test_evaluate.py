@@ -120,6 +120,29 @@ def test_the_network_is_off() -> None:
     assert (decision.verdict, decision.rule) == (DENY, 'network.mode = "off"')
 
 
+@pytest.mark.parametrize(
+    ("target", "verdict", "rule", "place"),
+    [
+        ("a.example:443", ALLOW, 'network.allow = "a.example:443"', "p.toml:18"),
+        ("a.example", ALLOW, 'network.allow = "a.example:443"', "p.toml:18"),
+        ("a.example:80", Verdict.ASK, 'network.unknown = "ask"', "p.toml:17"),
+        ("x.b.example:1", DENY, 'network.deny = "*.b.example"', "p.toml:19"),
+        ("POST https://c.example/x", DENY, 'network.deny = "c.example" (POST)', "p.toml:19"),
+        ("10.0.0.1:443", DENY, "", "default"),
+    ],
+)
+def test_hosts_and_requests(target: str, verdict: Verdict, rule: str, place: str) -> None:
+    extra = '[network]\nunknown = "ask"\nallow = ["a.example:443"]\n'
+    extra += 'deny = ["*.b.example", { host = "c.example", methods = ["POST"] }]\n'
+    decision = decide(ActionKind.CONNECT, target, extra=extra)
+    assert (decision.verdict, decision.rule, str(decision.source)) == (verdict, rule, place)
+
+
+def test_what_is_no_host_is_denied() -> None:
+    decision = decide(ActionKind.CONNECT, "0x7f.1", extra='[network]\nallow = ["a.example"]\n')
+    assert (decision.verdict, decision.reason[:10]) == (DENY, "not a host")
+
+
 def test_commands_are_not_judged_by_name() -> None:
     assert decide(ActionKind.RUN, "rm").verdict is ALLOW
 

@@ -6,7 +6,7 @@ from ringfence.model.decision import Source
 from ringfence.model.errors import UsageError
 from ringfence.model.plan import Limits
 from ringfence.policy.document import Layer
-from ringfence.policy.effective import Policy
+from ringfence.policy.effective import Policy, TrustRules
 from ringfence.policy.layers import PRECEDENCE, merge
 from ringfence.policy.parse import parse
 from ringfence.policy.presets import PRESETS
@@ -27,7 +27,8 @@ def test_the_default_alone() -> None:
     assert (policy.workspace_mode, policy.workspace_apply) == ("overlay", "exit")
     assert (policy.audit_fsync, policy.audit_rotate_bytes) == ("exit", 64 << 20)
     assert policy.limits == Limits()
-    assert policy.presets == ("python", "node", "rust", "go")
+    assert policy.presets == ("python", "node", "rust", "go", "java", "ruby")
+    assert policy.egress is None
     assert not (policy.write or policy.deny_read or policy.deny_write)
     assert not policy.mounts
     assert {rule.source.scope for rule in policy.read} == {"preset"}
@@ -162,7 +163,7 @@ def test_a_project_can_tighten() -> None:
             "project",
             """
             extends = ["go"]
-            network.mode = "off"
+            network = { mode = "off", unknown = "deny", deny = ["a.example"], ask = ["b.example"], allow = [] }
             isolation = { tier = "process", seccomp = "default" }
             filesystem = { read = [], deny-read = ["/usr/share/x"], deny-write = ["m"] }
             env = { pass = [], set = {} }
@@ -213,3 +214,59 @@ def test_presets_hold_nothing_that_loads_code_or_holds_credentials() -> None:
 def test_the_template_is_a_project_s_policy_that_merges() -> None:
     policy = merged(parse(render(["python"]), file="ringfence.toml", scope="project"))
     assert [rule.pattern for rule in policy.deny_read if rule.source.scope == "project"] == [".env", ".env.local"]
+
+
+# ---- trust
+
+
+A, B = "a" * 64, "b" * 64
+
+
+def test_nobody_is_asked_about_trust_by_default() -> None:
+    assert merged().trust == TrustRules(mode="off")
+
+
+def test_the_mode_of_an_agent_gives_way_to_every_file() -> None:
+    agent = parse('version = 1\n[trust]\nmode = "hide"\n', file="agent", scope="default")
+    assert merged(agent).trust.mode == "hide"
+    assert merged(agent, layer("user", '[trust]\nmode = "refuse"\n')).trust.mode == "refuse"
+
+
+def test_pins_and_prohibitions_are_joined() -> None:
+    trust = merged(
+        layer("user", f'[trust]\npin = ["{A}"]\n'), layer("managed", f'[trust]\npin = ["{B}"]\nforbid = ["{A}"]\n')
+    ).trust
+    assert (trust.pinned, trust.forbidden, trust.only_pinned) == ((B, A), (A,), False)
+
+
+@pytest.mark.parametrize(("scope", "pinned"), [("managed", (A,)), ("cli", (A, B)), ("user", (A, B, A))])
+def test_where_only_pins_count_those_of_lower_layers_do_not(scope: str, pinned: tuple[str, ...]) -> None:
+    bodies = {
+        name: f'[trust]\npin = ["{digest}"]\n'
+        for name, digest in zip(("managed", "cli", "user"), (A, B, A), strict=True)
+    }
+    bodies[scope] += "only-pinned = true\n"
+    trust = merged(*(layer(name, body) for name, body in bodies.items())).trust
+    assert (trust.only_pinned, trust.pinned) == (True, pinned)
+
+
+def test_keys_that_approve_text_are_joined_as_pins_are() -> None:
+    a, b = (f"ssh-ed25519 {letter * 68} {letter}" for letter in "AB")
+    lower = layer("user", f'[trust]\nsigners = ["{a}"]\n')
+    assert merged(lower, layer("managed", f'[trust]\nsigners = ["{b}"]\n')).trust.signers == (b, a)
+    only = layer("managed", f'[trust]\nsigners = ["{b}"]\nonly-pinned = true\n')
+    assert merged(lower, only).trust.signers == (b,)
+
+
+@pytest.mark.parametrize(
+    "body", ['mode = "off"', 'mode = "refuse"', f'pin = ["{A}"]', f'forbid = ["{A}"]', "only-pinned = true"]
+)
+def test_a_project_has_no_say_in_its_own_trust(body: str) -> None:
+    with pytest.raises(UsageError, match="can only tighten"):
+        merged(layer("project", f"[trust]\n{body}\n"))
+
+
+@pytest.mark.parametrize("digest", ["", "a" * 63, "A" * 64, "a" * 64 + "\\n", "*"])
+def test_a_digest_is_64_small_hexadecimal_digits(digest: str) -> None:
+    with pytest.raises(UsageError):
+        layer("user", f'[trust]\npin = ["{digest}"]\n')

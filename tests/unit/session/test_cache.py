@@ -11,6 +11,7 @@ from ringfence.sandbox.artefact import FIELDS, Artefact
 from ringfence.session import cache
 
 KEY = "key"
+LATER_NS = 1 << 62  # everything was looked at long after it was made
 
 
 def artefact(**values: object) -> Artefact:
@@ -31,7 +32,7 @@ class Remembered:
 
     def store(self, key: str = KEY, program: str = "/bin/program") -> None:
         paths = [str(self.file), str(self.directory), str(self.absent)]
-        cache.store(key, paths, [str(self.listing)], artefact(program=program))
+        cache.store(key, paths, [str(self.listing)], artefact(program=program), since_ns=LATER_NS)
 
     @property
     def place(self) -> Path:
@@ -195,6 +196,26 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
 
 def test_it_stays_small(remembered: Remembered) -> None:
     for number in range(cache.KEEP + 10):
-        cache.store(f"key {number}", [], [], artefact())
+        cache.store(f"key {number}", [], [], artefact(), since_ns=LATER_NS)
     assert len(os.listdir(remembered.place.parent)) <= cache.KEEP
     assert cache.load(f"key {cache.KEEP + 9}") is not None
+
+
+def test_a_directory_that_changed_while_it_was_searched_is_not_remembered(remembered: Remembered) -> None:
+    changed_ns = remembered.listing.stat().st_ctime_ns
+    for since_ns, kept in (
+        (changed_ns - 1, None),
+        (changed_ns + 1, None),
+        (changed_ns + cache.CLOCK_NS + 1, "program"),
+    ):
+        remembered.place.unlink(missing_ok=True)
+        paths = [str(remembered.file)]
+        cache.store(KEY, paths, [str(remembered.listing)], artefact(program="program"), since_ns=since_ns)
+        assert remembered.load() == kept
+
+
+def test_a_directory_s_time_that_was_set_back_is_noticed(remembered: Remembered) -> None:
+    before = remembered.listing.stat()
+    (remembered.listing / "new").write_text("")
+    os.utime(remembered.listing, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert remembered.load() is None

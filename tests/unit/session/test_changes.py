@@ -8,6 +8,7 @@ import pytest
 from ringfence.model.errors import HostError, UsageError
 from ringfence.model.paths import HostPath
 from ringfence.session import changes, places
+from ringfence.session.wiring import TERMS
 from ringfence.workspace import layout, runs
 from ringfence.workspace.change import Change, ChangeKind, FileType, Reviewed
 
@@ -56,7 +57,7 @@ def test_a_run_is_found_by_its_beginning_or_as_the_latest(tmp_path: Path) -> Non
 def test_terms_that_were_damaged_are_not_replaced_by_others(tmp_path: Path) -> None:
     make(tmp_path, "20250101-000000-aaaaaa")
     run = runs.load(HostPath(f"{places.runs()}/20250101-000000-aaaaaa"))
-    Path(run.directory, changes.TERMS).write_text("{}")
+    Path(run.directory, TERMS).write_text("{}")
     with pytest.raises(HostError, match="cannot be read"):
         changes.terms(run)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from ringfence.model.surfaces import SURFACES, Surface
 from ringfence.workspace.change import Change, ChangeKind, FileType, Reviewed
 from ringfence.workspace.filter import Rules, review
-from ringfence.workspace.surfaces import SURFACES, Surface
 
 FILE, DIRECTORY, SYMLINK = FileType.FILE, FileType.DIRECTORY, FileType.SYMLINK
 CREATE, MODIFY, DELETE = ChangeKind.CREATE, ChangeKind.MODIFY, ChangeKind.DELETE

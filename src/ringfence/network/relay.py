@@ -1,0 +1,203 @@
+"""HTTP/1 between a client inside and upstream hosts: every request is read, decided on, and written anew.
+
+Theory of operation. A client's connection is one loop: a head is read and must have one meaning (http1.py,
+authority.py), policy decides on it, and only then is there a connection upstream. One is kept at most, and used again
+for the same scheme, host and port by this client alone. Requests in a pipeline wait for their turn, so each is decided
+on by itself and answers keep their order. What is sent upstream is the canonical form that was decided on.
+
+A denial is an answer of ours, 4xx or 5xx, in the same connection. What cannot be answered any more is cut: the client
+sees a reset, never the proper end of a message that did not end.
+"""
+
+import asyncio
+import base64
+import hmac
+import socket
+
+import h11
+import msgspec
+
+from ringfence.policy.egress import Request
+
+from . import tls
+from .authority import Origin, Target, request_target
+from .body import Incoming
+from .denial import Denial, denial
+from .exchange import Asked, Exchange
+from .http1 import HEAD_BYTES, Head, check_head_bytes, values
+from .malformed import Malformed
+from .session import HEAD_TIMEOUT_S, Connection, Refusal, Session
+from .stream import Stream
+
+DRAINED_BYTES = 64 << 10  # of the body of a denied request, so that the connection can be used again
+
+_ENDING: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+
+
+class Connect(msgspec.Struct, frozen=True):
+    """What an explicit client asks a tunnel to; the head has been read, nothing has been answered."""
+
+    host: str
+    port: int
+
+
+async def serve(
+    client: Stream, session: Session, connection: Connection, origin: Origin | None, *, password: str = ""
+) -> Connect | None:
+    """Serve a client until its end, or until it asks for a tunnel; raises OSError where it must be cut.
+
+    `origin` is whom a captured or terminated connection is to; None for a client that speaks to a proxy, which must
+    give `password` (`user:password`) where there is one. A client that has negotiated HTTP/2 is served in it.
+    """
+    if client.tls is not None and client.tls.selected_alpn_protocol() == "h2" and origin is not None:
+        from . import http2  # loaded by `tls.prepare`, else it would not have been offered
+
+        await http2.serve(client, session, connection, origin)
+        return None
+    relay = _Relay(client, session, connection, origin, password=password)
+    try:
+        wanted = await relay.run()
+        relay.end_upstream()
+        return wanted
+    finally:
+        relay.drop_upstream()
+
+
+class _Relay:
+    def __init__(
+        self, client: Stream, session: Session, connection: Connection, origin: Origin | None, *, password: str
+    ) -> None:
+        self.client = client
+        self.session = session
+        self.connection = connection
+        self.origin = origin
+        self._credentials = b"Basic " + base64.b64encode(password.encode()) if password and origin is None else b""
+        self._upstream: tuple[Origin, Stream] | None = None
+
+    async def run(self) -> Connect | None:
+        """Serve one request after the other; returns at the client's end, or with what it wants a tunnel to."""
+        while True:
+            parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES * 2)
+            try:
+                head = await self._head(parser)
+                if head is None:
+                    return None
+                target = self._target(head)
+            except Malformed as error:
+                refusal = self.session.refuse(self.connection, error.code, error.reason)
+                await self._answer(parser, denial(self.session, refusal, None), keep=False)
+                return None
+            barred = self._barred(head)
+            if not target.scheme and barred is None:
+                self.client.unread(parser.trailing_data[0])
+                return Connect(target.host, target.port)
+            if not await self._serve(parser, head, target, barred):
+                return None
+
+    async def _head(self, parser: h11.Connection) -> Head | None:
+        """Read a head, and let h11 agree with it; None where the client ends before one, in whatever way."""
+        try:
+            data = await self.client.read()
+        except OSError:
+            return None
+        if not data:
+            return None
+        async with asyncio.timeout(HEAD_TIMEOUT_S):
+            while (head := check_head_bytes(data)) is None:
+                more = await self.client.read()
+                if not more:
+                    raise ConnectionAbortedError("the head ended early")
+                data += more
+        try:
+            parser.receive_data(data)
+            event = parser.next_event()
+        except h11.RemoteProtocolError as error:
+            raise Malformed("not an HTTP/1.1 request") from error
+        if not isinstance(event, h11.Request) or (event.method, event.target) != (head.method, head.target):
+            raise Malformed("not an HTTP/1.1 request")
+        return head
+
+    def _target(self, head: Head) -> Target:
+        if head.problem:
+            raise Malformed(head.problem)
+        target = request_target(head.method, head.target, head.host, origin=self.origin, encoded_slash=True)
+        if target.scheme == "https" and self.origin is None:
+            raise Malformed("https through a proxy wants CONNECT")
+        self.connection.host, self.connection.port, self.connection.scheme = target.host, target.port, target.scheme
+        return target
+
+    def _barred(self, head: Head) -> Refusal | None:
+        given = b"".join(values(head.headers, b"proxy-authorization"))
+        if not self._credentials or hmac.compare_digest(given, self._credentials):
+            return None
+        return self.session.refuse(self.connection, "proxy-password", "the proxy's password is missing or wrong")
+
+    async def _serve(self, parser: h11.Connection, head: Head, target: Target, barred: Refusal | None) -> bool:
+        """Serve one request, or answer why not; tells whether the client may send another."""
+        chunked = bool(values(head.headers, b"transfer-encoding"))
+        length = None if chunked else int(b"".join(values(head.headers, b"content-length")) or b"0")
+        asked = Asked(head=head, target=target, parser=parser, body=Incoming(self.client, parser, length))
+        upstream = barred or await self._permitted(asked)
+        untouched = not isinstance(upstream, Stream) or asked.body.ended
+        if isinstance(upstream, Stream):
+            exchange = Exchange(self.client, upstream, self.session, self.connection, asked=asked)
+            refusal = await exchange.run()
+            if not exchange.reusable:
+                self.drop_upstream()
+            if refusal is None:
+                return exchange.keep
+            upstream = refusal
+        keep = untouched and asked.keep and not asked.expects and length is not None and length <= DRAINED_BYTES
+        answer = denial(self.session, upstream, target, asked.method)
+        await self._answer(parser, answer, keep=keep, bodiless=asked.method == "HEAD")
+        while keep and await asked.body.read():
+            pass
+        return keep
+
+    async def _permitted(self, asked: Asked) -> Stream | Refusal:
+        target = asked.target
+        scheme, host, port = target.scheme, target.host, target.port
+        request = Request(host=host, port=port, scheme=scheme, method=asked.method, path=target.path)
+        return await self.session.permit(self.connection, request) or await self._connected(target)
+
+    async def _answer(self, parser: h11.Connection, answer: Denial, *, keep: bool, bodiless: bool = False) -> None:
+        headers = [*answer.headers, *([] if keep else [(b"Connection", b"close")])]
+        head = parser.send(h11.Response(status_code=answer.status, headers=headers, reason=answer.phrase)) or b""
+        await self.client.write(head if bodiless else head + answer.body)
+
+    async def _connected(self, target: Target) -> Stream | Refusal:
+        origin = Origin(target.scheme, target.host, target.port)
+        if self._upstream is not None:
+            known, stream = self._upstream
+            if known == origin and _is_idle(stream.socket):
+                return stream
+            self.end_upstream()
+        connected = await tls.connect(self.session, self.connection)
+        if isinstance(connected, Stream):
+            self._upstream = (origin, connected)
+        return connected
+
+    def end_upstream(self) -> None:
+        """End the connection upstream, which waits for a request; nobody waits until its other side has ended too."""
+        if self._upstream is not None:
+            ending = asyncio.create_task(self._upstream[1].close())
+            self._upstream = None
+            _ENDING.add(ending)
+            ending.add_done_callback(_ENDING.discard)
+
+    def drop_upstream(self) -> None:
+        """Cut the connection upstream, if there still is one."""
+        if self._upstream is not None:
+            self._upstream[1].abort()
+            self._upstream = None
+
+
+def _is_idle(connected: socket.socket) -> bool:
+    """Tell whether a kept connection can be used again: it has neither ended nor given bytes that nobody asked for."""
+    try:
+        connected.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

@@ -1,0 +1,91 @@
+"""Which options of a program are known, and how they take their values.
+
+An option that is not listed is not known, and nothing follows from it. Values of short options stand in the next word;
+only options in `attached` may have a number right behind them (`-A3`). Abbreviated long options are never accepted:
+`--upload-pa=x` would be another option than the one that was looked at.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
+    """Options without value in `short` and `long`, with one in `short_value` and `long_value`; all space-separated."""
+
+    short: str = ""
+    short_value: str = ""
+    long: frozenset[str] = frozenset()
+    long_value: frozenset[str] = frozenset()
+    attached: str = ""
+    numeric: bool = False
+    operands: int = -1
+    dashes: bool = True
+
+
+NONE = Flags()
+"""No options at all."""
+
+
+def flags(
+    short: str = "",
+    long: str = "",
+    *,
+    short_value: str = "",
+    long_value: str = "",
+    attached: str = "",
+    **more: bool | int,
+) -> Flags:
+    """Write down a table: `short` is letters, `long` names without their dashes."""
+    return Flags(
+        short=short,
+        long=frozenset(long.split()),
+        short_value=short_value,
+        long_value=frozenset(long_value.split()),
+        attached=attached,
+        numeric=bool(more.get("numeric", False)),
+        operands=int(more.get("operands", -1)),
+        dashes=bool(more.get("dashes", True)),
+    )
+
+
+def operands_of(table: Flags, words: Sequence[str]) -> list[str] | None:
+    """Return what in `words` is no option, or None where an option is not in `table`."""
+    found: list[str] = []
+    at = 0
+    while at < len(words):
+        word = words[at]
+        at += 1
+        if word == "--":
+            if not table.dashes:
+                return None
+            found += words[at:]
+            break
+        if not word.startswith("-") or word == "-":
+            found.append(word)
+            continue
+        takes = _takes_value(table, word)
+        if takes is None:
+            return None
+        if takes:
+            if at >= len(words) or (words[at].startswith("-") and words[at] != "-"):
+                return None
+            at += 1
+    return found if table.operands < 0 or len(found) <= table.operands else None
+
+
+def _takes_value(table: Flags, word: str) -> bool | None:
+    """Tell whether the option takes the next word as its value; None for an option that is not known."""
+    if word.startswith("--"):
+        name, equals, _ = word[2:].partition("=")
+        if equals:
+            return False if name in table.long_value else None
+        return True if name in table.long_value and name not in table.long else False if name in table.long else None
+    letters = word[1:]
+    if len(letters) == 1 and letters in table.short_value:
+        return True
+    if all(letter in table.short for letter in letters):
+        return False
+    if table.numeric and letters.isdigit():
+        return False
+    return False if letters[0] in table.attached and letters[1:].isdigit() else None

@@ -1,0 +1,107 @@
+"""Which files a command reads and writes, by its words, as far as its name tells.
+
+For the programs listed here, what they are pointed at counts as much as what they are: reading outside the workspace is
+asked about, however harmless the reader. Programs that are not listed have no operands that are known.
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from . import sed_scripts
+from .command import Redirect, Word
+from .words import plain_word
+
+NULL = "/dev/null"
+
+_ALL_READ = frozenset(
+    "cat head tail nl tac rev cut paste column fold expand unexpand fmt comm cmp diff wc stat file strings hexdump od "
+    "base64 md5sum sha1sum sha256sum sort uniq ls pr tsort".split()
+)
+# The number of operands before the first file.
+_AFTER = {"grep": 1, "egrep": 1, "fgrep": 1, "rg": 1, "sed": 1, "jq": 1, "awk": 1, "gawk": 1, "tr": 2}
+_GIVEN_OTHERWISE = re.compile(r"-[a-zA-Z]*[ef]|--(?:regexp|file|expression)(?:=.*)?")
+_ALL_WRITE = frozenset("touch mkdir rm rmdir tee".split())
+
+_HERE = plain_word(".")
+
+
+class Operand(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that a command opens."""
+
+    word: Word
+    writes: bool = False
+    reads: bool = True
+
+
+def operands(words: Sequence[Word]) -> list[Operand]:
+    """List what `words`, the command itself or what its wrapper runs, opens by name."""
+    if not words:
+        return []
+    name, rest = words[0].text.rpartition("/")[2], list(words[1:])
+    if name in ("ls", "find"):
+        return [Operand(word=word) for word in (_files(rest) if name == "ls" else _find_roots(rest)) or [_HERE]]
+    if name in _ALL_READ:
+        return [Operand(word=word) for word in _files(rest)]
+    if name == "sed":
+        return _sed(rest)
+    if name in _AFTER:
+        given = any(_GIVEN_OTHERWISE.fullmatch(word.text) for word in rest)
+        found = _files(rest) if given else _files(rest)[_AFTER[name] :]
+        return [Operand(word=word) for word in (found or [_HERE] * (name == "rg"))]
+    if name == "cd":
+        return [Operand(word=word) for word in rest if not word.text.startswith("-")]
+    if name in _ALL_WRITE:
+        return [Operand(word=word, writes=True, reads=False) for word in _files(rest)]
+    if name in ("cp", "mv"):
+        found = _files(rest)
+        # With more than two, what stands between may be taken for the target by another reader.
+        return [
+            Operand(word=word, writes=name == "mv" or at > 0, reads=at == 0 or word is not found[-1])
+            for at, word in enumerate(found)
+        ]
+    if name == "git" and [word.text for word in rest[:1]] == ["diff"]:
+        return [Operand(word=word) for word in _files(rest[1:])]
+    return []
+
+
+def redirected(redirect: Redirect) -> Operand | None:
+    """Return the file that a redirection opens; None for descriptors, here-documents and /dev/null."""
+    if redirect.target is None or redirect.duplicates or redirect.operator == "<<<":
+        return None
+    if redirect.target.text == NULL and redirect.target.fixed:
+        return None
+    return Operand(word=redirect.target, writes=redirect.writes, reads=redirect.operator in ("<", "<>"))
+
+
+def _files(words: Sequence[Word]) -> list[Word]:
+    """What is no option; after `--` nothing is."""
+    found, options = [], True
+    for word in words:
+        if options and word.text == "--":
+            options = False
+        elif not options or not word.text.startswith("-") or word.text == "-":
+            found.append(word)
+    return [word for word in found if word.text != "-"]
+
+
+def _find_roots(words: Sequence[Word]) -> list[Word]:
+    """Return where `find` starts, before its first test, and whatever else leads out of the directory."""
+    found: list[Word] = []
+    for word in words:
+        if word.text.startswith("-") and word.text not in ("-H", "-L", "-P") and not word.text.startswith("-O"):
+            break
+        if word.text in ("(", ")", "!", ","):
+            break
+        if not word.text.startswith("-"):
+            found.append(word)
+    return found + [word for word in words if word.text.startswith(("/", "~", "../")) and word not in found]
+
+
+def _sed(words: Sequence[Word]) -> list[Operand]:
+    texts = [word.text for word in words]
+    given = any(re.fullmatch(r"-[a-zA-Z]*[ef]|--(?:expression|file)(?:=.*)?", text) for text in texts)
+    files = _files(words) if given else _files(words)[1:]
+    writes = sed_scripts.in_place(texts) or not sed_scripts.is_quiet(texts)
+    return [Operand(word=word, writes=writes) for word in files]

@@ -1,0 +1,224 @@
+"""Subcommands of git that only read, as data, with the options for which that holds.
+
+Measured on Claude Code 2.1.329. Options before the subcommand (`-c`, `-C`, `--git-dir`) are not known: each can make
+git run another program. Neither are `--output`, `--ext-diff`, `--textconv`, `--upload-pack` and abbreviations of them.
+"""
+
+from .flags import Flags, flags
+
+GIT: dict[str, tuple[str, Flags]] = {
+    "status": (
+        "shows what changed",
+        flags(
+            "bsv",
+            "ahead-behind branch column ignored long porcelain renames short verbose",
+            numeric=True,
+        ),
+    ),
+    "log": (
+        "shows commits",
+        flags(
+            "ps",
+            "abbrev-commit all boundary branches cherry-pick color date-order decorate first-parent "
+            "follow graph left-right merges name-only name-status no-color no-decorate no-ext-diff "
+            "no-merges no-patch no-walk numstat oneline patch pickaxe-all pickaxe-regex remotes "
+            "reverse shortstat source stat tags topo-order walk-reflogs",
+            short_value="nGS",
+            long_value="after author before date diff-filter format grep max-count pretty since skip until",
+            numeric=True,
+        ),
+    ),
+    "diff": (
+        "shows changes",
+        flags(
+            "BCDMRlpsu",
+            "binary break-rewrites cached check color color-words dirstat exit-code find-copies "
+            "find-copies-harder find-renames full-index function-context histogram ignore-all-space "
+            "ignore-blank-lines ignore-space-at-eol ignore-space-change irreversible-delete minimal "
+            "name-only name-status no-color no-ext-diff no-index no-renames numstat patch-with-stat "
+            "patience pickaxe-all pickaxe-regex quiet shortstat staged stat summary word-diff",
+            short_value="SG",
+            long_value="diff-algorithm diff-filter word-diff-regex ws-error-highlight",
+            numeric=True,
+        ),
+    ),
+    "show": (
+        "shows an object",
+        flags(
+            "mps",
+            "abbrev-commit color color-words decorate first-parent graph name-only name-status "
+            "no-color no-decorate no-ext-diff no-patch numstat oneline patch quiet raw shortstat stat "
+            "word-diff",
+            short_value="n",
+            long_value="date diff-filter format pretty word-diff-regex",
+            numeric=True,
+        ),
+    ),
+    "blame": (
+        "shows who wrote a line",
+        flags(
+            "CMeflnpstw",
+            "incremental line-porcelain porcelain root score-debug show-email show-name show-number show-stats",
+            long_value="ignore-rev ignore-revs-file",
+            numeric=True,
+        ),
+    ),
+    "branch": (
+        "lists branches",
+        flags(
+            "ailrv",
+            "all color column ignore-case list merged no-merged remotes show-current verbose",
+            long_value="contains no-merged points-at sort",
+            numeric=True,
+            operands=0,
+        ),
+    ),
+    "tag": (
+        "lists tags",
+        flags(
+            "il",
+            "column ignore-case list",
+            long_value="contains points-at sort",
+            numeric=True,
+            operands=0,
+        ),
+    ),
+    "remote": (
+        "lists remotes",
+        flags(
+            "v",
+            "verbose",
+            operands=0,
+        ),
+    ),
+    "ls-files": (
+        "lists tracked files",
+        flags(
+            "cdfikmostuvz",
+            "cached debug deleted directory eol error-unmatch exclude-standard full-name ignored "
+            "killed modified others recurse-submodules stage unmerged",
+            long_value="exclude exclude-from exclude-per-directory",
+            numeric=True,
+        ),
+    ),
+    "ls-remote": (
+        "lists a remote's refs",
+        flags(
+            "hqt",
+            "get-url heads quiet refs symref tags",
+            long_value="sort",
+            numeric=True,
+            operands=0,
+        ),
+    ),
+    "grep": (
+        "searches tracked files",
+        flags(
+            "EFGHLPchilnoqvw",
+            "and basic-regexp break cached color count extended-regexp files-with-matches "
+            "files-without-match fixed-strings full-name heading ignore-case invert-match line-number "
+            "not only-matching or perl-regexp quiet recurse-submodules untracked word-regexp",
+            short_value="eABCm",
+            numeric=True,
+        ),
+    ),
+    "rev-parse": (
+        "resolves names",
+        flags(
+            "",
+            "abbrev-ref absolute-git-dir git-common-dir git-dir is-bare-repository "
+            "is-inside-work-tree show-cdup show-prefix show-toplevel symbolic symbolic-full-name "
+            "verify",
+            long_value="short",
+            numeric=True,
+        ),
+    ),
+    "rev-list": (
+        "lists commits",
+        flags(
+            "",
+            "abbrev-commit all branches count first-parent graph merges oneline remotes reverse "
+            "source tags walk-reflogs",
+            short_value="n",
+            long_value="after author before grep max-count since skip until",
+            numeric=True,
+        ),
+    ),
+    "describe": (
+        "names a commit",
+        flags(
+            "",
+            "always broken contains dirty exact-match long tags",
+            long_value="abbrev exclude match",
+            numeric=True,
+        ),
+    ),
+    "reflog": (
+        "shows where refs were",
+        flags(
+            "",
+            "all",
+            numeric=True,
+            operands=0,
+        ),
+    ),
+    "cat-file": (
+        "shows an object",
+        flags(
+            "epst",
+            "batch-check",
+            numeric=True,
+        ),
+    ),
+    "for-each-ref": (
+        "lists refs",
+        flags(
+            "",
+            "",
+            long_value="format points-at sort",
+            numeric=True,
+        ),
+    ),
+    "shortlog": (
+        "sums up commits",
+        flags(
+            "cens",
+            "committer email numbered summary",
+            long_value="group",
+            numeric=True,
+        ),
+    ),
+    "merge-base": (
+        "finds a common ancestor",
+        flags(
+            "",
+            "all fork-point independent is-ancestor octopus",
+            numeric=True,
+        ),
+    ),
+    "stash list": ("lists stashes", flags(numeric=False, operands=0)),
+    "stash show": ("shows a stash", flags("p", "stat patch name-only name-status", operands=1)),
+    "worktree list": ("lists worktrees", flags("v", "porcelain verbose", operands=0)),
+    "reflog show": ("shows where refs were", flags(numeric=True)),
+    "branch --list": ("lists branches", flags("avri", "", numeric=False)),
+    "branch -l": ("lists branches", flags("avri", "", numeric=False)),
+    "tag --list": ("lists tags", flags("i", "", numeric=False)),
+    "tag -l": ("lists tags", flags("i", "", numeric=False)),
+    "config --get": ("reads one value", flags("z", "show-origin", long_value="default", operands=2)),
+}
+
+DOCKER: dict[str, tuple[str, Flags]] = {
+    "ps": (
+        "lists containers",
+        flags("aqls", "all quiet latest size no-trunc", short_value="fn", long_value="format filter last"),
+    ),
+    "images": (
+        "lists images",
+        flags("aq", "all quiet digests no-trunc tree", short_value="f", long_value="format filter"),
+    ),
+    "logs": (
+        "shows what a container printed",
+        flags("ft", "follow timestamps details", short_value="n", long_value="tail since until"),
+    ),
+    "inspect": ("describes an object", flags("s", "size", short_value="f", long_value="format type")),
+}

@@ -1,0 +1,145 @@
+"""Commands that run the rest of the line: which to look through, when allowing and when denying.
+
+Allowing looks through few, and only in the notations listed: `timeout -k 1 5 npm test` is `npm test`. `env` and `sudo`
+are not among them, since what runs behind them is not the same command any more. Denying looks through every program
+whose purpose is to run another one, however its options are written: a wrong guess there denies too much, not too
+little.
+"""
+
+import re
+from collections.abc import Sequence
+
+from .command import Assignment, Command
+
+_DURATION = re.compile(r"\d+(?:\.\d+)?[smhd]?")
+_LEVEL = re.compile(r"-?\d+")
+
+SAFE_ENVIRONMENT = frozenset(
+    "NODE_ENV CI LANG LANGUAGE LC_ALL LC_CTYPE LC_TIME LC_COLLATE LC_MESSAGES LC_NUMERIC TZ TERM COLUMNS LINES "
+    "NO_COLOR FORCE_COLOR CLICOLOR CLICOLOR_FORCE COLORTERM LS_COLORS LSCOLORS GREP_COLOR GREP_COLORS "
+    "GCC_COLORS TIME_STYLE "
+    "BLOCK_SIZE BLOCKSIZE CHARSET RUST_LOG RUST_BACKTRACE GOOS GOARCH GOEXPERIMENT CGO_ENABLED GO111MODULE "
+    "PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE PYTEST_DISABLE_PLUGIN_AUTOLOAD PYTEST_DEBUG ANTHROPIC_API_KEY".split()
+)
+"""Variables that change how a program reports or for which platform it builds, and nothing that it loads or runs."""
+
+_SAFE_VALUE = re.compile(r"[A-Za-z0-9_./:-]+")
+
+
+def is_safe(assignment: Assignment) -> bool:
+    """Tell whether a variable set for one command leaves it the command that it is."""
+    return (
+        assignment.plain
+        and assignment.name in SAFE_ENVIRONMENT
+        and assignment.value.fixed
+        and _SAFE_VALUE.fullmatch(assignment.value.raw) is not None
+    )
+
+
+def unwrapped(words: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return what `words` runs after each wrapper that an allowance looks through, the outermost first."""
+    found = []
+    rest = tuple(words)
+    while rest and (inner := _inner(rest)) is not None:
+        rest = inner
+        found.append(rest)
+    return found
+
+
+def _inner(words: tuple[str, ...]) -> tuple[str, ...] | None:
+    name, rest = words[0], words[1:]
+    if name == "timeout":
+        rest = _timeout(rest)
+    elif name == "nice":
+        rest = _nice(rest)
+    elif name == "stdbuf":
+        rest = _stdbuf(rest)
+    elif name in ("command", "builtin"):
+        rest = rest[1:] if rest[:1] == ("--",) or (name, *rest[:1]) == ("command", "-p") else rest
+    elif name not in ("time", "nohup", "noglob", "xargs"):
+        return None
+    if not rest or rest[0].startswith("-") or "=" in rest[0] or rest[0] == name == "time":
+        return None
+    return rest
+
+
+def _timeout(words: tuple[str, ...]) -> tuple[str, ...]:
+    while words and words[0].startswith("-"):
+        if words[0] in ("--foreground", "--preserve-status", "-v", "--verbose"):
+            words = words[1:]
+        elif re.fullmatch(r"-k\d\S*|-s[A-Z]\w*|--kill-after=\S+|--signal=\S+", words[0]):
+            words = words[1:]
+        elif words[0] in ("-k", "-s", "--kill-after", "--signal") and len(words) > 1:
+            words = words[2:]
+        else:
+            return ()
+    return words[1:] if words and _DURATION.fullmatch(words[0]) else ()
+
+
+def _nice(words: tuple[str, ...]) -> tuple[str, ...]:
+    if words[:1] == ("-n",):
+        return words[2:] if len(words) > 1 and _LEVEL.fullmatch(words[1]) else ()
+    return words[1:] if words and re.fullmatch(r"-\d+", words[0]) else words
+
+
+def _stdbuf(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not words or not words[0].startswith("-"):
+        return ()
+    while words and re.fullmatch(r"-[ioe][L\d]", words[0]):
+        words = words[1:]
+    return words
+
+
+# Programs whose purpose is to run the rest of their line, with the number of operands that stand before it.
+LAUNCHERS = {
+    "sudo": 0, "doas": 0, "pkexec": 0, "env": 0, "exec": 0, "time": 0, "nice": 0, "nohup": 0, "timeout": 1, "stdbuf": 0,
+    "command": 0, "builtin": 0, "noglob": 0, "nocorrect": 0, "xargs": 0, "watch": 0, "setsid": 0, "ionice": 0,
+    "chrt": 1, "taskset": 1, "unshare": 0, "nsenter": 0, "strace": 0, "ltrace": 0, "flock": 1, "chroot": 1,
+    "setpriv": 0, "coproc": 0, "runuser": 0,
+}  # fmt: skip
+_VALUE_OPTIONS = {
+    "sudo": "ugpCThrt", "doas": "uC", "env": "uCS", "exec": "a", "nice": "n", "timeout": "ks", "stdbuf": "ioe",
+    "xargs": "nPLsdIEa", "watch": "n", "ionice": "cnp", "strace": "eopsu", "ltrace": "eopsu", "time": "of",
+    "nsenter": "tSG", "unshare": "SG", "flock": "wEc", "runuser": "ug",
+}  # fmt: skip
+
+_ANYTHING = re.compile(r".*", re.S)
+_OPERAND = {
+    "timeout": _DURATION,
+    "taskset": re.compile(r"[0-9a-fA-Fx,-]*\d[0-9a-fA-Fx,-]*"),
+    "chrt": re.compile(r"\d+"),
+}
+
+
+def launched(words: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return every command that a launcher at the start of `words` may run, guessing generously."""
+    found: list[tuple[str, ...]] = []
+    rest = tuple(words)
+    while rest and (name := rest[0].rpartition("/")[2]) in LAUNCHERS:
+        rest = _behind(name, rest[1:])
+        if rest:
+            found.append(rest)
+    return found
+
+
+def _behind(name: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    values, operands = _VALUE_OPTIONS.get(name, ""), LAUNCHERS[name]
+    while words:
+        word = words[0]
+        if word == "--":
+            words = words[1:]
+        elif word.startswith("-") and len(word) > 1:
+            words = words[2 if len(word) == 2 and word[1] in values else 1 :]
+        elif "=" in word and name in ("env", "sudo", "doas") and not word.startswith("/"):
+            words = words[1:]
+        elif operands and _OPERAND.get(name, _ANYTHING).fullmatch(word):
+            operands -= 1
+            words = words[1:]
+        else:
+            break
+    return () if operands and name == "timeout" else words
+
+
+def bare_assignments(command: Command) -> bool:
+    """Tell whether the command only sets one harmless variable of the shell."""
+    return not command.words and len(command.assignments) == 1 and is_safe(command.assignments[0])

@@ -1,0 +1,190 @@
+"""A live run's ear for its operator: rules may be added, and questions answered, while it goes on.
+
+Each run with egress listens on the socket `control` in its own directory, which no sandbox has in its view. SECURITY: a
+peer must be the user who started the run, or root (SO_PEERCRED, unix(7)); permissions of the directory (0700) come
+before that. One packet is a request, one is the answer. What is allowed this way lasts as long as the run.
+"""
+
+import os
+import socket
+import threading
+
+import msgspec
+
+from ringfence.model.decision import Verdict
+from ringfence.model.egress import Egress, EgressRule
+from ringfence.model.errors import UsageError
+from ringfence.policy import layers, parse
+from ringfence.policy.egress import decide_connection, decide_name
+from ringfence.policy.hosts import matches
+
+from .unix_sockets import at_short_path, peer_uid
+
+TYPE_CHECKING = False  # for type checkers only
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .answering import Answering
+    from .questions import Question
+
+SOCKET = "control"
+PACKET_BYTES = 64 << 10
+ANSWER_TIMEOUT_S = 5.0
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, tag="change"):
+    """Operator -> run: rules to add; `verb` is `allow` or `deny`, `hosts` are entries as in a policy file."""
+
+    verb: str
+    hosts: tuple[str, ...]
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True, tag="pending"):
+    """Operator -> run: what is being asked."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Run -> operator: how many open questions were answered, those still open, or why nothing was done."""
+
+    answered: int = 0
+    pending: tuple[str, ...] = ()
+    error: str = ""
+
+
+def rules(verb: str, hosts: "Sequence[str]") -> tuple[EgressRule, ...]:
+    """The rules that entries of a policy file's `allow`, `ask` or `deny` stand for; UsageError names a bad one."""
+    return tuple(rule for host in hosts for rule in read(verb, host).rules)
+
+
+def read(verb: str, host: str) -> Egress:
+    """What one entry stands for, with the ports and addresses that it wants captured."""
+    text = f"version = 1\n[network]\nmode = 'allow-list'\n{verb} = {msgspec.json.encode([host]).decode()}\n"
+    try:
+        layer = parse.parse(text, file="command line", scope="cli")
+        egress = layers.merge([layer], home="/", workspace="/").egress
+    except UsageError as error:
+        raise UsageError(error.message, place=f"`{host}`", hint=error.hint) from error
+    return egress or Egress()
+
+
+class Control:
+    """The listening end, on a thread of its own."""
+
+    def __init__(self, directory: str, answering: "Answering") -> None:
+        self.answering = answering
+        self.path = f"{directory}/{SOCKET}"
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        at_short_path(directory, SOCKET, self.listener.bind)
+        os.chmod(self.path, 0o600)
+        self.listener.listen(8)
+        threading.Thread(target=self.serve, name="control", daemon=True).start()
+
+    def serve(self) -> None:
+        """Answer one operator after the other until `close`."""
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            with peer:
+                peer.settimeout(ANSWER_TIMEOUT_S)
+                try:
+                    if peer_uid(peer) in (0, os.getuid()):
+                        peer.send(msgspec.json.encode(self.answer(peer.recv(PACKET_BYTES))))
+                except OSError:
+                    continue  # it has gone
+
+    def answer(self, packet: bytes) -> Answer:
+        """Do what one packet asks for."""
+        try:
+            request = msgspec.json.decode(packet, type=Change | Pending)
+            if isinstance(request, Change):
+                return self.change(request)
+        except (msgspec.DecodeError, UsageError) as error:
+            return Answer(error=str(error))
+        return Answer(pending=tuple(question.target for question in self.answering.questions.pending()))
+
+    def change(self, wanted: Change) -> Answer:
+        """Put the new rules before the others and answer the questions that they settle."""
+        added = rules(wanted.verb, wanted.hosts)
+        others = [read(wanted.verb, host) for host in wanted.hosts]
+        changed = joined(self.answering.egress, others)
+        if wanted.verb == "allow":
+            changed = answered(changed, added)
+        allowing = wanted.hosts if wanted.verb == "allow" else ()
+        still = [host for host in allowing if not allows(changed, rules("allow", [host]))]
+        if still:
+            return Answer(error=f"`{still[0]}` stays denied: a rule of policy denies it, which beats any allowance")
+        try:
+            self.answering.replace(changed)
+        except OSError as error:
+            return Answer(error=f"not in force, because it cannot be captured: {error.strerror}")
+        fits = settled(added)
+        allowed = wanted.verb == "allow"
+        reason = "" if allowed else "the operator refused"
+        self.answering.report("decision", "egress-changed", {"verdict": wanted.verb, "rules": list(wanted.hosts)})
+        return Answer(answered=self.answering.questions.answer(fits, allowed=allowed, reason=reason))
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        os.unlink(self.path)
+
+
+def joined(egress: Egress, others: "Sequence[Egress]") -> Egress:
+    """The rules of `others` before those of `egress`, and everything captured that any of them wants."""
+    rules = dict.fromkeys([*(rule for other in others for rule in other.rules), *egress.rules])
+    listen = sorted({port for one in (egress, *others) for port in one.listen})
+    literals = dict.fromkeys(literal for one in (egress, *others) for literal in one.literals)
+    return msgspec.structs.replace(egress, rules=tuple(rules), listen=tuple(listen), literals=tuple(literals))
+
+
+def answered(egress: Egress, added: "Sequence[EgressRule]") -> Egress:
+    """The rules without the questions that an allowance of the operator answers for the whole of the run."""
+
+    def settles(rule: EgressRule) -> bool:
+        return any(
+            (rule.host == other.host or matches(other.host, rule.host))
+            and all(any(low <= first and last <= high for low, high in other.ports) for first, last in rule.ports)
+            for other in added
+        )
+
+    kept = [rule for rule in egress.rules if rule.verdict is not Verdict.ASK or not settles(rule)]
+    return msgspec.structs.replace(egress, rules=tuple(kept))
+
+
+def allows(egress: Egress, added: "Sequence[EgressRule]") -> bool:
+    """Whether what was added has any effect, since a denial beats it."""
+    return all(
+        (
+            decide_name(egress, rule.host) if rule.host.startswith("*") else decide_connection(egress, rule.host, port)
+        ).verdict
+        is not Verdict.DENY
+        for rule in added
+        for port, _ in rule.ports[:1]
+    )
+
+
+def settled(added: "Sequence[EgressRule]") -> "Callable[[Question], bool]":
+    """Whether a question is answered by the new rules: about a host and port that one of them covers."""
+
+    def fits(question: "Question") -> bool:
+        return any(
+            matches(rule.host, question.host) and any(low <= question.port <= high for low, high in rule.ports)
+            for rule in added
+        )
+
+    return fits
+
+
+def tell(directory: str, request: Change | Pending) -> Answer | None:
+    """Speak to the run in `directory`; None where it is not alive or has no egress."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
+        channel.settimeout(ANSWER_TIMEOUT_S)
+        try:
+            at_short_path(directory, SOCKET, channel.connect)
+            channel.send(msgspec.json.encode(request))
+            return msgspec.json.decode(channel.recv(PACKET_BYTES), type=Answer)
+        except (OSError, msgspec.DecodeError):
+            return None

@@ -1,0 +1,231 @@
+"""A run's way out, as far as a launch waits for it: get a proxy, capture the network, put its certificates in place.
+
+Theory of operation. `Way` lives beside the supervisor, for one run. The proxy (network/proxy.py, a confined process) is
+there, or on its way, while the boundary is being built. Once the boundary stands, the sockets that were opened in its
+network namespace go to the proxy, and what the proxy's authority signs is made known inside. Everything that only has
+to be there when the first connection is made (answering.py) is loaded on a thread while the command starts.
+
+Import budget (tests/unit/session/test_run_imports.py): nothing that brings msgspec or the rules.
+"""
+
+import _signal
+import _socket
+import _thread
+import os
+import select
+import sys
+
+from ringfence.model.errors import HostError, SandboxError
+from ringfence.model.guest_network import RESOLVER, SYNTHETIC_PREFIXES
+from ringfence.network import capture
+from ringfence.sandbox import launch, staging
+
+from . import standby
+
+TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ringfence.model.errors import RingfenceError
+    from ringfence.network.publish import Publisher
+    from ringfence.sandbox.artefact import Artefact
+
+    from .answering import Answering
+
+    Fields = Mapping[str, str | int | bool | list[str] | None]
+    Report = Callable[[str, str, Fields], None]
+
+START_TIMEOUT_S = 20.0
+END_TIMEOUT_S = 2.0
+UNPRIVILEGED_UID = 65534
+PACKET_BYTES = 64 << 10  # network/messages.py
+DESCRIPTORS_AT_MOST = 16
+LOG = "proxy.log"
+
+
+class Way:
+    """The egress of one run. `report(kind, code, fields)` receives its events, from any thread."""
+
+    def __init__(self, artefact: "Artefact", directory: str, report: "Report", installed: str) -> None:
+        self.artefact = artefact
+        self.directory = directory
+        self.report = report
+        self.installed = installed
+        self.init = -1
+        self.closing = False
+        self.failure: RingfenceError | None = None
+        self.stop: Callable[[], None] = lambda: None  # ends the run
+        self.notice: Callable[[str], None] = lambda line: None
+        self.run = os.path.basename(directory)
+        self.answering: Answering | None = None
+        self.published: Publisher | None = None
+        self.ended = _thread.allocate_lock()  # held while the thread of `answering` runs
+        self.own_proxy, self.proxy, channel = start_proxy(directory, artefact, installed)
+        self.channel = _socket.socket(fileno=channel)
+
+    def attach(self, init: int) -> None:
+        """Capture the network of the boundary whose first process is `init`, and let the proxy serve it.
+
+        Returns when everything inside is in place, certificates included. Raises HostError or SandboxError.
+        """
+        self.init = init
+        try:
+            captured = launch.borrow(lambda: capture.open_sockets(init, self.artefact.ports, self.artefact.literals))
+        except OSError as error:
+            hint = "`ringfence doctor` tests the network; `--network off` runs without"
+            raise HostError(f"cannot capture the sandbox's network: {error.strerror}", hint=hint) from error
+        descriptors = [descriptor for _, descriptor in captured]
+        try:
+            launch.send_descriptors(self.channel, self.artefact.serve, descriptors[:-1])
+            self.take_authority()
+        except ConnectionError as error:
+            raise self.no_proxy() from error
+        finally:
+            for descriptor in descriptors[:-1]:
+                os.close(descriptor)
+        self.publish()
+        self.ended.acquire()
+        _thread.start_new_thread(self.answer, (descriptors[-1],))
+
+    def publish(self) -> None:
+        """Listen on the host for what is published; raise HostError for a port that is taken."""
+        if not self.artefact.publish:
+            return
+        from ringfence.network.publish import Publisher
+
+        try:
+            self.published = Publisher(self.artefact.publish, self.open_inside)
+        except OSError as error:
+            hint = "choose another with `--publish HOST_PORT:PORT`"
+            raise HostError(f"cannot publish: {error.strerror or error}", hint=hint) from error
+
+    def open_inside(self, port: int) -> "_socket.socket":
+        """A socket connected to a port inside; raises OSError where nothing listens."""
+        ((_, descriptor),) = launch.borrow(lambda: [("inside", capture.connect_inside(self.init, port))])
+        return _socket.socket(fileno=descriptor)
+
+    def take_authority(self) -> None:
+        """Put what the proxy made, its authority among the host's, where programs inside look for it."""
+        names = self.artefact.run_files
+        self.channel.settimeout(START_TIMEOUT_S)
+        try:
+            data, made = launch.receive_descriptors(self.channel, PACKET_BYTES, DESCRIPTORS_AT_MOST)
+        except TimeoutError:
+            data, made = b"", []
+        finally:
+            self.channel.settimeout(None)
+        try:
+            if not data or len(made) != len(names):
+                raise self.no_proxy()
+            for name, descriptor in zip(names, made, strict=True):
+                copy(descriptor, f"{self.directory}/{name}")
+        finally:
+            for descriptor in made:
+                os.close(descriptor)
+
+    def no_proxy(self) -> SandboxError:
+        """The error for a proxy that ended before it served, with the last thing it said."""
+        with open(f"{self.directory}/{LOG}", encoding="utf-8", errors="replace") as file:
+            said = file.read().strip().rpartition("\n")[2]
+        return SandboxError(f"the egress proxy did not start: {said or 'it said nothing'}", hint="`ringfence doctor`")
+
+    def answer(self, diagnosis: int) -> None:
+        """Answer the proxy until it ends; on a thread of its own."""
+        from .answering import Answering
+
+        try:
+            self.answering = Answering(self, diagnosis)
+            if self.own_proxy and standby.is_wanted():
+                standby.start(self.installed)
+            self.answering.serve()
+        finally:
+            if not self.closing:
+                self.channel.shutdown(_socket.SHUT_RDWR)
+            os.close(diagnosis)
+            self.ended.release()
+
+    def connecting(self, pid: int, target: str) -> None:
+        """A program is about to connect: by the time the proxy tells of it the program may be gone."""
+        if self.answering:
+            self.answering.note(pid, target)
+
+    def outward(self, target: str) -> str:
+        """What to record of a connection that leads outside.
+
+        Empty where it arrives at the proxy, which has the say and the record; the name behind a synthetic address.
+        """
+        host, _, port = target.rpartition(":")
+        if host == RESOLVER and port == "53":
+            return ""
+        literal = host.strip("[]").removeprefix("::ffff:")
+        synthetic = literal.startswith(SYNTHETIC_PREFIXES)
+        if (synthetic or literal in self.artefact.literals) and port.isdigit() and int(port) in self.artefact.ports:
+            return ""
+        name = self.answering.names.get(literal) if self.answering and synthetic else None
+        return f"{name}:{port}" if name else target
+
+    def reap(self) -> int:
+        """Wait for the proxy's end: its exit status, or the signal that ended it as a negative number; 0 if unknown."""
+        select.select([self.proxy], [], [])
+        try:
+            found = os.waitid(os.P_PIDFD, self.proxy, os.WEXITED)
+        except ChildProcessError:
+            found = None  # a child of the standby
+        os.close(self.proxy)
+        self.proxy = -1
+        if found is None:
+            return 0
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+    def close(self) -> None:
+        """End every connection and the proxy; what it still has to tell is recorded first."""
+        self.closing = True
+        if self.published:
+            self.published.close()
+        if self.answering:
+            self.answering.refuse_questions()
+        try:
+            self.channel.shutdown(_socket.SHUT_WR)  # the proxy sees the end, says the rest, and ends
+        except OSError:
+            pass  # it has ended already
+        if self.ended.acquire(timeout=END_TIMEOUT_S):
+            self.ended.release()
+        if self.answering:
+            self.answering.close()
+        if self.proxy >= 0:
+            try:
+                _signal.pidfd_send_signal(self.proxy, _signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # a child of the standby, which has ended
+            self.reap()
+        self.channel.close()
+
+
+def start_proxy(directory: str, artefact: "Artefact", installed: str) -> tuple[bool, int, int]:
+    """Get a proxy: whether it is a process of our own (else the standby's), its pidfd, our end of the channel."""
+    if not sys.executable:
+        raise HostError("the egress proxy needs a Python interpreter of its own", hint="set `sys.executable`")
+    identifier = staging.SANDBOX_UID_BASE + os.getpid() if artefact.idmap else UNPRIVILEGED_UID
+    words = [str(identifier), *artefact.run_files]
+    log = os.open(f"{directory}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        if installed and standby.is_wanted():
+            if found := standby.take(installed, words, log):
+                return False, *found
+        command = [*standby.bootstrap("egress_worker"), *words]
+        child, channel = launch.start_worker(sys.executable, command, standby.environment(), log)
+        return True, os.pidfd_open(child), channel
+    finally:
+        os.close(log)
+
+
+def copy(descriptor: int, path: str) -> None:
+    """Fill the file at `path`, which is mounted inside already and so must stay the same file."""
+    size = os.fstat(descriptor).st_size
+    place = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        done = 0
+        while done < size:
+            done += os.sendfile(place, descriptor, done, size - done)
+    finally:
+        os.close(place)

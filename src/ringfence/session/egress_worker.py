@@ -1,0 +1,74 @@
+"""The egress proxy's process: prepare, say what must be trusted, give everything up, serve one session.
+
+Two ways lead here. `main` is a process started for one run, with the channel to its supervisor as descriptor 3.
+`serve_assigned` is a fork of the standby (standby_server.py): prepared in advance, it waits to be given to a run.
+Preparing takes some 150 ms, nearly all of it imports; a prepared one serves within a millisecond.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from ringfence.network import confinement, messages, proxy, tls, trust
+from ringfence.sandbox import proxy_syscalls, seccomp
+
+CHANNEL = 3
+STORES = ("authority", "bundle", "java")
+
+
+def main() -> None:
+    """Serve the run that started this process. The arguments: the user to be as root, the names of files to fill."""
+    prepared = proxy.prepare()
+    serve(prepared, stores(prepared, sys.argv[2:]), sys.argv[1:], CHANNEL)
+
+
+def serve_assigned(give: socket.socket) -> None:
+    """Prepare, wait on `give` for a run, serve it."""
+    prepared = proxy.prepare()
+    made = stores(prepared, STORES)
+    data, descriptors, _, _ = socket.recv_fds(give, messages.PACKET_BYTES, 2)
+    give.close()
+    if len(descriptors) != 2:
+        return  # the standby has ended
+    channel, log = descriptors
+    os.dup2(log, 2)
+    os.close(log)
+    serve(prepared, made, data.decode().split(" "), channel)
+
+
+def serve(prepared: proxy.Proxy, made: dict[str, bytes], words: list[str], channel: int) -> None:
+    """Introduce the session's authority, give up everything, and serve until the supervisor is gone."""
+    introduce(prepared.authority.certificate_pem, [made[name.rpartition(".")[2]] for name in words[1:]], channel)
+    program = seccomp.build_list(proxy_syscalls.PROXY, machine=os.uname().machine)
+    confinement.confine(program, identifier=int(words[0]))
+    prepared.run(channel)
+
+
+def stores(prepared: proxy.Proxy, names: Sequence[str]) -> dict[str, bytes]:
+    """What is to stand in each file of trust (planner/trust_store.py), by its store."""
+    certificate = prepared.authority.certificate_pem
+    wanted = {name.rpartition(".")[2] for name in names}
+    found = {"authority": certificate.encode()}
+    if wanted & {"bundle", "java"}:
+        found["bundle"] = trust.bundle(tls.system_certificates(), certificate)
+    if "java" in wanted:
+        found["java"] = trust.java_store(found["bundle"])
+    return found
+
+
+def introduce(certificate: str, contents: list[bytes], channel: int) -> None:
+    """Send the session's certificate, and a memfd with each of `contents`."""
+    made = [memory_file(content) for content in contents]
+    with socket.socket(fileno=os.dup(channel)) as told:
+        socket.send_fds(told, [messages.encode(messages.Authority(certificate=certificate))], made)
+    for descriptor in made:
+        os.close(descriptor)
+
+
+def memory_file(data: bytes) -> int:
+    """A descriptor on an anonymous file that holds `data`."""
+    descriptor = os.memfd_create("trust")
+    with open(os.dup(descriptor), "wb") as file:
+        file.write(data)
+    return descriptor

@@ -1,0 +1,105 @@
+"""The standby's process: fork spares and hand them to runs (standby.py says what for).
+
+Its arguments: the directory of its socket, and the socket's name. SECURITY: a peer must be of the same user. What a
+spare is told comes from that user's own run; a spare that has been handed over is out of the standby's reach.
+"""
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+from ringfence.sandbox import launch
+
+from .egress_worker import serve_assigned
+from .standby import PACKET_BYTES
+from .unix_sockets import peer_uid
+
+IDLE_S = 900.0
+LOOK_S = 10.0  # whether the socket is still there: nobody can ask a standby whose directory was removed
+
+
+class Spare:
+    """A prepared proxy that waits: its pidfd and our end of the pair by which it is given a run."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.give = ours
+        pid = launch.fork_service(lambda: serve_assigned(theirs), keep={1, 2, theirs.fileno()})
+        self.handle = os.pidfd_open(pid)
+        theirs.close()
+
+    def hand_over(self, peer: socket.socket) -> bool:
+        """Give the spare to the run at the other end; False where the run did not ask properly or the spare is dead."""
+        data, descriptors, _, _ = socket.recv_fds(peer, PACKET_BYTES, 2)
+        try:
+            if len(descriptors) != 2:
+                return False
+            socket.send_fds(self.give, [data], descriptors)
+            socket.send_fds(peer, [b"1"], [self.handle])
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self.give.close()
+            os.close(self.handle)
+        return True
+
+
+def main() -> None:
+    """Detach, and serve until nobody has asked for a while or the socket has been removed."""
+    directory, name = sys.argv[1:3]
+    launch.detach()
+    lock = os.open(f"{directory}/{name}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return  # another one is at it
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the spares
+    os.chdir(directory)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.path.lexists(name):
+        os.unlink(name)
+    listener.bind(name)
+    os.chmod(name, 0o600)
+    listener.listen(64)
+    try:
+        serve(listener, name)
+    finally:
+        if os.path.lexists(name):
+            os.unlink(name)
+
+
+def serve(listener: socket.socket, name: str) -> None:
+    """Hand one spare to each run that asks."""
+    spare = Spare()
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    poller.register(spare.handle, select.POLLIN)
+    asked = time.monotonic()
+    while os.path.lexists(name) and time.monotonic() - asked < IDLE_S:
+        if not poller.poll(LOOK_S * 1000):
+            continue
+        if has_ended(spare):
+            return  # it could not be prepared: our own files have changed, and whoever asks starts anew
+        peer, _ = listener.accept()
+        with peer:
+            if peer_uid(peer) != os.getuid():
+                continue
+            asked = time.monotonic()
+            peer.settimeout(1)
+            poller.unregister(spare.handle)
+            try:
+                spare.hand_over(peer)
+            except OSError:
+                pass  # the run has gone, or the spare: the next one is asked for by another run
+        spare = Spare()
+        poller.register(spare.handle, select.POLLIN)
+    spare.give.close()
+
+
+def has_ended(spare: Spare) -> bool:
+    """Whether the spare's process is over."""
+    return bool(select.select([spare.handle], [], [], 0)[0])

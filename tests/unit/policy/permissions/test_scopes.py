@@ -1,0 +1,136 @@
+"""Who may say what: managed, command line, local, project, user."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ringfence.model.errors import UsageError
+from ringfence.policy.permissions import claude_settings, scopes
+from ringfence.policy.permissions.paths import Unresolved
+from ringfence.policy.permissions.settings import Mode, Settings
+from tests.permission_cases import CWD, HOME, verdict
+
+
+def merged(*, trusted: bool = True, mode: Mode | None = None, **said: Any) -> Settings:
+    read = [
+        claude_settings.read_settings(json.dumps(what), scope=scope, file=f"/{scope}/s.json", cwd=CWD)
+        for scope, what in said.items()
+    ]
+    return scopes.merge(read, scopes.Request(cwd=CWD, home=HOME, mode=mode, trusted=trusted), Unresolved())
+
+
+def rules(**lists: object) -> Any:
+    return {"permissions": lists}
+
+
+def test_a_denial_of_any_scope_beats_an_allowance_of_any_other() -> None:
+    for high, low in (("managed", "user"), ("user", "managed"), ("project", "cli")):
+        settings = merged(**{high: rules(allow=["Bash(x)"]), low: rules(deny=["Bash(x)"])})
+        assert verdict(settings, "Bash", "x") == "deny"
+
+
+def test_a_project_question_beats_a_local_allowance() -> None:
+    settings = merged(project=rules(ask=["Bash(mkdir *)"]), local=rules(allow=["Bash(mkdir *)"]))
+    assert verdict(settings, "Bash", "mkdir z") == "ask"
+
+
+@pytest.mark.parametrize("scope", ["project", "local"])
+def test_an_untrusted_checkout_can_only_tighten(scope: str) -> None:
+    said = rules(allow=["Bash(x)"], deny=["Bash(y)"], additionalDirectories=["/srv"])
+    settings = merged(trusted=False, user=rules(allow=["Bash(y)"]), **{scope: said})
+    assert verdict(settings, "Bash", "x") == "ask"
+    assert verdict(settings, "Bash", "y") == "deny"
+    assert verdict(settings, "Read", "/srv/a") == "ask"
+
+
+def test_added_directories_are_like_the_workspace() -> None:
+    settings = merged(user=rules(additionalDirectories=["../other", "~/shared"]), mode=Mode.ACCEPT_EDITS)
+    assert verdict(settings, "Read", "/w/other/a") == "allow"
+    assert verdict(settings, "Write", "/w/home/shared/a") == "allow"
+    assert verdict(settings, "Write", "/w/else/a") == "ask"
+
+
+@pytest.mark.parametrize(
+    ("said", "mode"),
+    [
+        ({"user": "plan"}, Mode.PLAN),
+        ({"user": "plan", "managed": "dontAsk"}, Mode.DONT_ASK),
+        ({"project": "bypassPermissions"}, Mode.DEFAULT),
+        ({"local": "auto"}, Mode.DEFAULT),
+        ({"project": "acceptEdits"}, Mode.ACCEPT_EDITS),
+        ({"user": "bypassPermissions"}, Mode.BYPASS),
+        ({"user": "manual"}, Mode.DEFAULT),
+    ],
+)
+def test_the_mode_is_the_highest_scopes_that_may_say_so(said: dict[str, str], mode: Mode) -> None:
+    assert merged(**{scope: rules(defaultMode=name) for scope, name in said.items()}).mode is mode
+
+
+@pytest.mark.parametrize("scope", scopes.ORDER[:-1])
+def test_any_scope_can_forbid_bypassing(scope: str) -> None:
+    settings = merged(mode=Mode.BYPASS, **{scope: rules(disableBypassPermissionsMode="disable")})
+    assert settings.mode is Mode.DEFAULT
+
+
+def test_managed_rules_only() -> None:
+    managed = {"allowManagedPermissionRulesOnly": True, **rules(allow=["Bash(m)"])}
+    settings = merged(managed=managed, user=rules(allow=["Bash(u)"], deny=["Bash(d)"]))
+    assert [verdict(settings, "Bash", name) for name in "mud"] == ["allow", "ask", "deny"]
+
+
+def test_a_checkout_cannot_claim_that_it_is_contained() -> None:
+    claim: Any = {"sandbox": {"enabled": True, "autoAllowBashIfSandboxed": True}}
+    assert not merged(project=claim).contained
+    assert merged(user=claim).contained
+    assert not merged(user=claim, project={"sandbox": {"enabled": False}}).contained
+
+
+def test_within_a_boundary_of_ours_commands_are_contained() -> None:
+    for mode, expected in ((Mode.DEFAULT, "allow"), (Mode.PLAN, "deny"), (Mode.DONT_ASK, "deny")):
+        request = scopes.Request(cwd=CWD, home=HOME, mode=mode, contained=True)
+        settings = scopes.merge([], request, Unresolved())
+        assert verdict(settings, "Bash", "make install") == expected
+        assert verdict(settings, "WebSearch", {}) != "allow"
+
+
+def test_auto_mode_drops_allowances_of_everything() -> None:
+    settings = merged(user=rules(allow=["Bash", "Bash(python3 *)", "Bash(git *)"]), mode=Mode.AUTO)
+    assert [rule.text for rule in settings.rules] == ["Bash(git *)"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"permissions": []}',
+        '{"permissions": {"allow": "Bash"}}',
+        '{"permissions": {"deny": [1]}}',
+        '{"permissions": {"defaultMode": "all"}}',
+        '{"permissions": {"deny": ["Read([)"]}}',
+    ],
+)
+def test_settings_that_are_not_understood_are_refused_with_their_place(text: str) -> None:
+    request = scopes.Request(cwd=CWD, home=HOME)
+    with pytest.raises(UsageError, match=r"/x/s\.json"):
+        scopes.merge(
+            [claude_settings.read_settings(text, scope="user", file="/x/s.json", cwd=CWD)], request, Unresolved()
+        )
+
+
+def test_a_rule_is_found_in_its_line() -> None:
+    text = '{\n "permissions": {\n  "deny": [\n   "Bash(a)",\n   "Bash(b \\"c\\")"\n  ]\n }\n}'
+    read = claude_settings.read_settings(text, scope="user", file="s.json", cwd=CWD)
+    assert [rule.source.line for rule in read.rules] == [4, 5]
+
+
+def test_rules_of_the_command_line() -> None:
+    found = claude_settings.command_line(["Bash(git commit -m a,b),Read", "Edit(src/**) WebSearch"], cwd=CWD)
+    assert [rule.text for rule in found] == ["Bash(git commit -m a,b)", "Read", "Edit(src/**)", "WebSearch"]
+
+
+def test_scopes_that_do_not_exist() -> None:
+    with pytest.raises(UsageError, match="is not a scope"):
+        claude_settings.read_settings("{}", scope="global", file="s.json", cwd=CWD)

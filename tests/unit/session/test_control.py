@@ -1,0 +1,92 @@
+"""What an operator may tell a live run, and how it is taken."""
+
+import msgspec
+import pytest
+
+from ringfence.model.decision import Verdict
+from ringfence.model.egress import Egress
+from ringfence.model.errors import UsageError
+from ringfence.policy.egress import decide_connection
+from ringfence.sandbox.peers import UNKNOWN
+from ringfence.session.control import Answer, Change, Control, Pending, rules
+from ringfence.session.questions import Question, Questions
+
+
+class Running:
+    """Stands in for `answering.Answering`: the rules in force, the questions, the record."""
+
+    def __init__(self, *verbs: tuple[str, list[str]]) -> None:
+        self.egress = Egress(rules=tuple(rule for verb, hosts in verbs for rule in rules(verb, hosts)))
+        self.questions = Questions(60, lambda _: None)
+        self.answers: list[bool] = []
+        self.records: list[tuple[str, str, dict[str, object]]] = []
+
+    def replace(self, egress: Egress) -> None:
+        self.egress = egress
+
+    def report(self, kind: str, code: str, fields: dict[str, object]) -> None:
+        self.records.append((kind, code, fields))
+
+    def ask(self, host: str, port: int = 443) -> None:
+        def reply(*, allowed: bool, reason: str) -> None:
+            assert allowed or reason
+            self.answers.append(allowed)
+
+        self.questions.put(Question(host, port, ("", ""), UNKNOWN), reply)
+
+    def told(self, request: Change | Pending | dict[str, object]) -> Answer:
+        control = Control.__new__(Control)
+        control.answering = self  # type: ignore[assignment] # all that `answer` uses of it
+        return control.answer(msgspec.json.encode(request))
+
+
+def verdict(running: Running, host: str, port: int = 443) -> Verdict:
+    return decide_connection(running.egress, host, port).verdict
+
+
+@pytest.mark.parametrize(("verb", "expected"), [("allow", Verdict.ALLOW), ("ask", Verdict.ASK), ("deny", Verdict.DENY)])
+def test_entries_of_a_policy_file_become_rules(verb: str, expected: Verdict) -> None:
+    assert [rule.verdict for rule in rules(verb, ["a.example", "*.b.example:8443"])] == [expected] * 2
+
+
+def test_an_allowance_answers_what_it_covers() -> None:
+    running = Running(("ask", ["a.example", "b.example"]))
+    for host, port in (("a.example", 443), ("b.example", 443)):
+        running.ask(host, port)
+    assert running.told(Change(verb="allow", hosts=("a.example",))) == Answer(answered=1)
+    assert running.answers == [True]
+    assert running.records == [("decision", "egress-changed", {"verdict": "allow", "rules": ["a.example"]})]
+    assert running.told(Pending()) == Answer(pending=("b.example:443",))
+    running.questions.close()
+
+
+def test_a_denial_refuses_and_stays() -> None:
+    running = Running(("allow", ["a.example"]))
+    running.ask("a.example")
+    assert running.told(Change(verb="deny", hosts=("a.example",))).answered == 1
+    assert running.answers == [False] and verdict(running, "a.example") is Verdict.DENY
+    refused = running.told(Change(verb="allow", hosts=("a.example",)))
+    assert "stays denied" in refused.error and verdict(running, "a.example") is Verdict.DENY
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"type": "change", "verb": "allow", "hosts": ["https://a.example/"]},
+        {"type": "change", "verb": "allow", "hosts": ["*"]},
+        {"type": "change", "verb": "drop", "hosts": ["a.example"]},
+        {"type": "change", "verb": "allow"},
+        {"type": "unknown"},
+        [],
+    ],
+)
+def test_what_is_no_request_changes_nothing(request_: dict[str, object]) -> None:
+    running = Running(("ask", ["b.example"]))
+    before = running.egress
+    assert running.told(request_).error
+    assert running.egress is before and not running.records
+
+
+def test_a_bad_entry_names_itself() -> None:
+    with pytest.raises(UsageError, match=r"a\.example:0"):
+        rules("allow", ["a.example:0"])
