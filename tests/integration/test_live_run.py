@@ -47,7 +47,7 @@ def test_files_arrive_while_the_command_runs(workspace: Path) -> None:
         process = box.start(["sh", "-c", SCRIPT])
         wait_for((workspace / "t").exists)
         wait_for((workspace / "new/deep/f").exists)
-        assert (workspace / "a").read_text() == "host\nagent\n"
+        wait_for(lambda: (workspace / "a").read_text() == "host\nagent\n")
         assert process.running
         assert {"gone"} <= set(os.listdir(workspace)) and not {"link", ".envrc"} & set(os.listdir(workspace))
         process.stdin.write(b"\n")

@@ -119,7 +119,7 @@ def private_places(policy: Policy, identity: Identity, workspace: str) -> Iterab
     """Writable places that end with the run, each with its own size."""
     limits = policy.limits
     yield _tmpfs("/tmp", mode=0o1777, size_bytes=limits.tmp_bytes, reason="private temporary files")
-    if within(workspace, "/var/tmp"):  # a link would give the workspace another path inside
+    if any(within(place, "/var/tmp") for place in (workspace, identity.home)):  # a link would give them another path
         yield _tmpfs("/var/tmp", mode=0o1777, size_bytes=limits.tmp_bytes, reason="private temporary files")
     else:
         yield _link("/var/tmp", "/tmp", "private temporary files")
