@@ -90,3 +90,18 @@ def test_what_is_no_request_changes_nothing(request_: dict[str, object]) -> None
 def test_a_bad_entry_names_itself() -> None:
     with pytest.raises(UsageError, match=r"a\.example:0"):
         rules("allow", ["a.example:0"])
+
+
+def test_an_allowance_answers_the_question_for_every_port_it_names() -> None:
+    running = Running(("ask", ["a.example", "b.example"]))
+    running.ask("a.example", 80)
+    assert running.told(Change(verb="allow", hosts=("a.example",))).answered == 1
+    assert [verdict(running, "a.example", port) for port in (80, 443)] == [Verdict.ALLOW] * 2
+    assert verdict(running, "b.example") is Verdict.ASK
+
+
+def test_an_allowance_of_one_port_leaves_the_question_about_others() -> None:
+    running = Running(("ask", ["a.example"]))
+    assert not running.told(Change(verb="allow", hosts=("a.example:8443",))).error
+    assert verdict(running, "a.example", 8443) is Verdict.ALLOW
+    assert verdict(running, "a.example", 443) is Verdict.ASK
