@@ -7,6 +7,7 @@ place and the child with it.
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -95,6 +96,9 @@ def beyond(laid: int, said: int, work: Callable[[], None]) -> int:
 
 def main(place: Path, *, quiet: bool) -> None:
     """Set both sides up and serve until stdin ends."""
+    # A user's usual 1,024 descriptors are soon gone where tests leave hundreds of connections behind.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     authority = Authority("Lab CA")
     (place / "ca.crt").write_bytes(authority.pem())
