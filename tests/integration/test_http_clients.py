@@ -2,6 +2,8 @@
 
 The proxy runs here as it runs in its process, but for the supervisor: a dial is answered with a connection to the
 stand-in for the upstream host. Clients speak to it as to an explicit proxy, or connect as captured ones do.
+
+Longer than 400 lines: each real client with what it needs to be driven, and the stand-ins that all of them share.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""HTTP/2 through the proxy: hyper-h2 on both ends in the test's hands, TLS and the proxy's core between them."""
+"""HTTP/2 through the proxy: hyper-h2 on both ends in the test's hands, TLS and the proxy's core between them.
+
+Longer than 400 lines: conversations of frames, each short, that share the two ends at the top.
+"""
 
 import asyncio
 import ssl

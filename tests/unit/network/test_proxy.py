@@ -1,4 +1,7 @@
-"""The proxy as a whole: from the first message on its channel to the last connection, over sockets of this machine."""
+"""The proxy as a whole: from the first message on its channel to the last connection, over sockets of this machine.
+
+Longer than 400 lines: the life of one session from its first message to its end; parts of it have files of their own.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,7 @@
-"""Requests through the proxy, byte by byte: what reaches the upstream host, what comes back, and what is refused."""
+"""Requests through the proxy, byte by byte: what reaches the upstream host, what comes back, and what is refused.
+
+Longer than 400 lines: requests that differ in one thing each; bodies, upgrades and denials stand apart.
+"""
 
 import pytest
 

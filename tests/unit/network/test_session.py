@@ -1,4 +1,7 @@
-"""A session: what is dialled, permitted, asked, counted, recorded, and what other rules do to open connections."""
+"""A session: what is dialled, permitted, asked, counted, recorded, and what other rules do to open connections.
+
+Longer than 400 lines: everything that shares the rules, the questions and the budgets of one session.
+"""
 
 import asyncio
 
