@@ -23,6 +23,8 @@ START_TIMEOUT_S = 30
 RUN_TIMEOUT_S = 60
 RINGFENCE = "from ringfence.cli.entry import main; main()"
 PROXY_NAMES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
+AUTHORITY_NAMES = ("ssl_cert_dir", "curl_ca_bundle", "requests_ca_bundle", "git_ssl_cainfo", "pip_cert")
+"""Left out, so that a machine that has them is no other than one that has them not."""
 Entry = dict[str, Any]
 
 
@@ -68,8 +70,12 @@ class Lab:
 
     def environment(self) -> dict[str, str]:
         """Give our environment without proxies, with the lab's authority trusted and our code found."""
-        kept = {name: value for name, value in os.environ.items() if name.lower() not in PROXY_NAMES}
-        return kept | {"SSL_CERT_FILE": str(self.place / "ca.crt"), "PYTHONPATH": str(ROOT / "src")}
+        left = (*PROXY_NAMES, *AUTHORITY_NAMES)
+        kept = {name: value for name, value in os.environ.items() if name.lower() not in left}
+        authority = str(self.place / "ca.crt")
+        # Node.js and what is built on it (Claude Code) know only a variable of their own.
+        trusted = {"SSL_CERT_FILE": authority, "NODE_EXTRA_CA_CERTS": authority}
+        return kept | trusted | {"PYTHONPATH": str(ROOT / "src")}
 
     def run(
         self,
