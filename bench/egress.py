@@ -1,18 +1,21 @@
-"""What a way out costs: `python -m tests.lab --quiet python -m bench.egress [ROUNDS] [SCALE]`.
+"""What a way out costs: `python -m tests.lab --quiet python -m bench.egress [ROUNDS] [SCALE] [CONTENDER...]`.
 
 Runs in the tests' lab, where a server answers beyond a cable of the kernel's own. Each contender runs the same client
 (egress_client.py) in its sandbox, interleaved in random order; ratios are paired with the direct client of the same
 round. `MB` is what the contender's processes hold with 200 TLS connections open, the client not counted.
 """
 
+import contextlib
 import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +24,13 @@ from . import memory
 HOST = "public.example.net"
 PYTHON = "/usr/bin/python3"
 HELD = 200
+STUCK_S = 120
+CODEX = f"""
+default_permissions = "bench"
+features.network_proxy = true
+permissions.bench.filesystem = {{ ":minimal" = "read", "/" = "read" }}
+permissions.bench.network = {{ enabled = true, domains = {{ "{HOST}" = "allow" }} }}
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +67,19 @@ def contenders(place: str) -> list[Contender]:
     ended = Path(place, "srt-tls.json")
     tls = {"allowedDomains": [HOST], "deniedDomains": [], "tlsTerminate": {"extraCaCertPaths": ca()}}
     ended.write_text(json.dumps({"network": tls, "filesystem": rules}))
+    codex = Path(place, "codex")
+    codex.mkdir()
+    (codex / "config.toml").write_text(CODEX)
     known = [
         Contender(name="ringfence raw", argv=[*ringfence, "--policy", str(raw), "--"]),
         Contender(name="ringfence sni", argv=[*ringfence, "--policy", str(opaque), "--"]),
         Contender(name="ringfence inspect", argv=[*ringfence, "--allow", HOST, "--"]),
+        Contender(name="ringfence raw, by proxy variables", argv=[*ringfence, "--policy", str(raw), "--"], proxy=True),
+        Contender(name="ringfence inspect, by proxy variables", argv=[*ringfence, "--allow", HOST, "--"], proxy=True),
         Contender(name="srt", argv=["srt", "-s", str(settings), "-c"], proxy=True, quoted=True),
         Contender(name="srt tlsTerminate", argv=["srt", "-s", str(ended), "-c"], proxy=True, quoted=True),
         Contender(name="zerobox", argv=["zerobox", f"--allow-net={HOST}", "--"], proxy=True),
+        Contender(name="codex", argv=["codex", "sandbox", "-P", "bench", "--"], proxy=True),
         Contender(
             name="mitmproxy",
             argv=["env", "HTTP_PROXY=http://127.0.0.1:8899"],
@@ -75,9 +91,10 @@ def contenders(place: str) -> list[Contender]:
     return [Contender(name="direct", argv=[]), *found]
 
 
-def environment() -> dict[str, str]:
-    """Ours, with the lab's authority for proxies that are programs of Node."""
-    return {**os.environ, "NODE_EXTRA_CA_CERTS": "".join(ca())}
+def environment(directory: str) -> dict[str, str]:
+    """Ours, with the lab's authority for proxies that are programs of Node, and the place of Codex's settings."""
+    settings = os.path.join(os.path.dirname(directory), "codex")
+    return {**os.environ, "NODE_EXTRA_CA_CERTS": "".join(ca()), "CODEX_HOME": settings}
 
 
 def ca() -> list[str]:
@@ -86,16 +103,33 @@ def ca() -> list[str]:
 
 
 def measure(one: Contender, directory: str, scale: float) -> dict[str, float]:
-    """The figures of one client; none where the contender fails."""
-    done = subprocess.run(
-        one.command({"scale": scale}), cwd=directory, env=environment(), capture_output=True, text=True, timeout=300
+    """The figures of one client, as far as it gets before it fails or is stuck."""
+    process = subprocess.Popen(
+        one.command({"scale": scale}),
+        cwd=directory,
+        env=environment(directory),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
-        found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    except (IndexError, json.JSONDecodeError):
-        sys.stderr.write(f"{one.name} failed: {done.stderr[-300:]}\n")
-        return {}
+        figures, errors = process.communicate(timeout=STUCK_S)
+    except subprocess.TimeoutExpired:
+        end(process.pid)
+        figures, errors = process.communicate()
+        errors = f"stuck for {STUCK_S} s\n"
+    found: dict[str, float] = dict(json.loads(line) for line in figures.splitlines() if line.startswith("["))
+    if process.returncode != 0:
+        sys.stderr.write(f"{one.name} failed after {list(found)[-1:]}: {errors[-300:]}\n")
     return found
+
+
+def end(root: int) -> None:
+    """End a contender and whatever it has started."""
+    for pid in reversed(memory.tree(root)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def held_mb(one: Contender, directory: str, more: int) -> float:
@@ -106,10 +140,13 @@ def held_mb(one: Contender, directory: str, more: int) -> float:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**environment(), "RINGFENCE_STANDBY": "0"},
+        env={**environment(directory), "RINGFENCE_STANDBY": "0"},
     )
     assert process.stdout and process.stdin
+    stuck = threading.Timer(STUCK_S, end, [process.pid])
+    stuck.start()
     held = process.stdout.readline().strip() == b"holding"
+    stuck.cancel()
     pids = [*memory.tree(process.pid), *(memory.tree(more) if more else [])]
     counted = [pid for pid in pids if not name(pid).startswith(PYTHON.encode() + b"\0-c")]
     size = memory.pss_bytes(counted) if held else 0
@@ -140,7 +177,8 @@ def table(rounds: dict[str, list[dict[str, float]]], sizes: dict[str, float]) ->
             value = statistics.median(mine for mine, _ in pairs)
             ratio = statistics.median(mine / other for mine, other in pairs)
             cells.append(f"{value:.{2 if column.endswith('ms') else 0}f} ({ratio:.2f})")
-        lines.append(f"| {one} | {' | '.join(cells)} | {sizes[one]:.0f} |")
+        size = f"{sizes[one]:.0f}" if sizes[one] or one == "direct" else "fails"
+        lines.append(f"| {one} | {' | '.join(cells)} | {size} |")
     return "\n".join(lines)
 
 
@@ -151,7 +189,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=os.path.expanduser("~")) as place:
         directory = os.path.join(place, "project")
         os.mkdir(directory)
-        everyone = contenders(place)
+        everyone = [one for one in contenders(place) if one.name in {"direct", *sys.argv[3:]} or not sys.argv[3:]]
         servers = {one.name: subprocess.Popen(one.beside) for one in everyone if one.beside}
         try:
             taken: dict[str, list[dict[str, float]]] = {one.name: [] for one in everyone}

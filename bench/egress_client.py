@@ -161,18 +161,21 @@ def upload_mb_s(client: Client, scheme: str, size: int) -> float:
         return size / 1e6 / (time.perf_counter() - start)
 
 
-def measured(client: Client, scale: float) -> dict[str, float]:
-    """Every figure; `scale` makes the counts smaller for a trial."""
-    found: dict[str, float] = {}
+def measure(client: Client, scale: float) -> None:
+    """Print every figure as soon as it is there; `scale` makes the counts smaller for a trial."""
     for scheme in ("http", "https"):
         new_connections_ms(client, scheme, 5)
-        found[f"{scheme} ms"] = new_connections_ms(client, scheme, int(150 * scale))
-        found[f"{scheme} kept/s"] = kept_per_s(client, scheme, int(500 * scale))
-        found[f"{scheme} 10/s"] = parallel_per_s(client, scheme, 10, int(300 * scale))
-        found[f"{scheme} 100/s"] = parallel_per_s(client, scheme, 100, int(300 * scale))
-        found[f"{scheme} down MB/s"] = download_mb_s(client, scheme, int(300e6 * scale))
-        found[f"{scheme} up MB/s"] = upload_mb_s(client, scheme, int(100e6 * scale))
-    return found
+        told(f"{scheme} ms", new_connections_ms(client, scheme, int(150 * scale)))
+        told(f"{scheme} kept/s", kept_per_s(client, scheme, int(500 * scale)))
+        told(f"{scheme} 10/s", parallel_per_s(client, scheme, 10, int(300 * scale)))
+        told(f"{scheme} 100/s", parallel_per_s(client, scheme, 100, int(300 * scale)))
+        told(f"{scheme} down MB/s", download_mb_s(client, scheme, int(300e6 * scale)))
+        told(f"{scheme} up MB/s", upload_mb_s(client, scheme, int(100e6 * scale)))
+
+
+def told(name: str, value: float) -> None:
+    """One figure, on a line of its own: a contender that gets stuck has shown what came before."""
+    print(json.dumps([name, value]), flush=True)
 
 
 def hold(client: Client, count: int) -> None:
@@ -192,7 +195,7 @@ def main() -> None:
     if "hold" in wanted:
         hold(client, wanted["hold"])
     else:
-        print(json.dumps(measured(client, wanted["scale"])), flush=True)
+        measure(client, wanted["scale"])
 
 
 if __name__ == "__main__":
