@@ -75,11 +75,11 @@ class Attack:
     """One attack as data.
 
     `code` is what the audit must say of it; where the kernel tells nobody, `unseen` says why, and the record of the
-    launch and of the end must do. `hold`: the script prints `ready` and waits, and the evidence is taken meanwhile.
-    `refused` says why the kernel refuses the attack to an ordinary user even unconfined; `only` is `root` or `user`
-    where the other has no such attack. `options` and `policy` are the operator's. `cut_off`: the supervisor does not
-    live to record the end; the next run must. `world` is a command that runs the unconfined script where it can do no
-    harm.
+    launch and of the end must do. `tainted`: the audit must also say that the run was tainted. `hold`: the script
+    prints `ready` and waits, and the evidence is taken meanwhile. `refused` says why the kernel refuses the attack to
+    an ordinary user even unconfined; `only` is `root` or `user` where the other has no such attack. `options` and
+    `policy` are the operator's. `cut_off`: the supervisor does not live to record the end; the next run must. `world`
+    is a command that runs the unconfined script where it can do no harm.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Attack:
     evidence: Evidence = leaked
     code: str = ""
     unseen: str = ""
+    tainted: bool = False
     shell: bool = False
     hold: bool = False
     options: tuple[str, ...] = ()
@@ -131,3 +132,5 @@ def check(attack: Attack, *, root: bool, lab: "Lab | None" = None) -> None:
             trail.check_end(records, ran.output)
         if attack.code:
             trail.check_seen(records, attack.code, ran.output)
+        if attack.tainted:
+            trail.check_tainted(records, ran.output)

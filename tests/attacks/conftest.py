@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.attacks import keeping
 from tests.attacks.attack import Attack, check
 from tests.lab import Lab
 from tests.requirements import require
@@ -22,3 +23,10 @@ def carry_out_in_lab(lab: Lab) -> Callable[[Attack], None]:
     """Give the judge of attacks on the network: `carry_out_in_lab(attack)`."""
     require("bubblewrap", "overlay")
     return lambda attack: check(attack, root=os.geteuid() == 0, lab=lab)
+
+
+@pytest.fixture
+def carry_out_kept(lab: Lab) -> Callable[[Attack], None]:
+    """Give the judge of attacks on kept secrets: `carry_out_kept(attack)`."""
+    require("bubblewrap", "overlay")
+    return lambda attack: keeping.carry_out(attack, lab)

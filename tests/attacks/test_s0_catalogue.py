@@ -2,7 +2,7 @@
 
 from tests.attacks.catalogue import attacks
 
-FEWEST = 612
+FEWEST = 679
 # Each has its reason in data. The number may only fall: a new attack of this kind needs a better observation first.
 MOST_UNSEEN = 123
 

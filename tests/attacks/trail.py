@@ -4,8 +4,8 @@ from ringfence.audit.read import Record, read
 from ringfence.audit.verify import verify
 from tests.attacks.arena import Arena
 
-# The kinds of record that say that something was refused, absorbed, kept back or cut off.
-SEEN = frozenset({"denial", "contained", "held", "limit"})
+# The kinds of record that say that something was refused, absorbed, kept back, cut off or taken out of an answer.
+SEEN = frozenset({"denial", "contained", "held", "limit", "secret"})
 
 
 def of_one_run(arena: Arena, output: str) -> list[Record]:
@@ -42,3 +42,9 @@ def check_seen(records: list[Record], code: str, output: str) -> None:
     """Require an event with `code`."""
     seen = [(record.kind, record.code, record.fields) for record in records if record.kind in SEEN]
     assert any(found == code for _, found, _ in seen), f"no `{code}` in the audit, only {seen}\n{output[-1000:]}"
+
+
+def check_tainted(records: list[Record], output: str) -> None:
+    """Require the record that the run has reached for a secret."""
+    kinds = {record.kind for record in records}
+    assert "taint" in kinds, f"the run is not tainted: {sorted(kinds)}\n{output[-1000:]}"

@@ -22,6 +22,7 @@ from tests.lab import Lab
 pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "git")]
 TIMEOUT_S = 90
 CANARY = "canary-0b6c1d"
+KEY = "sk-ant-api03-lab-key-lab-key-lab-key"  # as long as a real one: what is shorter is no secret
 FIXED = "def double(x):\n    return 2 * x\n"
 CHECK = "python3 -c 'from code_under_test import double; assert double(21) == 42; print(\"tests passed\")'"
 GIT = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "safe.directory=*")
@@ -99,7 +100,7 @@ class Project:
         """Run an agent whose model says `turns`; `alone`: outside of any boundary."""
         (self.lab.place / SCENARIO).write_text(json.dumps({"turns": turns}))
         own = self.commands.account.pw_uid == os.geteuid()
-        environment = self.commands.environment | {"ANTHROPIC_API_KEY": "key", "LAB_KEY": "key"}
+        environment = self.commands.environment | {"ANTHROPIC_API_KEY": KEY, "LAB_KEY": "key"}
         for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
             environment[name] = ""
         return self.lab.run(
@@ -255,7 +256,7 @@ def test_nothing_of_a_checkout_that_nobody_trusted_runs(project: Project) -> Non
     bare = project.lab.run(
         ["claude", "-p", "x"],
         cwd=project.workspace,
-        environment={"ANTHROPIC_API_KEY": "key", "HOME": str(project.home.parent / "bare"), "PATH": tools()},
+        environment={"ANTHROPIC_API_KEY": KEY, "HOME": str(project.home.parent / "bare"), "PATH": tools()},
         timeout_s=TIMEOUT_S,
     )
     ran = sorted(path.name for path in project.workspace.glob("ran-*"))

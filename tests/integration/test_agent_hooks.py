@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,8 +12,7 @@ from typing import Any
 import pytest
 
 from ringfence.inside import hook as inside_hook
-from ringfence.integrations import hook_client, hook_resident, hook_setup
-from ringfence.model.errors import HostError, UsageError
+from ringfence.integrations import hook_client, hook_resident
 from tests.house.sources import ROOT
 
 ENTRY = "from ringfence.cli.entry import main; main()"
@@ -31,12 +29,15 @@ EVENT = {
 }
 
 
-def hook(*words: str, event: Any = EVENT, **variables: str) -> subprocess.CompletedProcess[str]:
+def hook(
+    *words: str, event: Any = EVENT, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Call it as an agent does."""
     return subprocess.run(
         [sys.executable, "-P", "-c", ENTRY, "hook", *words],
         input=event if isinstance(event, str) else json.dumps(event),
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **variables},
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -162,90 +163,21 @@ def test_a_resident_answers_as_the_process_itself_does(home: Path, monkeypatch: 
     assert hook_client.ask(("claude-code", "", str(home)), b"{}") is None
 
 
-class Settings:
-    """A settings file, and `ringfence` on PATH."""
+def test_where_an_agent_has_moved_to_is_not_its_workspace(home: Path) -> None:
+    """A hook runs where the agent is; rules and roots are those of where it was started (catalogue, 58)."""
+    project, elsewhere = home / "project", home / "elsewhere"
+    for folder in (project / "sub/.git", project / ".git", elsewhere):
+        folder.mkdir(parents=True)
+    (project / "ringfence.toml").write_text('version = 1\n[permissions]\ndeny = ["Bash(make:*)", "Read(./keys/**)"]\n')
 
-    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        program = home / "bin/ringfence"
-        program.parent.mkdir()
-        program.write_text(f"#!/bin/sh\nPYTHONPATH={ROOT / 'src'} exec {sys.executable} -P -c '{ENTRY}' \"$@\"\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-        self.path = home / ".claude/settings.json"
-        self.path.parent.mkdir()
+    def said(cwd: Path, command: str, started: Path | None = project) -> str:
+        call = EVENT | {"cwd": str(cwd), "tool_input": {"command": command, "description": "d"}}
+        variables = {"CLAUDE_PROJECT_DIR": str(started)} if started else {}
+        return decision(hook("claude-code", event=call, cwd=cwd, **variables))
 
-    def install(self, *, contain: bool = False) -> hook_setup.Change:
-        change = hook_setup.installing(str(self.path), managed=False, contain=contain)
-        hook_setup.carry_out(change, undo=False)
-        return change
-
-    def undo(self) -> None:
-        hook_setup.carry_out(hook_setup.undoing(str(self.path)), undo=True)
-
-
-@pytest.fixture
-def settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    return Settings(home, monkeypatch)
-
-
-ODD = '{"model":  "opus",\n\t"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "x"}]}]}, "ü": 1}'
-
-
-@pytest.mark.parametrize("text", [None, "", "{}", ODD, ODD.replace("\n", "\r\n")])
-def test_undoing_gives_back_every_byte(settings: Settings, text: str | None) -> None:
-    if text is not None:
-        settings.path.write_bytes(text.encode())
-    change = settings.install()
-    assert "+" in change.difference
-    hooks = json.loads(settings.path.read_text())["hooks"]
-    assert {"PreToolUse", "PermissionRequest", "PostToolUse", "SessionStart", "UserPromptSubmit"} <= set(hooks)
-    assert hook_setup.installing(str(settings.path), managed=False, contain=False).difference == ""
-    settings.install(contain=True)
-    settings.undo()
-    assert settings.path.exists() == (text is not None)
-    assert text is None or settings.path.read_bytes() == text.encode()
-
-
-def test_undoing_leaves_what_somebody_has_changed_since(settings: Settings) -> None:
-    settings.path.write_text(ODD)
-    settings.install()
-    changed = json.loads(settings.path.read_text()) | {"model": "sonnet"}
-    settings.path.write_text(json.dumps(changed))
-    settings.undo()
-    assert json.loads(settings.path.read_text()) == json.loads(ODD) | {"model": "sonnet"}
-    with pytest.raises(UsageError, match="no hook of ringfence"):
-        settings.undo()
-
-
-def test_the_installed_command_answers_and_refuses(settings: Settings) -> None:
-    settings.install()
-    (group,) = json.loads(settings.path.read_text())["hooks"]["PreToolUse"]
-    command = group["hooks"][0]["command"]
-    done = subprocess.run(["sh", "-c", command], input=json.dumps(EVENT), capture_output=True, text=True)
-    assert decision(done) == "ask"
-    shutil.rmtree(settings.path.parent.parent / "bin")
-    done = subprocess.run(["sh", "-c", command], input=json.dumps(EVENT), capture_output=True, text=True)
-    assert done.returncode == 2
-
-
-@pytest.mark.parametrize("text", ["[]", "{", '{"hooks": []}', '{"hooks": 5}'])
-def test_settings_that_are_not_understood_are_left_alone(settings: Settings, text: str) -> None:
-    settings.path.write_text(text)
-    with pytest.raises(UsageError):
-        settings.install()
-    assert settings.path.read_text() == text
-
-
-def test_a_link_leads_to_where_the_settings_are_kept(settings: Settings, home: Path) -> None:
-    kept = home / "dotfiles.json"
-    kept.write_text("{}")
-    settings.path.symlink_to(kept)
-    path = hook_setup.settings_file(managed=False)
-    hook_setup.carry_out(hook_setup.installing(path, managed=False, contain=False), undo=False)
-    assert settings.path.is_symlink() and "PreToolUse" in kept.read_text()
-
-
-def test_without_the_program_nothing_is_installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(home))
-    with pytest.raises(HostError, match="no program"):
-        hook_setup.installing(str(home / "settings.json"), managed=True, contain=False)
+    assert said(project / "sub", "make", started=None) == "ask"  # what it would be without the variable
+    assert said(project, "make") == said(project / "sub", "make") == "deny"
+    assert said(project / "sub", "cat ../keys/k") == "deny"
+    assert said(elsewhere, "cat notes", started=None) == "allow"
+    assert said(elsewhere, "cat notes") == "ask"
+    assert said(project / "sub", "cat ../a.txt") == "allow"

@@ -141,7 +141,8 @@ def test_a_damaged_file_of_the_host_is_as_none(data: bytes) -> None:
 )
 def test_another_model_api_can_be_reached(value: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", value)
-    assert address("ANTHROPIC_BASE_URL") == host
+    found = address("ANTHROPIC_BASE_URL")
+    assert (found.entry if found else "") == host
 
 
 @pytest.mark.parametrize("value", ["gateway", "ftp://x", "http://x:99999999", "https://[x"])

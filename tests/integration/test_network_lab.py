@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.house.sources import ROOT
-from tests.integration.lab import world
+from tests.integration.lab import accounts, repositories, world
 from tests.lab import Lab
 
 pytestmark = [pytest.mark.require("network-lab")]
@@ -222,3 +222,69 @@ def test_it_ends_with_its_owner_and_leaves_nothing() -> None:
     assert select.select([holder], [], [], 10)[0]
     os.close(holder)
     assert not Path(place).exists()
+
+
+def bearer(token: str) -> list[str]:
+    return ["-H", f"Authorization: Bearer {token}"]
+
+
+@pytest.mark.require("curl")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["https://api.github.com/user"], "Bad credentials"),
+        ([*bearer(accounts.GITHUB_TOKEN), "https://api.github.com/user"], '"login": "lab"'),
+        ([*bearer(accounts.NARROW_TOKEN), "-XPUT", "https://git.example.com/gh/repos/a/b/pulls/1/merge"], "merged"),
+        (["-u", f"x:{accounts.PYPI_TOKEN}", "-Fa=b", "https://upload.pypi.org/legacy/"], "uploaded"),
+        ([*bearer(accounts.NPM_TOKEN), "-XPUT", "https://registry.npmjs.org/lab-package"], "success"),
+        ([*bearer("nobody's"), "-XPUT", "https://registry.npmjs.org/lab-package"], "unauthorized"),
+        (
+            [
+                "-dgrant_type=refresh_token",
+                f"-drefresh_token={accounts.REFRESH_TOKEN}",
+                "https://git.example.com/oauth/token",
+            ],
+            "lab-access-",
+        ),
+        (["-dgrant_type=refresh_token", "https://git.example.com/oauth/token"], "invalid_grant"),
+    ],
+)
+def test_credentials_are_checked(lab: Lab, words: list[str], expected: str) -> None:
+    assert expected in curl(lab, *words)
+
+
+@pytest.mark.require("curl")
+@pytest.mark.parametrize(("secret", "expected"), [(accounts.AWS_SECRET, '"signed"'), ("another", "does not match")])
+def test_signatures_are_checked(lab: Lab, secret: str, expected: str) -> None:
+    words = ["--aws-sigv4", "aws:amz:us-east-1:sts", "--user", f"{accounts.AWS_KEY_ID}:{secret}"]
+    assert expected in curl(lab, *words, "-dAction=GetCallerIdentity", "https://sts.us-east-1.amazonaws.com/?a=b%20c")
+
+
+@pytest.mark.require("curl")
+@pytest.mark.parametrize("encoding", ["raw", "gzip", "deflate", "split", "split-gzip", "close", "location", "header"])
+def test_credentials_are_given_back(lab: Lab, encoding: str) -> None:
+    url = f"https://public.example.net/echo-in/{encoding}"
+    assert "a-token" in curl(lab, "-i", "--compressed", *bearer("a-token"), url)
+
+
+@pytest.mark.require("curl")
+def test_bodies_are_seen_where_one_asks_for_it(lab: Lab) -> None:
+    mark = lab.mark()
+    curl(lab, "-H", "X-One: 1", "-dtwo=2", "https://public.example.net/seen/there")
+    (head,), (body,) = lab.since(mark, "http"), lab.since(mark, "body")
+    assert ["X-One", "1"] in head["headers"]
+    assert (body["text"], body["path"]) == ("two=2", "/seen/there")
+
+
+@pytest.mark.require("git")
+def test_git_wants_a_token_where_it_is_guarded(lab: Lab, open_path: Path) -> None:
+    project = repositories.make(lab.place / "gitauth", "guarded")
+    environment = {"GIT_SSL_CAINFO": f"{lab.place}/ca.crt", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+    for password, status in (("wrong", 128), (accounts.GITHUB_TOKEN, 0)):
+        url = f"https://x:{password}@github.com/gitauth/guarded.git"
+        assert lab.run(["git", "clone", "-q", url, "copy"], cwd=open_path, environment=environment).returncode == status
+    (open_path / "copy/large").write_bytes(os.urandom(3 << 20))
+    for words in (("add", "."), (*repositories.AUTHOR, "commit", "-qm", "large"), ("push", "-q", "origin", "HEAD:new")):
+        done = lab.run(["git", *words], cwd=open_path / "copy", environment=environment)
+        assert done.returncode == 0, done.stderr
+    assert set(repositories.refs(project)) == {"refs/heads/main", "refs/heads/new"}

@@ -154,3 +154,33 @@ def test_the_way_to_a_run_does_not_load_the_engine() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert not [name for name in done.stdout.split() if "permissions" in name or name in ("bashkit", "tree_sitter")]
+
+
+def record(command: str | dict[str, object], verdict: str, *, run: str = "hook", **fields: str) -> str:
+    """A line of the audit, as a hook writes it."""
+    tool = "Bash" if isinstance(command, str) else "Write"
+    text = command if isinstance(command, str) else json.dumps(command)
+    found = {"tool": tool, "input": text, "verdict": verdict, "mode": "default", "cwd": "/w/proj", **fields}
+    return json.dumps({"v": 1, "kind": "decision", "code": "tool-call", "run": run, "fields": found}) + "\n"
+
+
+def test_replay_understands_ringfence_s_own_audit(workspace: Path) -> None:
+    told = {"kind": "decision", "code": "tool-call", "run": "hook", "fields": {"event": "PostToolUse", "tool": "Bash"}}
+    other = {"kind": "launch", "code": "", "run": "r", "fields": {"argv": ["id"], "mode": "overlay"}}
+    text = json.dumps(other) + "\n" + json.dumps(told) + "\n"
+    text += record("npm run test", "allow") + record("rm x", "allow") + record("git push o", "ask")
+    text += record("make", "ask", mode="bypassPermissions")  # decided in the mode it was made in
+    text += record('{ "command": "rm y", "timeout": 5, "extra": 1 }', "allow")  # an input that is more than a command
+    text += record("make", "allow", run="20261121-1") + record("x" * 9000, "allow")  # contained; cut off
+    text += record({"file_path": "/etc/passwd", "content": ""}, "deny")
+    (workspace / "audit.jsonl").write_text(text)
+    done = policy("replay", "--json", *USER, "audit.jsonl", cwd=workspace)
+    assert done.returncode == 1, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["before"], line["after"]["verdict"]) for line in found] == [
+        ("allow", "deny"),
+        ("ask", "allow"),
+        ("allow", "deny"),
+        ("deny", "ask"),
+    ]
+    assert found[2]["input"]["command"] == "rm y"

@@ -34,7 +34,6 @@ KNOWN = {
     "diff a.txt #z =a": "the client takes a comment for a word",
     "env --stat ~/x": "an option that env does not have",
     "docker logs ! ~/x | pfc ~/x": "a container named `!`",
-    "help 5 a/b": "a help topic with a slash",
 }
 
 

@@ -1,4 +1,4 @@
-"""What a process may still do once it has been confined as the egress proxy is; each step succeeds before."""
+"""What a process may still do confined as the egress proxy or the vault is; each step succeeds before."""
 
 import json
 import os
@@ -76,19 +76,19 @@ def outcomes(steps):
 
 
 before = outcomes(STEPS) | outcomes(KEPT)
-confinement.confine(seccomp.build_list(proxy_syscalls.PROXY, machine=os.uname().machine), identifier=1_879_048_192)
+program = seccomp.build_list(getattr(proxy_syscalls, sys.argv[2]), machine=os.uname().machine)
+confinement.confine(program, identifier=1_879_048_192)
 print(json.dumps([before, outcomes(STEPS) | outcomes(KEPT)]), flush=True)
 """
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
-    """What each step led to, before and after."""
+def outcomes(tmp_path_factory: pytest.TempPathFactory, program: str) -> list[dict[str, str]]:
+    """What each step led to, before and after, under one of the lists of system calls."""
     place = tmp_path_factory.mktemp("confined") / "file"
     place.write_text("content")
     place.chmod(0o666)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(place)],
+        [sys.executable, "-c", PROGRAM, str(place), program],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
@@ -96,6 +96,18 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     )
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """The egress proxy's."""
+    return outcomes(tmp_path_factory, "PROXY")
+
+
+@pytest.fixture(scope="module")
+def told_of_the_vault(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """The vault's."""
+    return outcomes(tmp_path_factory, "VAULT")
 
 
 GONE = (
@@ -114,3 +126,15 @@ def test_what_parsing_does_not_need_is_gone(told: list[dict[str, str]], step: st
 @pytest.mark.parametrize("step", ["speak", "open-a-memfd", "allocate"])
 def test_what_serving_needs_stays(told: list[dict[str, str]], step: str) -> None:
     assert [outcome[step] for outcome in told] == ["done", "done"]
+
+
+@pytest.mark.parametrize("step", [*GONE, "open-a-memfd"])
+def test_the_vault_has_even_less(told_of_the_vault: list[dict[str, str]], step: str) -> None:
+    before, after = told_of_the_vault
+    assert before[step] == "done"
+    assert after[step] in ("errno 1", "errno 13", "errno 38")
+
+
+@pytest.mark.parametrize("step", ["speak", "allocate"])
+def test_what_the_vault_needs_stays(told_of_the_vault: list[dict[str, str]], step: str) -> None:
+    assert [outcome[step] for outcome in told_of_the_vault] == ["done", "done"]

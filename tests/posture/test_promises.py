@@ -28,6 +28,10 @@ KEPT_BY = {
     "notes": "test_the_plan_says_what_it_is",
     # Runs with a network: tests/posture/test_proxy.py and the suites of egress.
     "egress": "",
+    # With values and keys outside: tests/integration/test_vault.py and test_taint.py, tests/e2e/test_git_signing.py.
+    "secrets": "",
+    "on_taint": "",
+    "signing": "",
 }
 IDENTITY = {
     "user": "test_the_account_has_the_promised_name_and_home",

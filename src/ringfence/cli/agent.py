@@ -8,6 +8,7 @@ from ringfence.session import options as options_module
 from ringfence.session.options import Options
 
 from . import help as help_text
+from . import trust
 from .run import summarise
 
 STATE = "--state"
@@ -21,7 +22,7 @@ def main(name: str, words: list[str]) -> int:
         name, words = words[0], words[1:]
     agent = agent_catalogue.find(name)
     options, state, arguments = split(words)
-    finished = agents.run(agent, options, arguments, state=state)
+    finished = agents.run(agent, options, arguments, state=state, offer=trust.offered)
     if options.verbose or sys.stderr.isatty():
         summarise(finished)
     return finished.status

@@ -155,6 +155,32 @@ COMMANDS = (
         examples=(("ringfence deny '*.example.com'", "whatever else allows it"),),
     ),
     Command(
+        name="secrets",
+        summary="list, check, try and reload the secrets that stay outside",
+        usage=(
+            "ringfence secrets list | check [--json]",
+            "ringfence secrets test HOST [--json]",
+            "ringfence secrets reload [--run RUN]",
+        ),
+        details=(
+            "list: each secret with its source, the requests it is put into, and what holds its placeholder inside.",
+            "check: does each source give a value? test: one request to HOST with each secret that is put in there.",
+            "reload: live runs of this workspace read every source anew; new connections get the new values.",
+            "Values are never printed. Exit status 1 where a needed value is missing, or the host refuses it.",
+        ),
+        options=(
+            Option(names=("--run",), value="RUN", meaning="reload: only this live run", takes="run"),
+            _JSON,
+        ),
+        arguments=(1, 2),
+        words=("list", "check", "test", "reload"),
+        examples=(
+            ("ringfence secrets check", "is everything there?"),
+            ("ringfence secrets test api.github.com", "does the host take the token, and what may it do?"),
+            ("GITHUB_TOKEN=$(gh auth token) ringfence secrets reload", "after the token was renewed"),
+        ),
+    ),
+    Command(
         name="log",
         summary="show the audit, or verify it",
         usage=(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ringfence.model.errors import UsageError
-from ringfence.session import changes
+from ringfence.session import changes, tainting
 from ringfence.session import options as options_module
 from ringfence.session import run as session
 from ringfence.workspace import runs
@@ -43,7 +43,7 @@ def list_runs(given: arguments.Arguments, workspace: str) -> int:
     if given.has("json"):
         put_json([described(run) for run in found])
     elif found:
-        rows = [(run.run, state_of(run), run.argv0, run.workspace) for run in found]
+        rows = [(run.run, state_of(run) + told(run), run.argv0, run.workspace) for run in found]
         put(*table(rows, indent=0, styles=("name",)))
     else:
         put(f"no run of {safe(workspace)} has left changes")
@@ -57,6 +57,11 @@ def state_of(run: Run) -> str:
     return "snapshot" if run.of and run.state is runs.State.ENDED else run.state.value
 
 
+def told(run: Run) -> str:
+    """That a run has reached for a secret."""
+    return ", tainted" if tainting.mark_of(run.directory) else ""
+
+
 def described(run: Run) -> dict[str, Any]:
     """A run as JSON shows it."""
     started = datetime.fromtimestamp(run.start_ns / 1e9, UTC).isoformat(timespec="seconds")
@@ -67,6 +72,7 @@ def described(run: Run) -> dict[str, Any]:
         "command": run.argv0,
         "workspace": run.workspace,
         "of": run.of,
+        "tainted": tainting.mark_of(run.directory),
     }
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "learn": "learn",
     "allow": "allow",
     "deny": "allow",
+    "secrets": "secrets",
     "init": "init",
     "log": "log",
     "policy": "policy",

@@ -13,6 +13,7 @@ from . import help as help_text
 from .catalogue import find
 from .explain_host import explain_host
 from .explain_path import explain_path
+from .explain_secret import explain_secret_variable
 from .explanation import Answer, Explanation, Remedy
 from .plan import prepared_for
 from .terminal import paint, put, put_json, safe, table
@@ -99,6 +100,8 @@ def explain_variable(prepared: Prepared, name: str) -> Explanation:
         raise UsageError(
             f"`{safe(name)}` is not the name of a variable", hint="letters, digits and `_`, as in `env HOME`"
         )
+    if about := explain_secret_variable(prepared.policy.secrets, name):
+        return about
     found = next((item for item in prepared.plan.environment if item.name == name), None) or next(
         (i for i in prepared.plan.environment if i.name.endswith("*") and name.startswith(i.name[:-1])), None
     )

@@ -16,6 +16,7 @@ from ringfence.policy.network import preset_rules
 from ringfence.policy.presets import PRESETS
 from ringfence.session.prepare import Prepared
 
+from . import explain_secret
 from .explanation import Answer, Explanation, Remedy
 from .terminal import safe
 
@@ -54,7 +55,7 @@ def explain_host(prepared: Prepared, text: str) -> Explanation:
         kind="host",
         target=str(what),
         answers={asked_for: answer},
-        notes=(*notes, *remarks(policy.egress, what, decision)),
+        notes=(*notes, *remarks(policy, what, decision)),
         remedies=remedies,
     )
 
@@ -77,8 +78,9 @@ def is_of_this_host(egress: Egress | None, what: connect.Asked) -> bool:
     return rules.decide_connection(egress, HOST_LOOPBACK, what.port).rule != ""
 
 
-def remarks(egress: Egress | None, what: connect.Asked, decision: Decision) -> list[str]:
+def remarks(policy: Policy, what: connect.Asked, decision: Decision) -> list[str]:
     """What is to be known besides the decision."""
+    egress = policy.egress
     if egress is None or decision.verdict is Verdict.DENY:
         return []
     found = [] if is_address(what.host) else ["what it resolves to is checked when it is connected to"]
@@ -87,7 +89,7 @@ def remarks(egress: Egress | None, what: connect.Asked, decision: Decision) -> l
     partial = [rule for rule in rules.matching(egress, what.host, what.port) if rule.methods or rule.paths]
     if partial and not what.method:
         found.append(f"not every request: try `ringfence explain 'POST https://{what.host}/'`")
-    return found
+    return found + explain_secret.remarks(policy.secrets, egress.git_remotes, what.host)
 
 
 def changes(policy: Policy, what: connect.Asked, decision: Decision) -> list[Remedy]:

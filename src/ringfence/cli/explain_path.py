@@ -87,6 +87,9 @@ def answer(prepared: Prepared, found: view.Reach, kind: ActionKind) -> Answer:
 def own(prepared: Prepared, mount: Mount, path: str, kind: ActionKind) -> Answer:
     """What the sandbox has of its own: private directories, generated files, copies."""
     origin = str(mount.origin)
+    if mount.kind is MountKind.SECRET_FILE:
+        reason = f"a file of the run's own, with placeholders: {mount.reason}"
+        return Answer(status="private", reason=reason, origin=origin)
     if mount.kind is MountKind.FILE:
         if mount.text == DECOY_TEXT or (mount.text == "{}\n" and path.startswith(prepared.plan.identity.home)):
             reason = "a notice stands in its place; opening it is recorded"

@@ -13,7 +13,7 @@ _GROUPS = (
     ("Agents", ("claude", "codex", "agent", "setup", "hook")),
     ("Understand", ("plan", "explain", "doctor", "log")),
     ("Configure", ("init", "policy", "trust", "completion")),
-    ("Network", ("allow", "deny", "learn")),
+    ("Network", ("allow", "deny", "learn", "secrets")),
     ("Changes", ("runs", "diff", "apply", "discard", "rollback", "snapshot")),
 )
 MOST_CHOICES = 6

@@ -33,6 +33,12 @@ def main(name: str, words: "list[str]") -> int:
     return status
 
 
+def started_in() -> str:
+    """Where the agent was started. SECURITY: a hook runs where the agent has moved to, away from its rules."""
+    named = os.environ.get("CLAUDE_PROJECT_DIR", "")  # set by Claude Code for each hook
+    return os.path.realpath(named) if named.startswith("/") and os.path.isdir(named) else os.getcwd()
+
+
 def answer(words: "list[str]") -> "tuple[int, bytes]":
     """Exit status and output."""
     contain = "--contain" in words
@@ -41,7 +47,7 @@ def answer(words: "list[str]") -> "tuple[int, bytes]":
         raise ValueError("`ringfence hook` takes the name of a client: " + " or ".join(CLIENTS))
     from ringfence.integrations import hook_client
 
-    event, directory = sys.stdin.buffer.read(), os.getcwd()
+    event, directory = sys.stdin.buffer.read(), started_in()
     wanted = hook_client.is_wanted()
     found = hook_client.ask((clients[0], "contain" if contain else "", directory), event) if wanted else None
     if found is not None:

@@ -33,6 +33,16 @@ USER_POLICY = """\
 
 version = 1
 
+# A secret stays outside: inside a placeholder stands for it, which becomes the value where it is put in. Presets such
+# as "github" bring their own, here for GITHUB_TOKEN.
+# secrets.example.source = { env = "EXAMPLE_TOKEN" }
+# secrets.example.inject = [{ host = "api.example.com", header = "authorization" }]
+# secrets.example.variables = ["EXAMPLE_TOKEN"]
+# What git may do at a host; without an entry no preset lets anything be pushed.
+# git.remotes = [{ host = "github.com", repositories = ["owner/name"], push = { refs = ["refs/heads/agent/*"] } }]
+# Search what goes out for secrets: "deny", "ask" or "allow".
+# leaks = { known = "deny", found = "ask" }
+
 [filesystem]
 # Readable besides the workspace and the system. The home directory is hidden unless named here.
 # read = ["~/datasets", { path = "/srv/models", reason = "weights for the tests" }]

@@ -13,7 +13,7 @@ from ringfence.audit import read, verify
 from ringfence.audit.chain import BROKEN, ROTATION, TORN, Link
 from ringfence.model.errors import HostError, UsageError
 from ringfence.model.event import EventKind
-from ringfence.policy.document import TIME
+from ringfence.policy.fields import TIME
 from ringfence.policy.units import time_s
 from ringfence.session import places
 

@@ -13,8 +13,13 @@ from ringfence.session.path_facts import DiskFacts
 from . import arguments
 
 
-def settings_of(given: arguments.Arguments, files: list[str] | None = None) -> Settings:
-    """Read every settings file named and put them together; raise UsageError with the place of what is wrong."""
+def settings_of(
+    given: arguments.Arguments, files: list[str] | None = None, *, mode: str = "", made_in: str = ""
+) -> Settings:
+    """Read every settings file named and put them together; raise UsageError with the place of what is wrong.
+
+    `mode` holds where none is given, `made_in` is where one call was made.
+    """
     cwd = os.path.abspath(given.text("cwd") or given.text("directory") or os.getcwd())
     home = os.path.abspath(given.text("home") or facts.home_directory())
     named = given.texts("claude-settings") if files is None else files
@@ -22,7 +27,13 @@ def settings_of(given: arguments.Arguments, files: list[str] | None = None) -> S
     rules = claude_settings.command_line(given.texts("allowed-tools"), cwd=cwd)
     if rules:
         read.append(claude_settings.lowest_rules(rules))
-    request = scopes.Request(cwd=cwd, home=home, mode=_mode(given.text("mode")), trusted=not given.has("untrusted"))
+    request = scopes.Request(
+        cwd=made_in if made_in.startswith("/") else cwd,
+        workspace=cwd,
+        home=home,
+        mode=_mode(given.text("mode") or mode),
+        trusted=not given.has("untrusted"),
+    )
     return scopes.merge(read, request, DiskFacts())
 
 

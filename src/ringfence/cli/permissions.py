@@ -7,6 +7,9 @@ import os
 import sys
 from collections.abc import Iterator
 
+import msgspec
+
+from ringfence.integrations.hook_decisions import judged
 from ringfence.model.decision import Decision, Verdict
 from ringfence.model.errors import HostError, UsageError
 from ringfence.policy.permissions import lint as linting
@@ -125,10 +128,13 @@ def _replay(given: arguments.Arguments, rest: list[str]) -> int:
     """Decide a recorded session again; show what comes out otherwise than recorded; 1 if anything does."""
     if len(rest) != 1:
         raise UsageError("no log is named", hint="ringfence policy replay [OPTIONS] LOG")
-    settings, facts = settings_of(given), DiskFacts()
+    facts, known = DiskFacts(), dict[tuple[str, str], Settings]()
     changed = 0
     for line in _recorded(rest[0]):
-        new = decide(settings, line.call, facts)
+        key = (line.mode, line.cwd)
+        settings = known.get(key) or known.setdefault(key, settings_of(given, mode=line.mode, made_in=line.cwd))
+        settings = msgspec.structs.replace(settings, contained=True) if line.contained else settings
+        new, _ = judged(settings, line.call, facts, contained=line.contained)
         old = verdict_of(line.verdict)
         if old is not None and old is not new.verdict:
             changed += 1

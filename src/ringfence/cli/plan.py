@@ -13,6 +13,7 @@ from ringfence.session import prepare
 from ringfence.session import run as session
 
 from . import help as help_text
+from .explain_secret import injection_text, remote_text, source_text
 from .terminal import paint, put, put_json, safe, table
 
 _NETWORK = {
@@ -62,8 +63,10 @@ def lines(plan: Plan, policy: Policy) -> Iterable[str]:
     absent = [item.name for item in plan.environment if item.value is None and not present(item.name)]
     yield from section("environment", [variable_row(item) for item in plan.environment if item.name not in absent])
     yield from [f"  not set here: {safe(' '.join(absent))}"] if absent else []
+    yield from section("secrets", secret_rows(plan))
     yield from section("limits", limit_rows(policy))
     yield from section("network", egress_rows(plan))
+    yield from section("git", git_rows(plan))
     yield from section("process", process_rows(plan, policy))
     yield from section("recorded when touched", watch_rows(plan))
     yield from section("notes", [(note,) for note in plan.notes])
@@ -158,6 +161,39 @@ def egress_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     rows.append(("anything else", words[plan.egress.unknown], "", "no packet and no query for a name leaves"))
     for outside, inside in plan.egress.publish:
         rows.append((f"127.0.0.1:{outside} here", "publish", "", f"leads to port {inside} inside"))
+    return rows
+
+
+def secret_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """What has a placeholder inside: each variable, each file, each place where it is put in; what may leak."""
+    if plan.secrets is None:
+        return []
+    rows: list[tuple[str, ...]] = []
+    for one in plan.secrets.secrets:
+        kept = f"from {source_text(one.source)}" + (", if it has a value" if one.optional else "")
+        rows.append((one.name, kept, str(one.declared), one.reason or "its value stays outside"))
+        rows += [(f"  ${name}", "placeholder", str(one.declared), "in the environment") for name in one.variables]
+        rows += [("  put in at", injection_text(place), str(one.declared), "") for place in one.inject]
+    for file in plan.secrets.files:
+        rows.append((file.path, "file", str(file.declared), file.reason or "with placeholders in it"))
+    if plan.secrets.leaks:
+        said = plan.secrets.leaks
+        verdicts = f"known: {said.known.name.lower()}, found: {said.found.name.lower()}"
+        rows.append(("leaks", verdicts, "", "requests are searched for values and credentials"))
+    return [*rows, ("once tainted", plan.on_taint.value, "", "what a run loses that has reached for a secret")]
+
+
+def git_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """What git may fetch, push and have signed."""
+    remotes = plan.egress.git_remotes if plan.egress else ()
+    rows: list[tuple[str, ...]] = [
+        (remote.host, remote_text(remote), str(remote.source), remote.reason) for remote in remotes
+    ]
+    if plan.signing:
+        what = "commits and tags" if plan.signing.tags else "commits"
+        rows.append(
+            ("signing", what, "", f"at most {plan.signing.max_signatures}, outside, with a key that stays there")
+        )
     return rows
 
 

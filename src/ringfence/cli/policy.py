@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from ringfence.integrations.agent_catalogue import AGENTS
 from ringfence.model.egress import Egress, EgressRule
 from ringfence.model.errors import RingfenceError, UsageError
+from ringfence.model.git import GitRemote
+from ringfence.model.secrets import Secret
 from ringfence.policy import layers
 from ringfence.policy.effective import ExtraMount, PathRule, Policy, VariableRule
 from ringfence.policy.egress import rule_text
-from ringfence.policy.preset_hosts import PresetHost
+from ringfence.policy.preset_entries import PresetHost
 from ringfence.policy.presets import DEFAULT, PRESETS
 from ringfence.policy.schema import json_schema
 from ringfence.policy.units import size_text
@@ -21,6 +23,7 @@ from ringfence.session import run as session
 
 from . import arguments, catalogue
 from . import help as help_text
+from .explain_secret import injection_text, remote_text, source_text
 from .permission_options import ACTIONS
 from .plan import section
 from .run_options import SHAPING
@@ -175,10 +178,26 @@ def described(policy: Policy) -> Iterable[str]:
     yield from section("filesystem.mounts", [mount_row(item) for item in policy.mounts])
     if policy.egress:
         yield from section("network", [rule_row(rule) for rule in policy.egress.rules])
+        yield from section("git.remotes", [remote_row(remote) for remote in policy.egress.git_remotes])
     yield from section("env", [variable_row(rule) for rule in policy.environment])
+    yield from section("secrets", [secret_row(secret) for secret in policy.secrets.secrets])
+    yield from section("secret-files", [(one.path, str(one.declared), one.reason) for one in policy.secrets.files])
     settled = [(digest, "pin") for digest in policy.trust.pinned]
     settled += [(digest, "forbid") for digest in policy.trust.forbidden]
     yield from section("trust", settled + [(key, "signer") for key in policy.trust.signers])
+
+
+def secret_row(secret: Secret) -> tuple[str, str, str, str]:
+    """Name, source and variables, origin, where it is put in."""
+    filled = " ".join(f"${name}" for name in secret.variables)
+    source = source_text(secret.source)
+    where = "; ".join(injection_text(one) for one in secret.inject)
+    return secret.name, f"from {source}" + (f", in {filled}" if filled else ""), str(secret.declared), where
+
+
+def remote_row(remote: GitRemote) -> tuple[str, str, str, str]:
+    """Host, what git may do there, origin, reason."""
+    return remote.host, remote_text(remote), str(remote.source), remote.reason
 
 
 def rule_row(rule: EgressRule) -> tuple[str, str, str, str]:
@@ -208,7 +227,9 @@ def described_presets() -> Iterable[str]:
     yield "where your own policy, or --preset, names the preset."
     for name, preset in (*PRESETS.items(), ("built in", DEFAULT)):
         rows = [(path, "readable", reason) for path, reason in preset.read]
-        rows += [(variable, "passed", reason) for variable, reason in preset.variables]
+        kept = {variable: name for name, table in preset.secrets for variable in table.variables}
+        rows += [(name, "passed", reason) for name, reason in preset.variables if name not in kept]
+        rows += [(variable, f"secret {name}", "a placeholder, where it is set") for variable, name in kept.items()]
         yield from section(name, agent_rows(name) + rows + [host_row(item) for item in preset.hosts])
 
 

@@ -66,6 +66,11 @@ SHAPING = (
         meaning="a port of this host's loopback that leads to one inside (repeatable)",
     ),
     Option(
+        names=("--secret",),
+        value="NAME@HOST",
+        meaning="keep the variable NAME outside; requests to HOST get its value in `Authorization` (repeatable)",
+    ),
+    Option(
         names=("--network",),
         value="MODE",
         choices=("off", "allow-list"),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import termios
 from collections.abc import Iterator, Sequence
 
 from ringfence.model.errors import UsageError
@@ -70,6 +71,16 @@ def asked() -> bool:
     sys.stdout.write("\nlet all of this take effect, as it is now? [y/N] ")
     sys.stdout.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def offered(standing: trusting.Standing) -> bool:
+    """Show what an agent's checkout would put in force, and ask; what was typed before counts for nothing."""
+    put(*shown(standing))
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    if asked():
+        return True
+    put("it stays hidden from the agent; `ringfence trust` asks again")
+    return False
 
 
 def shown(standing: trusting.Standing) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Runs an agent as it is: its own program, its state by copy, the hosts of its model, our hook where it has hooks."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,9 +13,10 @@ from ringfence.planner import build
 from ringfence.planner.view import within
 from ringfence.policy.effective import Policy
 from ringfence.policy.egress import rule_text
+from ringfence.policy.secrets import presets as secrets
 from ringfence.sandbox import facts
 from ringfence.sandbox.bubblewrap import SYSTEM_ROOTS
-from ringfence.session import prepare
+from ringfence.session import prepare, trusting
 from ringfence.session import run as session
 from ringfence.session.options import Options, workspace_of
 
@@ -26,13 +27,19 @@ from .hook_decisions import Decider, Surroundings
 from .hook_rules import rules_for
 from .hook_service import HookService
 
+Offer = Callable[[trusting.Standing], bool]
+"""Shows what would take effect and says whether it may."""
+
 ASK_TIMEOUT_S = 120.0
 HOSTS_TOLD = 20
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def run(agent: Agent, options: Options, arguments: Sequence[str], *, state: str) -> session.Finished:
-    """Run `agent` with its own `arguments`; raise RingfenceError for what keeps it from starting."""
+def run(agent: Agent, options: Options, arguments: Sequence[str], *, state: str, offer: Offer) -> session.Finished:
+    """Run `agent` with its own `arguments`; raise RingfenceError for what keeps it from starting.
+
+    `offer` is asked about a checkout that nobody has trusted, where a person sits in front of the agent.
+    """
     directory = session.working_directory(options)
     workspace = workspace_of(directory)
     program = find_program(agent, workspace)
@@ -40,13 +47,22 @@ def run(agent: Agent, options: Options, arguments: Sequence[str], *, state: str)
     copy = AgentState(agent, state, workspace=workspace, owner=(owned.st_uid, owned.st_gid))
     try:
         equip(options, agent, copy, arguments, program=program)
+        if is_interactive(agent, arguments):
+            offer_trust(options, workspace, offer)
         started = session.prepared_run(options, [program, *arguments])
         if agent.hooks:
             decider = decider_for(agent, options, arguments, workspace)
-            started.companion = HookService(decider)
+            started.companions.append(HookService(decider))
         return started.carry_out()
     finally:
         copy.finish()
+
+
+def offer_trust(options: Options, workspace: str, offer: Offer) -> None:
+    """Ask whether what waits for trust may take effect, if the user's word can settle that."""
+    policy, standing = prepare.judged_policy(options, workspace)
+    if standing.manifest is not None and standing.why == "unknown" and standing.mode != "off" and offer(standing):
+        trusting.decide(policy, workspace, standing.manifest)
 
 
 def find_program(agent: Agent, workspace: str) -> str:
@@ -68,12 +84,15 @@ def find_program(agent: Agent, workspace: str) -> str:
 def equip(options: Options, agent: Agent, copy: AgentState, arguments: Sequence[str], *, program: str) -> None:
     """Add to `options` what the agent needs of the view and of the network."""
     options.presets.append(agent.name)
-    options.allow += [host for name in agent.addresses if (host := address(name))]
+    named = [(name, found) for name in agent.addresses if (found := address(name))]
+    options.allow += [found.entry for _, found in named]
     home = build.identity(facts.gather([], [], ())).home
     options.mounts += copy.prepare(home)
     options.mounts += installation(program)
     moved = [(one.variable, f"{home}/{one.path}") for one in agent.state if one.variable]
-    options.fallback = fallback((*agent.variables, *moved))
+    options.fallback = fallback((*agent.variables, *moved)) + "".join(
+        secrets.moved(agent.name, name, found.tls_host, found.port) for name, found in named
+    )
     if agent.hooks:
         options.hooks = True
         bypass = any(word in managed_settings.BYPASSING for word in arguments)
@@ -90,19 +109,31 @@ def fallback(variables: Sequence[tuple[str, str]]) -> str:
     return f'version = 1\n[workspace]\napply = "live"\n[trust]\nmode = "hide"\n[env]\nset = {{ {listed} }}\n'
 
 
-def address(variable: str) -> str:
-    """The host and port in a variable of the operator's that names a model API; raise UsageError for what is none."""
+class Address(msgspec.Struct, frozen=True):
+    """Where a variable leads: as an entry of `--allow`; `tls_host` is empty where no key can be put into requests.
+
+    That is so without TLS, and for addresses and this machine itself, whose bytes nobody looks into.
+    """
+
+    entry: str
+    tls_host: str
+    port: int
+
+
+def address(variable: str) -> Address | None:
+    """What a variable of the operator's that names a model API leads to; raise UsageError for what is none."""
     value = os.environ.get(variable, "")
     if not value:
-        return ""
+        return None
     try:
         url = urlsplit(value)
         host, port = url.hostname or "", url.port or {"https": 443, "http": 80}[url.scheme]
     except (ValueError, KeyError):
         raise UsageError(f"`{variable}` is not an address", hint="such as `https://gateway.example.com`") from None
     if host in LOOPBACK:
-        return f"host-loopback:{port}"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return Address(f"host-loopback:{port}", "", port)
+    opaque = url.scheme == "http" or ":" in host or host.rpartition(".")[2].isdigit()
+    return Address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "" if opaque else host, port)
 
 
 def installation(program: str) -> list[tuple[str, str, str, str]]:

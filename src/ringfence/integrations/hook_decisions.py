@@ -17,7 +17,7 @@ from ringfence.model.decision import Decision, Verdict
 from ringfence.model.ports import Approver, Report
 from ringfence.policy.permissions import engine, modes, scopes, suggest
 from ringfence.policy.permissions.findings import Weight
-from ringfence.policy.permissions.paths import inside
+from ringfence.policy.permissions.paths import PathFacts, inside
 from ringfence.policy.permissions.settings import Mode, Settings
 from ringfence.policy.permissions.shell_parse import parse
 from ringfence.session.path_facts import DiskFacts
@@ -94,24 +94,22 @@ class Decider:
         """What rules, boundary and mode say; raise UsageError for rules that cannot be applied."""
         settings = self.settings(event)
         call = engine.ToolCall(tool=event.tool_name, input=event.tool_input)
-        finding = engine.examine(settings, call, self.facts)
-        decision = modes.settle(finding, settings.mode)
-        is_open = finding.rule is None and finding.weight is Weight.OPEN
-        if decision.verdict is Verdict.ASK and self.where.contained and is_open:
-            decision = Decision(verdict=Verdict.ALLOW, reason=CONTAINED)
+        decision, is_open = judged(settings, call, self.facts, contained=self.where.contained)
         # No rule settles what a rule asks about, nor what is asked for safety's sake.
         rules = suggest.rules_for(call, settings.places) if is_open and decision.verdict is Verdict.ASK else []
         return Judged(call=call, decision=decision, rules=tuple(rules))
 
     def settings(self, event: Event) -> Settings:
-        """The rules in force for an event. SECURITY: a contained agent cannot name a workspace of its own choice."""
+        """The rules in force for an event. SECURITY: where an agent has moved to is no workspace for that."""
         cwd = event.cwd
         if not cwd.startswith("/") or (self.where.contained and not inside(cwd, (self.where.workspace,))):
             cwd = self.where.workspace
         mode = modes.mode_of(event.permission_mode) or Mode.DEFAULT
         if self.where.contained and self.where.client == "codex":
             mode = Mode.DEFAULT  # that it asks nobody is our setting (managed_settings.py), not the operator's choice
-        request = scopes.Request(cwd=cwd, home=self.where.home, mode=mode, trusted=self.rules.trusted)
+        request = scopes.Request(
+            cwd=cwd, workspace=self.where.workspace, home=self.where.home, mode=mode, trusted=self.rules.trusted
+        )
         found = scopes.merge(self.rules.scopes, request, self.facts)
         return msgspec.structs.replace(found, contained=self.where.contained or bool(self.where.wrapper))
 
@@ -178,6 +176,16 @@ class Decider:
             }
         self.recorded += sum(len(value) for value in fields.values() if isinstance(value, str))
         self.report("decision", "tool-call", fields)
+
+
+def judged(settings: Settings, call: engine.ToolCall, facts: PathFacts, *, contained: bool) -> tuple[Decision, bool]:
+    """What rules, mode and boundary say of a call, and whether a rule could say otherwise."""
+    finding = engine.examine(settings, call, facts)
+    decision = modes.settle(finding, settings.mode)
+    is_open = finding.rule is None and finding.weight is Weight.OPEN
+    if decision.verdict is Verdict.ASK and contained and is_open:
+        decision = Decision(verdict=Verdict.ALLOW, reason=CONTAINED)
+    return decision, is_open
 
 
 def recorded(event: Event) -> str:

@@ -18,7 +18,7 @@ from . import hook_events
 from .hook_decisions import Decider
 
 READ_TIMEOUT_S = 30.0
-CONNECTIONS_AT_MOST = 32
+CONNECTIONS_AT_MOST = 8  # SECURITY: each may hold an event of the largest size in memory (docs/threats.md, L1)
 CLIENT_BYTES = 32
 
 

@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -23,13 +24,21 @@ from . import claude_files, managed_settings
 TIMEOUT_S = 120
 """Longer than cli/hook.py's alarm."""
 
+OURS = r".*ringfence'? hook claude-code( --contain)? \|\| exit 2"
+MANAGED_ONLY = {"allowManagedHooksOnly": True, "disableAllHooks": False}
+"""What managed settings say besides."""
+
 
 class Installed(msgspec.Struct, frozen=True, kw_only=True):
-    """What was there before: `before` is None for no file; `after` the digest of what was put there."""
+    """What was there before: `before` is None for no file; `after` the digest of what was put there.
+
+    `folder`: the file's directory was made for it.
+    """
 
     path: str
     before: str | None
     after: str
+    folder: bool = False
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +74,8 @@ def installing(path: str, *, managed: bool, contain: bool) -> Change:
             raise UsageError("`hooks` is not a table of events", place=path, hint="correct it, then try again")
         hooks.setdefault(event, []).append(groups[0] | {"hooks": [one]})
     if managed:
-        settings |= {"allowManagedHooksOnly": True, "disableAllHooks": False}
-    return Change(path=path, before=before, after=json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+        settings |= MANAGED_ONLY
+    return Change(path=path, before=before, after=encoded(path, settings))
 
 
 def undoing(path: str) -> Change:
@@ -80,7 +89,12 @@ def undoing(path: str) -> Change:
         raise UsageError(
             f"no hook of ringfence is in `{path}`", hint="`ringfence setup claude-code --user` installs it"
         )
-    return Change(path=path, before=now, after=json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    earlier = parsed(path, kept.before) if kept is not None else {}
+    for key, value in MANAGED_ONLY.items() if kept is not None else ():
+        if settings.get(key) == value:
+            del settings[key]
+            settings |= {key: earlier[key]} if key in earlier else {}
+    return Change(path=path, before=now, after=encoded(path, settings))
 
 
 def carry_out(change: Change, *, undo: bool) -> None:
@@ -89,8 +103,8 @@ def carry_out(change: Change, *, undo: bool) -> None:
         if not undo:
             remember(change)
         write(change.path, change.after)
-        if undo and os.path.lexists(memory(change.path)):
-            os.unlink(memory(change.path))
+        if undo:
+            forget(change)
     except OSError as error:
         raise HostError(f"cannot write `{change.path}`: {error.strerror}", hint="managed settings need root") from error
 
@@ -111,7 +125,7 @@ def without(settings: dict[str, Any]) -> bool:
         return False
     found = False
     for event, groups in list(hooks.items()):
-        kept = [group for group in groups if not is_ours(group)] if isinstance(groups, list) else groups
+        kept = [left for group in groups if (left := others(group)) is not None] if isinstance(groups, list) else groups
         found = found or kept != groups
         hooks[event] = kept
         if kept == [] and groups != []:
@@ -121,11 +135,19 @@ def without(settings: dict[str, Any]) -> bool:
     return found
 
 
-def is_ours(group: object) -> bool:
-    """Whether a group of hooks is the one that we install."""
+def others(group: Any) -> Any:
+    """A group of hooks without ours; None where nothing else is in it."""
     hooks = group.get("hooks") if isinstance(group, dict) else None
-    commands = [one.get("command") for one in hooks if isinstance(one, dict)] if isinstance(hooks, list) else []
-    return any(isinstance(command, str) and "ringfence hook claude-code" in command for command in commands)
+    if not isinstance(hooks, list):
+        return group
+    kept = [one for one in hooks if not is_ours(one)]
+    return group if kept == hooks else group | {"hooks": kept} if kept else None
+
+
+def is_ours(hook: object) -> bool:
+    """Whether a hook is the one that we install."""
+    command = hook.get("command") if isinstance(hook, dict) else None
+    return isinstance(command, str) and re.fullmatch(OURS, command) is not None
 
 
 def read(path: str) -> str | None:
@@ -137,6 +159,16 @@ def read(path: str) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"settings cannot be read: {error}", place=path) from None
+
+
+def encoded(path: str, settings: dict[str, Any]) -> str:
+    """The text of `settings`; raise UsageError for what was read and cannot be written."""
+    try:
+        text = json.dumps(settings, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text.encode()
+    except ValueError as error:
+        raise UsageError(f"settings cannot be written again: {error}", place=path) from None
+    return text
 
 
 def parsed(path: str, text: str | None) -> dict[str, Any]:
@@ -180,14 +212,31 @@ def memory(path: str) -> str:
 def remembered(path: str) -> Installed | None:
     """What is known of an installation in `path`."""
     text = read(memory(path))
-    return None if text is None else msgspec.json.decode(text, type=Installed)
+    try:
+        return None if text is None else msgspec.json.decode(text, type=Installed)
+    except msgspec.DecodeError as error:
+        hint = "remove it; the hook can then be taken out, but not what stood there before be given back"
+        raise UsageError(f"what stood there before is not known: {error}", place=memory(path), hint=hint) from None
 
 
 def remember(change: Change) -> None:
-    """Keep what stood there, unless that already had our hook in it."""
+    """Keep what stood there, without our hook where it was in that already."""
     earlier = remembered(change.path)
-    untouched = earlier is not None and change.before is not None and digest(change.before) == earlier.after
-    before = earlier.before if earlier is not None and untouched else change.before
-    kept = Installed(path=change.path, before=before, after=digest(change.after or ""))
+    if earlier is not None and change.before is not None and digest(change.before) == earlier.after:
+        before = earlier.before
+    else:
+        settings = parsed(change.path, change.before)
+        before = encoded(change.path, settings) if without(settings) else change.before
+    folder = (earlier is not None and earlier.folder) or not os.path.lexists(os.path.dirname(change.path))
+    kept = Installed(path=change.path, before=before, after=digest(change.after or ""), folder=folder)
     os.makedirs(os.path.dirname(memory(change.path)), mode=0o700, exist_ok=True)
     write(memory(change.path), msgspec.json.encode(kept).decode())
+
+
+def forget(change: Change) -> None:
+    """Remove what was kept, and the directory that was made for the file, if it is empty again."""
+    kept = remembered(change.path)
+    if kept is not None:
+        os.unlink(memory(change.path))
+    if kept is not None and kept.folder and change.after is None and not os.listdir(os.path.dirname(change.path)):
+        os.rmdir(os.path.dirname(change.path))

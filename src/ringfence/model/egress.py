@@ -9,6 +9,7 @@ from enum import Enum
 import msgspec
 
 from .decision import Source, Verdict
+from .git import GitRemote
 
 DEFAULT_PORTS = ((80, 80), (443, 443))
 HOST_LOOPBACK = "host-loopback"
@@ -54,6 +55,7 @@ class Egress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `listen` are the TCP ports that are captured inside, `literals` the addresses named by rules, which are captured
     beside the synthetic ones. `denied_addresses` are networks that nothing may resolve to. `publish` are pairs of a
     port on the host's loopback and the port inside that it leads to. `parent_proxy` is a URL without credentials.
+    `git_remotes` narrow what git may do at their hosts, beyond what the rules allow as requests.
     """
 
     rules: tuple[EgressRule, ...] = ()
@@ -68,3 +70,4 @@ class Egress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parent_proxy: str = ""
     publish: tuple[tuple[int, int], ...] = ()
     learning: bool = False
+    git_remotes: tuple[GitRemote, ...] = ()

@@ -18,6 +18,10 @@ class EventKind(Enum):
     LIMIT = "limit"  # a resource limit was reached
     EXIT = "exit"  # the command ended
     TRUST = "trust"  # the user trusted what a checkout sets, or took that back
+    SECRET = "secret"  # noqa: S105 - a value was put into a request, or taken out of an answer: names and hosts only
+    PUSH = "push"  # git wanted to change refs of a repository outside
+    SIGNATURE = "signature"  # a commit or tag was signed outside, for the contained side
+    TAINT = "taint"  # something in the run reached for a secret, and what the run lost for it
     LOST = "lost"  # a run ended without its exit being recorded
 
 

@@ -11,7 +11,9 @@ import msgspec
 
 from .decision import Source
 from .egress import Egress
+from .git import Signing
 from .paths import GuestPath, HostPath
+from .secrets import Secrets, TaintResponse
 
 
 class MountKind(Enum):
@@ -20,6 +22,7 @@ class MountKind(Enum):
     TMPFS = "tmpfs"  # empty, private, limited to `size_bytes`
     DIRECTORY = "directory"  # an empty directory with `mode`
     FILE = "file"  # a small file with `text` and `mode`, copied into the view
+    SECRET_FILE = "secret-file"  # noqa: S105 - the same; `{NAME}` becomes a secret's placeholder
     SYMLINK = "symlink"  # `text` is the link's target
     BIND = "bind"  # `source` appears writable at `target`
     RO_BIND = "ro-bind"  # `source` appears read-only at `target`
@@ -136,6 +139,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     presets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     egress: Egress | None = None
+    secrets: Secrets | None = None
+    on_taint: TaintResponse = TaintResponse.NO_NEW_HOSTS
+    signing: Signing | None = None
 
 
 class PathKind(Enum):
@@ -169,7 +175,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     `paths` holds one fact for each path asked about; `matches` the paths that each pattern found and, under each
     directory searched (its key ends in `/`), those in it that may be denied; `tree` the directories searched where
     they are too many to be watched, so that nothing made from these facts may be kept. `native_init` is the first
-    process as a program of its own, empty where `python` runs it.
+    process as a program of its own, empty where `python` runs it. `git_signs`: what the user has git sign unasked,
+    `commit` and `tag`.
     """
 
     uid: int
@@ -189,6 +196,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     matches: dict[str, tuple[str, ...]] = {}
     tree: tuple[str, ...] = ()
     native_init: HostPath = HostPath("")
+    git_signs: tuple[str, ...] = ()
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,7 +217,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     (and so staged through an id-mapped mount when the launcher is root) or the system's; `@upper:N`, `@work:N`
     and `@empty-directory:N`, `@absent`, `@unreadable` for the run's own files, `lowers[N]` being what the Nth overlay
     covers. `covers` are the paths, relative to an upper layer, of stand-ins that must exist while mounting, `whiteouts`
-    those of names that are removed there before anything is mounted.
+    those of names that are removed there before anything is mounted. `secret_files` are the numbers of the `files` that
+    are templates (`SecretFile`).
     `init` is what the first process in the sandbox is told.
     """
 
@@ -221,3 +230,4 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     lowers: tuple[HostPath, ...]
     covers: tuple[tuple[int, str, bool], ...]
     whiteouts: tuple[tuple[int, str], ...] = ()
+    secret_files: tuple[int, ...] = ()

@@ -9,13 +9,16 @@ INVARIANT: the end of a message is only sent where the end of it was received
 (tests/unit/network/test_relay.py, `test_a_cut_*`).
 """
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 import h11
 
 from .http1 import trailers
-from .session import Connection, Refusal, Session
 from .stream import READ_BYTES, Stream
 
 Headers = list[tuple[bytes, bytes]]
+Stop = TypeVar("Stop")
 PLAIN_BYTES = 256 << 10  # of one read in the clear, where system calls and not ciphers are what costs
 
 
@@ -79,6 +82,11 @@ class Outgoing:
         self._chunked = chunked
         self.broken = False  # it was this side that failed
 
+    @property
+    def begun(self) -> bool:
+        """Tell whether the head has gone out."""
+        return not self._start
+
     async def write(self, data: bytes, end: Incoming | None = None) -> None:
         """Send bytes, and after them the end of the body that has been read from `end`, if it has one."""
         if self._chunked and data:
@@ -98,20 +106,19 @@ def _last_chunk(trailers: Headers) -> bytes:
     return b"0\r\n" + b"".join(b"%b: %b\r\n" % field for field in trailers) + b"\r\n"
 
 
-async def pump(session: Session, connection: Connection, source: Incoming, sink: Outgoing) -> Refusal | None:
-    """Pass a whole body on; a refusal where a budget is used up, and then the message is not ended.
+async def pump(source: Incoming, sink: Outgoing, examine: Callable[[bytes], Awaitable[bytes | Stop]]) -> Stop | None:
+    """Pass a whole body on, or give what `examine` makes of a piece of it that may not pass; then it is not ended.
 
+    `examine` gives what is to be sent for each piece, which may be empty; after the last one `source.ended` is true.
     The head goes out at once, with as much of the body as is at hand.
     """
     if not source.at_hand:
         await sink.write(b"")
     while True:
-        data = await source.read()
-        if data:
-            refusal = session.spend(connection, len(data))
-            if refusal is not None:
-                return refusal
+        passed = await examine(await source.read())
+        if not isinstance(passed, bytes):
+            return passed
         if source.ended:
-            await sink.write(data, source)
+            await sink.write(passed, source)
             return None
-        await sink.write(data)
+        await sink.write(passed)

@@ -12,7 +12,7 @@ from collections import deque
 
 import msgspec
 
-from .messages import PACKET_BYTES, Answer, Ask, Dial, Dialed, FromProxy, ToProxy, encode, to_proxy
+from .messages import PACKET_BYTES, Answer, Ask, Dial, Dialed, FromProxy, Spool, ToProxy, encode, to_proxy
 from .stream import Stream
 
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD, unix(7)
@@ -73,7 +73,7 @@ class Channel:
         """Give a number for the next question."""
         return next(self._numbers)
 
-    async def ask(self, question: Dial | Ask) -> Reply:
+    async def ask(self, question: Dial | Ask | Spool) -> Reply:
         """Send a question and wait for its answer."""
         waiting: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[question.request] = waiting

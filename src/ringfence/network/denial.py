@@ -20,6 +20,8 @@ STATUS = {
     "not-found": 502,
     "unreachable": 502,
     "upstream-certificate": 502,
+    "unreadable-answer": 502,
+    "too-large": 413,
 }
 """Every other code is 403: policy does not allow it, and asking again changes nothing."""
 
@@ -33,11 +35,16 @@ _TEXTS = {
     "timed-out": "{where} did not answer in time",
     "busy": "too much is going on; try again later",
     "upstream-certificate": "the certificate of {where} cannot be verified by the authorities of this host",
+    "secret-misuse": "a placeholder of a secret is where it may not go; {where} did not get the request",
+    "secret-leak": "what looks like a secret would have gone out; {where} did not get the request",
+    "unreadable-answer": "{where} answered in a form in which secrets cannot be found",
+    "too-large": "the request is larger than what can be searched for secrets",
     "proxy-password": "this proxy wants the password that its URL in the environment holds",
 }
 _DENIED = "{what} is denied by a rule of policy, which no allowance lifts"
 _WEB_PORTS = (80, 443)  # those of a rule that names none
 MAX_PATH_SHOWN = 200
+DRAINED_BYTES = 64 << 10  # of the body of a denied request, so that the connection can be used again
 
 
 class Denial(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +54,12 @@ class Denial(msgspec.Struct, frozen=True, kw_only=True):
     phrase: bytes
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+
+    def wire(self, *, keep: bool, bodiless: bool = False) -> bytes:
+        """Return the answer in HTTP/1.1; `keep` where the connection goes on, `bodiless` to HEAD."""
+        fields = [*self.headers, *([] if keep else [(b"Connection", b"close")])]
+        lines = [b"HTTP/1.1 %d %b" % (self.status, self.phrase), *(b"%b: %b" % field for field in fields)]
+        return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if bodiless else self.body)
 
 
 def denial(session: Session, refusal: Refusal, target: Target | None, method: str = "") -> Denial:
@@ -65,18 +78,30 @@ def denial(session: Session, refusal: Refusal, target: Target | None, method: st
     host = target.host if target else "HOST"
     short = not target or (target.port in _WEB_PORTS and not is_address(host) and host != HOST_LOOPBACK)
     line = text.format(what=what, where=where, host=host, entry=host if short else where, reason=refusal.reason)
-    phrase = f"ringfence: {refusal.code}: {line}".encode("ascii", "replace")
+    return stated(refusal.code, line)
+
+
+def denial_at(code: str, host: str, port: int) -> Denial:
+    """Say why a request to a host does not go on, where that is no question of the session's rules (hop.py)."""
+    where = named(host, port)
+    text = _TEXTS.get(code, "this request may not go to {where}")
+    return stated(code, text.format(what=where, where=where, host=host, entry=where, reason=""))
+
+
+def stated(code: str, line: str) -> Denial:
+    """Put a code and one line into the form that every answer of ours has."""
+    phrase = f"ringfence: {code}: {line}".encode("ascii", "replace")
     body = phrase + b"\n"
     headers = [
         (b"Content-Type", b"text/plain"),
-        (b"X-Ringfence", refusal.code.encode()),
+        (b"X-Ringfence", code.encode()),
         (b"Cache-Control", b"no-store"),
         (b"Content-Length", str(len(body)).encode()),
     ]
-    if refusal.code == "proxy-password":
+    if code == "proxy-password":
         headers.append((b"Proxy-Authenticate", b'Basic realm="ringfence"'))
     printable = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in phrase)
-    return Denial(status=STATUS.get(refusal.code, 403), phrase=printable, headers=tuple(headers), body=body)
+    return Denial(status=STATUS.get(code, 403), phrase=printable, headers=tuple(headers), body=body)
 
 
 def _is_denied(session: Session, target: Target, method: str) -> bool:

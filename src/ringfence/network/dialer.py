@@ -42,6 +42,7 @@ BUSY = Outcome(code="busy", reason="too many connections are being made")
 TIMED_OUT = Outcome(code="timed-out", reason=f"no connection within {TIMEOUT_S:.0f} seconds")
 
 Done = Callable[[Dialed, _socket.socket | None], None]
+Failed = Callable[[BaseException], None]
 
 
 class _Task(msgspec.Struct, eq=False):
@@ -62,13 +63,20 @@ class Dialer:
     """All connections of one session; methods may be called from any thread.
 
     `done(answer, socket)` is called once for each, where it must not wait: on the dialer's thread, or by `submit`. The
-    socket is non-blocking and belongs to the one called. Raises ValueError for a parent proxy that is no such URL.
+    socket is non-blocking and belongs to the one called. `failed` is told of an error that ends the thread, which no
+    connection should be able to cause. Raises ValueError for a parent proxy that is no such URL.
     """
 
     def __init__(
-        self, egress: Egress, *, resolve: Resolve = system_addresses, clock: Callable[[], float] = time.monotonic
+        self,
+        egress: Egress,
+        *,
+        resolve: Resolve = system_addresses,
+        clock: Callable[[], float] = time.monotonic,
+        failed: Failed = lambda error: None,
     ) -> None:
         self._set(egress)
+        self._failed = failed
         self._granted: set[tuple[str, int]] = set()
         self._clock = clock
         self._names = Resolver(resolve, clock=clock, post=self._post, answered=self._answered)
@@ -133,6 +141,9 @@ class Dialer:
         try:
             while not self._closed:
                 self._turn()
+        except BaseException as error:
+            self._failed(error)
+            raise
         finally:
             with self._lock:
                 self._closed = True

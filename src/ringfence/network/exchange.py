@@ -19,7 +19,8 @@ import msgspec
 from . import tunnel
 from .authority import Target
 from .body import Incoming, Outgoing, pump
-from .http1 import HEAD_BYTES, Head, Headers, forwarded_headers, listed, response_headers, values
+from .heads import parser, read_response
+from .http1 import Head, forwarded_headers, listed, response_headers, response_length, values
 from .session import WEBSOCKET_IDLE_TIMEOUT_S, Connection, Refusal, Session
 from .stream import Stream
 from .upgrade import accepted
@@ -53,6 +54,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """Tell whether the client waits for `100 Continue`."""
         return self.head.version == b"1.1" and bool(values(self.head.headers, b"expect"))
 
+    def go_on(self) -> bytes:
+        """Return `100 Continue`."""
+        return self.parser.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")) or b""
+
 
 class Exchange:
     """One request and its response; afterwards `keep` and `reusable` say which connections may go on."""
@@ -67,7 +72,7 @@ class Exchange:
         self.connection = connection
         self.asked = asked
         self.keep = self.reusable = False
-        self._sender = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES * 2)
+        self._sender = parser(h11.CLIENT)
         self._go_on = asyncio.Event()
         self._upload: asyncio.Task[None] | None = None
         self._watcher: asyncio.TimerHandle | None = None
@@ -124,7 +129,7 @@ class Exchange:
             if not self._go_on.is_set():
                 await sink.write(b"")
                 await self._wait_for_leave()
-            self._refusal = await pump(self.session, self.connection, self.asked.body, sink)
+            self._refusal = await pump(self.asked.body, sink, self._spend)
         except h11.RemoteProtocolError:
             self._refusal = self.session.refuse(self.connection, "bad-request", "the body is not framed as announced")
         except OSError:
@@ -133,6 +138,9 @@ class Exchange:
         if self._refusal is not None:
             self.upstream.abort()
 
+    async def _spend(self, data: bytes) -> bytes | Refusal:
+        return (self.session.spend(self.connection, len(data)) if data else None) or data
+
     async def _wait_for_leave(self) -> None:
         try:
             async with asyncio.timeout(CONTINUE_TIMEOUT_S):
@@ -140,7 +148,7 @@ class Exchange:
         except TimeoutError:
             if not self._status:
                 self._go_on.set()
-                await self._inform(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+                await self.client.write(self.asked.go_on())
 
     # ---- the response
 
@@ -151,7 +159,7 @@ class Exchange:
             return
         asked, fields = self.asked, list(response.headers)
         chunked = bool(values(fields, b"transfer-encoding"))
-        length = _length(asked.head.method, response.status_code, fields)
+        length = response_length(asked.head.method, response.status_code, fields)
         # Both lengths would be one too many; a chunked body is framed anew by h11, or lasts to the end for HTTP/1.0.
         dropped = {b"transfer-encoding", b"content-length"} if chunked else {b"transfer-encoding"}
         headers = [field for field in response_headers(fields) if field[0] not in dropped]
@@ -162,7 +170,7 @@ class Exchange:
         start = asked.parser.send(answer) or b""
         self._status = response.status_code
         sink = Outgoing(self.client, start, chunked=length is None and asked.head.version == b"1.1")
-        if await pump(self.session, self.connection, body, sink) is not None:
+        if await pump(body, sink, self._spend) is not None:
             raise ConnectionAbortedError("budget exceeded")
         ends = response.http_version == b"1.0" or b"close" in listed(fields, b"connection")
         ends = ends or (length is None and not chunked)
@@ -175,16 +183,10 @@ class Exchange:
     async def _final(self) -> h11.Response | h11.InformationalResponse:
         """Wait for the response, passing informational ones on but 101, which ends the wait as well."""
         while True:
-            event = self._sender.next_event()
-            if event is h11.NEED_DATA:
-                self._sender.receive_data(await self.upstream.read())
-            elif isinstance(event, h11.Response):
+            event = await read_response(self.upstream, self._sender)
+            if isinstance(event, h11.Response) or event.status_code == 101:
                 return event
-            elif not isinstance(event, h11.InformationalResponse):
-                raise h11.RemoteProtocolError("no response")
-            elif event.status_code == 101:
-                return event
-            elif event.status_code == 100:
+            if event.status_code == 100:
                 if not self._go_on.is_set():
                     self._go_on.set()
                     await self._inform(event)
@@ -246,13 +248,3 @@ class Exchange:
         }
         if self._status or self._code == "lost":  # a refusal has been recorded as such
             self.session.record("egress", self._code, self.connection, fields)
-
-
-def _length(method: bytes, status: int, headers: Headers) -> int | None:
-    """How long a response's body is (RFC 9112, 6.3), None where its framing or its end will tell."""
-    if method == b"HEAD" or status in (204, 304):
-        return 0
-    if values(headers, b"transfer-encoding"):
-        return None
-    lengths = values(headers, b"content-length")
-    return int(lengths[0]) if lengths else None

@@ -9,8 +9,9 @@ import asyncio
 from . import relay, socks5
 from .authority import Target
 from .denial import denial
+from .heads import HEAD_TIMEOUT_S
 from .malformed import Malformed
-from .session import FIRST_BYTE_TIMEOUT_S, HEAD_TIMEOUT_S, Connection, Refusal, Session
+from .session import FIRST_BYTE_TIMEOUT_S, Connection, Refusal, Session
 from .stream import IDLE_TIMEOUT_S, Stream
 from .synthetic import SyntheticAddresses
 from .transparent import Greeting, carry
@@ -72,8 +73,6 @@ def http_greeting(session: Session, connection: Connection) -> Greeting:
     target = Target(scheme="", host=connection.host, port=connection.port, path="")
 
     def refused(refusal: Refusal) -> bytes:
-        answer = denial(session, refusal, target, "CONNECT")
-        fields = [b"%s: %s\r\n" % field for field in (*answer.headers, (b"Connection", b"close"))]
-        return b"HTTP/1.1 %d %s\r\n" % (answer.status, answer.phrase) + b"".join(fields) + b"\r\n" + answer.body
+        return denial(session, refusal, target, "CONNECT").wire(keep=False)
 
     return Greeting(ESTABLISHED, refused)

@@ -78,6 +78,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
         return next(iter(values(self.headers, b"host")), None)
 
     @property
+    def said(self) -> bytes:
+        """Return everything in it that the client was free to choose."""
+        return b"\n".join((self.target, *(part for field in self.headers for part in field)))
+
+    @property
     def problem(self) -> str:
         """Say what is wrong with the head by default rules, empty where nothing is."""
         return head_problem(self.method, self.headers, version=self.version)
@@ -209,6 +214,28 @@ def response_headers(headers: Headers, *, websocket: bool = False) -> list[tuple
     """
     kept = [field for field in _end_to_end(headers) if field[0] not in _WITHHELD]
     return [*kept, *(_WEBSOCKET if websocket else ())]
+
+
+def request_length(headers: Headers) -> int | None:
+    """How long a request's body is (RFC 9112, 6.3), None where its framing will tell."""
+    if values(headers, b"transfer-encoding"):
+        return None
+    return int(b"".join(values(headers, b"content-length")) or b"0")
+
+
+def response_length(method: bytes, status: int, headers: Headers) -> int | None:
+    """How long a response's body is (RFC 9112, 6.3), None where its framing or its end will tell."""
+    if bodiless(method, status):
+        return 0
+    if values(headers, b"transfer-encoding"):
+        return None
+    lengths = values(headers, b"content-length")
+    return int(lengths[0]) if lengths else None
+
+
+def bodiless(method: bytes, status: int) -> bool:
+    """Tell whether a response has no body, whatever its fields say."""
+    return method == b"HEAD" or status in (204, 304)
 
 
 def trailers(headers: Headers) -> list[tuple[bytes, bytes]]:

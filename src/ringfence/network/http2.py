@@ -153,6 +153,12 @@ class _Relay:
             refusal = await self.session.permit(self.connection, request)
         except Malformed as error:
             refusal = self.session.refuse(self.connection, error.code, error.reason)
+        said = b"\n".join(part for field in fields for part in field)
+        if refusal is not None:
+            self.session.suspect(self.connection, refusal, said)
+        elif name := self.session.marks.find(said):  # the vault cannot be put between HTTP/2
+            reason = f"the placeholder of `{name}` was sent over HTTP/2"
+            refusal = self.session.refuse(self.connection, "secret-misuse", reason, secret=name)
         exchange.rule = self.connection.rule
         upstream = refusal or await self._connected()
         if isinstance(upstream, Refusal):

@@ -13,6 +13,8 @@ from ringfence.model.egress import Egress
 PACKET_BYTES = 64 << 10
 """No message is longer; whoever has more to say truncates."""
 
+MAX_SPOOLS = 4
+
 
 class Serve(msgspec.Struct, frozen=True, kw_only=True, tag="serve"):
     """Supervisor -> proxy, once: the rules and the listening sockets, in the order of `sockets`.
@@ -58,17 +60,23 @@ class Named(msgspec.Struct, frozen=True, kw_only=True, tag="named"):
 
 
 class Dial(msgspec.Struct, frozen=True, kw_only=True, tag="dial"):
-    """Proxy -> supervisor: connect to `host` (canonical) on `port`. Answered by `Dialed` with the same `request`."""
+    """Proxy -> supervisor: connect to `host` (canonical) on `port`. Answered by `Dialed` with the same `request`.
+
+    `scheme` is `http` or `https` where every request will be read here and sent in HTTP/1.1, so that the vault can be
+    put between; empty for HTTP/2 and for bytes that pass unseen.
+    """
 
     request: int
     connection: int
     host: str
     port: int
+    scheme: str = ""
 
 
 class Dialed(msgspec.Struct, frozen=True, kw_only=True, tag="dialed"):
     """Supervisor -> proxy: the connected socket comes along, or `code` and `reason` say why there is none.
 
+    `carried`: it leads to the host through the vault, which makes TLS with the host: HTTP in the clear is spoken to it.
     Codes: `egress-denied` (policy), `address-denied` (every address is special), `not-found` (no such name),
     `unreachable`, `timed-out`, `busy`.
     """
@@ -77,6 +85,13 @@ class Dialed(msgspec.Struct, frozen=True, kw_only=True, tag="dialed"):
     code: str = ""
     reason: str = ""
     address: str = ""
+    carried: bool = False
+
+
+class Marked(msgspec.Struct, frozen=True, kw_only=True, tag="marked"):
+    """Supervisor -> proxy: the placeholders of the run's secrets, by name; all of them, each time."""
+
+    placeholders: dict[str, str]
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
@@ -98,6 +113,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
     reason: str = ""
 
 
+class Spool(msgspec.Struct, frozen=True, kw_only=True, tag="spool"):
+    """Proxy -> supervisor: a file without a name, for what must be seen whole. Answered by `Dialed`, as for `Dial`.
+
+    There are at most `MAX_SPOOLS` in a session.
+    """
+
+    request: int
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record"):
     """Proxy -> supervisor: an event for the audit (model/event.py); `connection` 0 where there is none (names)."""
 
@@ -107,8 +131,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record"):
     fields: dict[str, str | int | bool | None]
 
 
-FromProxy = Authority | Accepted | Named | Dial | Ask | Record
-ToProxy = Serve | Replace | Dialed | Answer
+FromProxy = Authority | Accepted | Named | Dial | Ask | Spool | Record
+ToProxy = Serve | Replace | Marked | Dialed | Answer
 
 encode = msgspec.json.encode
 from_proxy = msgspec.json.Decoder(FromProxy)

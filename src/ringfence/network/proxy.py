@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from . import dns_server, explicit, tls, transparent
 from .ca import SessionAuthority
 from .channel import Channel
-from .messages import Answer, Dialed, Replace, Serve
+from .marks import Marks
+from .messages import Answer, Dialed, Marked, Replace, Serve
 from .session import MAX_CONNECTIONS, Connection, Session
 from .stream import Stream
 from .synthetic import SyntheticAddresses
@@ -64,6 +65,8 @@ async def serve(connected: socket.socket, authority: SessionAuthority) -> None:
                 case Replace():
                     front.session.replace(packet.message.egress)
                     front.listen(packet.message.sockets, packet.descriptors)
+                case Marked():
+                    front.session.marks = Marks(packet.message.placeholders)
                 case Serve():
                     raise ConnectionAbortedError("the supervisor began a second session")
     finally:

@@ -12,24 +12,23 @@ sees a reset, never the proper end of a message that did not end.
 import asyncio
 import base64
 import hmac
-import socket
 
 import h11
 import msgspec
 
 from ringfence.policy.egress import Request
 
-from . import tls
+from . import git_service, heads, tls
 from .authority import Origin, Target, request_target
 from .body import Incoming
-from .denial import Denial, denial
+from .denial import DRAINED_BYTES, denial
 from .exchange import Asked, Exchange
-from .http1 import HEAD_BYTES, Head, check_head_bytes, values
+from .http1 import Head, request_length, values
 from .malformed import Malformed
-from .session import HEAD_TIMEOUT_S, Connection, Refusal, Session
+from .session import Connection, Refusal, Session
 from .stream import Stream
 
-DRAINED_BYTES = 64 << 10  # of the body of a denied request, so that the connection can be used again
+IN_CONNECT = Refusal("bad-request", "CONNECT ends here, so nothing in it is replaced")
 
 _ENDING: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
 
@@ -77,45 +76,25 @@ class _Relay:
     async def run(self) -> Connect | None:
         """Serve one request after the other; returns at the client's end, or with what it wants a tunnel to."""
         while True:
-            parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES * 2)
+            parser = heads.parser(h11.SERVER)
+            head = None
             try:
-                head = await self._head(parser)
+                head = await heads.read_request(self.client, parser)
                 if head is None:
                     return None
                 target = self._target(head)
             except Malformed as error:
                 refusal = self.session.refuse(self.connection, error.code, error.reason)
-                await self._answer(parser, denial(self.session, refusal, None), keep=False)
+                self.session.suspect(self.connection, refusal, head.said if head else await self.client.read())
+                await self.client.write(denial(self.session, refusal, None).wire(keep=False))
                 return None
             barred = self._barred(head)
             if not target.scheme and barred is None:
+                self.session.suspect(self.connection, IN_CONNECT, head.said)
                 self.client.unread(parser.trailing_data[0])
                 return Connect(target.host, target.port)
             if not await self._serve(parser, head, target, barred):
                 return None
-
-    async def _head(self, parser: h11.Connection) -> Head | None:
-        """Read a head, and let h11 agree with it; None where the client ends before one, in whatever way."""
-        try:
-            data = await self.client.read()
-        except OSError:
-            return None
-        if not data:
-            return None
-        async with asyncio.timeout(HEAD_TIMEOUT_S):
-            while (head := check_head_bytes(data)) is None:
-                more = await self.client.read()
-                if not more:
-                    raise ConnectionAbortedError("the head ended early")
-                data += more
-        try:
-            parser.receive_data(data)
-            event = parser.next_event()
-        except h11.RemoteProtocolError as error:
-            raise Malformed("not an HTTP/1.1 request") from error
-        if not isinstance(event, h11.Request) or (event.method, event.target) != (head.method, head.target):
-            raise Malformed("not an HTTP/1.1 request")
-        return head
 
     def _target(self, head: Head) -> Target:
         if head.problem:
@@ -134,10 +113,18 @@ class _Relay:
 
     async def _serve(self, parser: h11.Connection, head: Head, target: Target, barred: Refusal | None) -> bool:
         """Serve one request, or answer why not; tells whether the client may send another."""
-        chunked = bool(values(head.headers, b"transfer-encoding"))
-        length = None if chunked else int(b"".join(values(head.headers, b"content-length")) or b"0")
+        length = request_length(head.headers)
         asked = Asked(head=head, target=target, parser=parser, body=Incoming(self.client, parser, length))
-        upstream = barred or await self._permitted(asked)
+        admitted = barred or await self._permitted(asked)
+        try:
+            return await self._answered(asked, admitted)
+        finally:
+            await git_service.release(self.session, admitted)
+
+    async def _answered(self, asked: Asked, admitted: git_service.Admitted) -> bool:
+        """Carry out what was admitted, or answer why not; tells whether the client may send another."""
+        asked = admitted if isinstance(admitted, Asked) else asked
+        upstream = await self._connected(asked.target) if isinstance(admitted, Asked) else admitted
         untouched = not isinstance(upstream, Stream) or asked.body.ended
         if isinstance(upstream, Stream):
             exchange = Exchange(self.client, upstream, self.session, self.connection, asked=asked)
@@ -147,29 +134,29 @@ class _Relay:
             if refusal is None:
                 return exchange.keep
             upstream = refusal
-        keep = untouched and asked.keep and not asked.expects and length is not None and length <= DRAINED_BYTES
-        answer = denial(self.session, upstream, target, asked.method)
-        await self._answer(parser, answer, keep=keep, bodiless=asked.method == "HEAD")
+        if isinstance(upstream, Refusal):
+            self.session.suspect(self.connection, upstream, asked.head.said)
+            upstream = denial(self.session, upstream, asked.target, asked.method)
+        length = request_length(asked.head.headers)
+        short = not asked.expects and length is not None and length <= DRAINED_BYTES
+        keep = untouched and asked.keep and (asked.body.ended or short)
+        await self.client.write(upstream.wire(keep=keep, bodiless=asked.method == "HEAD"))
         while keep and await asked.body.read():
             pass
         return keep
 
-    async def _permitted(self, asked: Asked) -> Stream | Refusal:
+    async def _permitted(self, asked: Asked) -> git_service.Admitted:
         target = asked.target
         scheme, host, port = target.scheme, target.host, target.port
         request = Request(host=host, port=port, scheme=scheme, method=asked.method, path=target.path)
-        return await self.session.permit(self.connection, request) or await self._connected(target)
-
-    async def _answer(self, parser: h11.Connection, answer: Denial, *, keep: bool, bodiless: bool = False) -> None:
-        headers = [*answer.headers, *([] if keep else [(b"Connection", b"close")])]
-        head = parser.send(h11.Response(status_code=answer.status, headers=headers, reason=answer.phrase)) or b""
-        await self.client.write(head if bodiless else head + answer.body)
+        refusal = await self.session.permit(self.connection, request)
+        return refusal or await git_service.admit(self.client, self.session, self.connection, asked)
 
     async def _connected(self, target: Target) -> Stream | Refusal:
         origin = Origin(target.scheme, target.host, target.port)
         if self._upstream is not None:
             known, stream = self._upstream
-            if known == origin and _is_idle(stream.socket):
+            if known == origin and stream.is_at_rest():
                 return stream
             self.end_upstream()
         connected = await tls.connect(self.session, self.connection)
@@ -190,14 +177,3 @@ class _Relay:
         if self._upstream is not None:
             self._upstream[1].abort()
             self._upstream = None
-
-
-def _is_idle(connected: socket.socket) -> bool:
-    """Tell whether a kept connection can be used again: it has neither ended nor given bytes that nobody asked for."""
-    try:
-        connected.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False

@@ -26,10 +26,13 @@ from ringfence.policy.egress import (
     inspection,
     matching,
 )
+from ringfence.policy.hosts import matches
 
 from .budget import Budget, Limits
 from .channel import Channel, close_descriptors
+from .marks import Marks
 from .messages import Accepted, Answer, Ask, Dial, Dialed, Named, Record
+from .spool import Spools
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 256
 FIRST_BYTE_TIMEOUT_S = 30.0
-HEAD_TIMEOUT_S = 30.0
 TUNNEL_IDLE_TIMEOUT_S = 600.0
 WEBSOCKET_IDLE_TIMEOUT_S = 3600.0
 DIAL_TIMEOUT_S = 20.0
@@ -49,6 +51,9 @@ MAX_TARGETS = 1024  # told apart in the record of denials
 
 FAULTS = frozenset({"not-found", "unreachable", "timed-out", "busy"})
 """Codes that are nobody's decision: recorded as `egress`, all others as `denial`."""
+
+INNOCENT = FAULTS | {"budget-exceeded", "upstream-certificate", "git-denied", "push-denied"}
+"""Codes that say nothing about what was asked for: a placeholder in such a request may well be where it belongs."""
 
 Fields = dict[str, str | int | bool | None]
 Question = tuple[str, int, str, str]
@@ -65,7 +70,8 @@ class Connection(msgspec.Struct, eq=False):
     """One client's connection. `host` and `port` are what it is for at the moment, empty and 0 until that is known.
 
     `inspection` is what an opaque tunnel was let through with, `request` the last one that was permitted, `rule` by
-    which either was; `address` is that of the upstream host once it is connected, `task` whoever serves the client.
+    which either was; `address` is that of the upstream host once it is connected, `carried` whether the vault is
+    between; `task` is whoever serves the client.
     """
 
     number: int
@@ -77,6 +83,7 @@ class Connection(msgspec.Struct, eq=False):
     port: int = 0
     scheme: str = ""
     address: str = ""
+    carried: bool = False
     rule: str = ""
     inspection: Inspection | None = None
     request: Request | None = None
@@ -94,7 +101,9 @@ class Session:
     def __init__(self, egress: Egress, channel: Channel, authority: "SessionAuthority") -> None:
         self.egress = egress
         self.authority = authority
+        self.marks = Marks({})
         self.connections: dict[int, Connection] = {}
+        self.spools = Spools(channel)
         self.clock: Callable[[], float] = asyncio.get_running_loop().time
         self._channel = channel
         self._count = 0
@@ -140,12 +149,16 @@ class Session:
         """Decide whether a name may be answered at all."""
         return decide_name(self.egress, host)
 
-    async def dial(self, connection: Connection, host: str, port: int) -> Stream | Refusal:
-        """Connect to an upstream host: decided here, asked about where policy says so, decided again by the dialer."""
+    async def dial(self, connection: Connection, host: str, port: int, *, scheme: str = "") -> Stream | Refusal:
+        """Connect to an upstream host: decided here, asked about where policy says so, decided again by the dialer.
+
+        With `scheme` (`http` or `https`) HTTP/1.1 will be spoken, and it may lead through the vault: see `Dial`.
+        """
         refusal = await self.permit_connection(connection, host, port)
         if refusal is not None:
             return refusal
-        question = Dial(request=self._channel.number(), connection=connection.number, host=host, port=port)
+        number = self._channel.number()
+        question = Dial(request=number, connection=connection.number, host=host, port=port, scheme=scheme)
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
                 answer, descriptors = await self._channel.ask(question)
@@ -157,7 +170,7 @@ class Session:
             close_descriptors(descriptors)
             code, reason = (answer.code, answer.reason) if isinstance(answer, Dialed) else ("", "")
             return self.refuse(connection, code or "unreachable", reason, host=host, port=port)
-        connection.address = answer.address
+        connection.address, connection.carried = answer.address, answer.carried
         return await Stream.over(socket.socket(fileno=descriptors[0]))
 
     async def permit(self, connection: Connection, request: Request) -> Refusal | None:
@@ -235,16 +248,27 @@ class Session:
         """
         where = target(host, port) if host else connection.target if connection else ""
         told: Fields = {"target": where, "reason": reason, **{name: text for name, text in fields.items() if text}}
+        if code != "secret-misuse":
+            said = " ".join(str(told[name]) for name in told).encode("utf-8", "replace")
+            self.suspect(connection, Refusal(code, reason), said, host=host, port=port)
         if code in FAULTS:
             self.record("egress", code, connection, told)
             return Refusal(code, reason)
-        key = (code, where)
+        key = (code, f"{where} {fields['repository']}" if "repository" in fields else where)
         if key not in self._denials and len(self._denials) >= MAX_TARGETS:
             key = (code, "")  # a flood of different names is one denial, often repeated
         count = self._denials[key] = self._denials.get(key, 0) + 1
         if str(count).strip("0") == "1":
             self.record("denial", code, connection, told | ({"count": count} if count > 1 else {}))
         return Refusal(code, reason)
+
+    def suspect(
+        self, connection: Connection | None, refusal: Refusal, said: bytes, *, host: str = "", port: int = 0
+    ) -> None:
+        """Record, beside the refusal of something, that a placeholder was in what was `said`."""
+        if refusal.code not in INNOCENT and (name := self.marks.find(said)):
+            reason = f"the placeholder of `{name}` was in a request that was refused"
+            self.refuse(connection, "secret-misuse", reason, host=host, port=port, secret=name)
 
     def summarise(self) -> None:
         """Record how often the repeated denials happened; at the end of the session."""
@@ -335,11 +359,26 @@ class Session:
         return None
 
     def _budget(self, key: EgressRule | None, limits: Limits) -> Budget:
-        budget = self._budgets.get(key)
+        budget = self._budgets.get(key) or self._inherited(key)
         if budget is None:
-            budget = self._budgets[key] = Budget(limits, self.clock())
+            budget = Budget(limits, self.clock())
+        self._budgets[key] = budget
         budget.limits = limits
         return budget
+
+    def _inherited(self, key: EgressRule | None) -> Budget | None:
+        """Find what a rule that was narrowed since (policy/taint.py) has left: narrowing must not renew it."""
+        for rule, budget in self._budgets.items() if key else ():
+            if key and rule and rule not in self.egress.rules and descends(key, rule):
+                return budget
+        return None
+
+
+def descends(rule: EgressRule, earlier: EgressRule) -> bool:
+    """Tell whether a rule is an earlier one, narrowed: of the same place in policy, with the same limits."""
+    names = ("source", "request_limit", "byte_limit", "rate")
+    same = all(getattr(rule, name) == getattr(earlier, name) for name in names)
+    return same and (rule.host == earlier.host or matches(earlier.host, rule.host))
 
 
 def target(host: str, port: int) -> str:

@@ -83,6 +83,25 @@ class Stream:
         async with self._turn:
             self.socket.shutdown(socket.SHUT_WR)
 
+    def is_at_rest(self) -> bool:
+        """Tell whether a connection that nobody uses can be used again: neither has it ended, nor is there anything.
+
+        What TLS says for itself meanwhile, such as tickets for later sessions, is taken in.
+        """
+        if self._held:
+            return False
+        try:
+            if self._tls is None:
+                self.socket.recv(1, socket.MSG_PEEK)
+                return False
+            while self._decrypted(self._tls, 1) is None and (data := self.socket.recv(READ_BYTES)):
+                self._incoming.write(data)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str = "") -> None:
         """Shake hands, from bytes given back by `unread` on; raise ssl.SSLError (or another OSError) on failure."""
         # SECURITY: who cuts the connection must not be able to end a message that is as long as the connection

@@ -10,6 +10,7 @@ import sys
 
 from ringfence.planner.trust_store import BUNDLE_PATHS
 from ringfence.policy.egress import matching
+from ringfence.policy.git import governed
 
 from .session import Connection, Refusal, Session
 from .stream import Stream
@@ -66,6 +67,8 @@ def prepare(*, http2: bool = True) -> None:
 
 def offers_http2(session: Session, host: str, port: int) -> bool:
     """Tell whether a rule about `host` on `port` asks for HTTP/2, and it has been prepared."""
+    if governed(session.egress, host):
+        return False  # git is judged in HTTP/1.1 (git_service.py)
     return HTTP2_MODULE in sys.modules and any(rule.http2 for rule in matching(session.egress, host, port))
 
 
@@ -80,19 +83,25 @@ async def connect(session: Session, connection: Connection, *, http2: bool = Fal
 
     `http2` offers it to the server, which may still choose HTTP/1.1.
     """
-    dialed = await session.dial(connection, connection.host, connection.port)
-    if isinstance(dialed, Refusal) or connection.scheme != "https":
+    scheme = "" if http2 else connection.scheme
+    dialed = await session.dial(connection, connection.host, connection.port, scheme=scheme)
+    if isinstance(dialed, Refusal) or connection.scheme != "https" or connection.carried:
         return dialed
+    failed = await secure(dialed, connection.host, http2=http2)
+    return session.refuse(connection, failed.code, failed.reason) if failed else dialed
+
+
+async def secure(upstream: Stream, host: str, *, http2: bool = False) -> Refusal | None:
+    """Make TLS with `host`, who must prove to be it; where that fails, cut the connection and say why."""
     try:
-        await _handshake(dialed, upstream_context(http2=http2), server_side=False, host=connection.host)
+        await _handshake(upstream, upstream_context(http2=http2), server_side=False, host=host)
     except ssl.SSLCertVerificationError as error:
-        dialed.abort()
-        return session.refuse(connection, "upstream-certificate", error.verify_message)
+        upstream.abort()
+        return Refusal("upstream-certificate", error.verify_message)
     except OSError as error:
-        dialed.abort()
-        code = "timed-out" if isinstance(error, TimeoutError) else "unreachable"
-        return session.refuse(connection, code, f"TLS: {_reason(error)}")
-    return dialed
+        upstream.abort()
+        return Refusal("timed-out" if isinstance(error, TimeoutError) else "unreachable", f"TLS: {_reason(error)}")
+    return None
 
 
 async def _handshake(stream: Stream, context: ssl.SSLContext, *, server_side: bool, host: str = "") -> None:

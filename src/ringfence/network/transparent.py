@@ -26,8 +26,9 @@ from ringfence.policy.hosts import is_address
 
 from . import relay, tls, tunnel
 from .authority import Origin
+from .heads import HEAD_TIMEOUT_S
 from .malformed import Malformed
-from .session import FIRST_BYTE_TIMEOUT_S, HEAD_TIMEOUT_S, Connection, Refusal, Session
+from .session import FIRST_BYTE_TIMEOUT_S, Connection, Refusal, Session
 from .stream import IDLE_TIMEOUT_S, Stream
 from .synthetic import SyntheticAddresses
 from .tls_hello import BUFFER_BYTES, Hello, parse_client_hello

@@ -11,7 +11,7 @@ from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, PathKind
 from ringfence.policy.effective import Policy
 from ringfence.policy.patterns import compile_rule
 
-from . import egress, environment, git, mounts, system, trust_store, workspace
+from . import egress, environment, git, git_remotes, mounts, secrets, system, trust_store, workspace
 from .mounts import INSIDE, fact
 from .request import Request
 from .search import Listing, search, sought
@@ -31,6 +31,7 @@ def wanted(policy: Policy, request: Request, home: str) -> tuple[list[str], list
     paths += [path for path, _ in system.ETC_TREES if "*" not in path]
     paths += ["/etc/localtime", "/bin/bash", home, *(path for path, _ in system.PROC_MASKS)]
     paths += [f"{home}/{name}" for name, _ in system.DECOYS]
+    paths += git.signing_paths(policy.signing, home)
     paths += trust_store.PATHS if egress.inspected(policy) else ()
     paths += [request.workspace, f"{request.workspace}/.git", request.cwd]
     paths += [posixpath.normpath(request.logical_cwd)] if request.logical_cwd.startswith("/") else []
@@ -118,6 +119,8 @@ def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
     view = [*base, *by_depth(host, git.repositories(facts, request))]
     view += workspace.covers(view, policy, facts, request)
     view = mounts.with_parents([*view, *way_in(view, facts, request), *mounts.seals()])
+    secrets.check_files(view)
+    git.check_key(view, policy.signing, facts)
     cwd = GuestPath(request.cwd if deciding(view, request.cwd).kind in HOST else who.home)
     return msgspec.structs.replace(
         frame,
@@ -141,10 +144,12 @@ def private(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
         Mount(kind=MountKind.DEV, target=GuestPath("/dev"), reason="null zero full random urandom tty ptmx"),
         *mounts.private_places(policy, who, request.workspace),
         *egress.trust(policy, facts),
-        *interpreter(facts, request),
-        *mounts.home_files(facts, who),
+        *interpreter(facts, request, signs=bool(policy.signing.key)),
+        *git.signing_files(policy.signing, facts),
+        *mounts.home_files(facts, who, git.signing_settings(policy.signing, facts) + git_remotes.settings(policy)),
         *(item for item in request.mounts if item.source is None),
     ]
+    view = secrets.with_files(view, policy.secrets, who)
     return list(mounts.without_hidden(view, sought(policy.deny_read, facts, request.workspace)))
 
 
@@ -194,6 +199,9 @@ def framed(policy: Policy, facts: HostFacts, request: Request) -> Plan:
         landlock_files=facts.landlock_abi >= 3 and policy.seccomp != "nested",
         network=policy.network,
         egress=policy.egress,
+        secrets=secrets.kept(policy),
+        on_taint=policy.secrets.on_taint,
+        signing=policy.signing if policy.signing.key else None,
         limits=policy.limits,
         workspace=WorkspacePlan(path=request.workspace, mode="readonly"),
         watches=(),
@@ -216,10 +224,10 @@ def workspace_plan(policy: Policy, request: Request, repositories: tuple[HostPat
     )
 
 
-def interpreter(facts: HostFacts, request: Request) -> list[Mount]:
+def interpreter(facts: HostFacts, request: Request, *, signs: bool = False) -> list[Mount]:
     """The first process: its code, and where a Python is needed the one that /usr does not have."""
     found = [Mount(kind=MountKind.RO_BIND, source=request.inside, target=INSIDE, reason="the first process's own code")]
-    if (request.python or not facts.native_init) and not facts.python.startswith("/usr/"):
+    if (request.python or signs or not facts.native_init) and not facts.python.startswith("/usr/"):
         root = HostPath(posixpath.dirname(posixpath.dirname(facts.python)))
         found.append(
             Mount(kind=MountKind.RO_BIND, source=root, target=GuestPath(root), reason="Python for the first process")
@@ -241,7 +249,8 @@ def watches(view: list[Mount], facts: HostFacts, who: Identity) -> tuple[Watch, 
     """Openings and changes inside that are recorded on the host."""
     private = [path for path in (*mounts.decoys(facts, who), who.home) if deciding(view, path).kind is MountKind.TMPFS]
     covers = [mount.target for number, mount in enumerate(view) if _can_be_opened(view[:number], mount)]
-    opened = [path for path in (*private, *covers) if path != who.home]
+    filled = {mount.target for mount in view if mount.kind is MountKind.SECRET_FILE}
+    opened = [path for path in (*private, *covers) if path != who.home and path not in filled]
     found = [Watch(target=GuestPath(path), on="open", code="path-protected") for path in opened]
     if who.home not in private:
         return tuple(found)

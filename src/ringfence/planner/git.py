@@ -1,4 +1,6 @@
-"""Linked worktrees and submodules: a `.git` file that points to a git directory elsewhere (gitrepository-layout(5)).
+"""Git inside: git directories that lie elsewhere, and how it has something signed.
+
+Linked worktrees and submodules have a `.git` file that points to their git directory (gitrepository-layout(5)).
 
 SECURITY: the `.git` file is the checkout's word, and a hostile one could point at any directory. Only a git directory
 that points back to this very workspace counts, as git itself writes it: `<dir>/gitdir` for a worktree, `core.worktree`
@@ -7,13 +9,24 @@ look like a repository, or that holds the home directory or the workspace, is ne
 """
 
 import posixpath
+import re
+import shlex
+from collections.abc import Sequence
 
-from ringfence.model.paths import HostPath
-from ringfence.model.plan import HostFacts, PathKind
+from ringfence.model.errors import UsageError
+from ringfence.model.git import Signing
+from ringfence.model.paths import GuestPath, HostPath
+from ringfence.model.plan import HostFacts, Mount, MountKind, PathKind
 
-from .mounts import fact
+from .mounts import INSIDE, fact, quoted
 from .request import Request
-from .view import within
+from .view import HOST, deciding, within
+
+SIGNER = "/run/ringfence/sign"
+SIGNERS = "/run/ringfence/signers"
+_PRINCIPAL = re.compile(r"[A-Za-z0-9_.+-]+@[A-Za-z0-9_.-]+")  # no pattern of ssh-keygen's ALLOWED SIGNERS
+_KEY_TYPE = re.compile(r"[a-z0-9@.-]{3,64}")
+_KEY_BLOB = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
 def pointer(text: str, directory: str) -> str:
@@ -83,3 +96,68 @@ def _is_real_directory(facts: HostFacts, path: str) -> bool:
 def _is_repository(facts: HostFacts, path: str) -> bool:
     head = fact(facts, f"{path}/HEAD").kind is PathKind.FILE
     return head and _is_real_directory(facts, path) and _is_real_directory(facts, f"{path}/objects")
+
+
+def signing_paths(signing: Signing, home: str) -> list[str]:
+    """Host paths that signing needs to know: the public half of an SSH key. The private one is not looked at."""
+    return [f"{_key_path(signing, home)}.pub"] if signing.key and signing.format == "ssh" else []
+
+
+def signing_files(signing: Signing, facts: HostFacts) -> list[Mount]:
+    """The program that git runs to sign, and the signer whom it may believe; none where nothing is signed."""
+    if not signing.key:
+        return []
+    program, signs = ("ssh-keygen", '"-Y sign "*') if signing.format == "ssh" else ("gpg", '*" -bsau "*')
+    ask = f"exec {shlex.quote(facts.python)} -I -S {INSIDE}/sign.py {program}"
+    text = f'#!/bin/sh\ncase "$*" in {signs}) {ask} "$@";; esac\nexec {program} "$@"\n'
+    found = [_file(SIGNER, text, 0o555, "signs by asking the supervisor: no key is inside")]
+    if signing.format == "ssh":
+        name = facts.git_email if _PRINCIPAL.fullmatch(facts.git_email) else "operator"
+        line = f'{name} namespaces="git" {public_key(signing, facts)}\n'
+        found.append(_file(SIGNERS, line, 0o444, "by which git recognises what was signed here"))
+    return found
+
+
+def signing_settings(signing: Signing, facts: HostFacts) -> str:
+    """What the generated .gitconfig says of signing: git-config(1), `gpg.format` and below."""
+    if not signing.key:
+        return ""
+    if signing.format == "ssh":
+        public = public_key(signing, facts)
+        key = public if public.startswith("ssh-") else f"key::{public}"
+        program = f'[gpg "ssh"]\n\tprogram = {SIGNER}\n\tallowedSignersFile = {SIGNERS}\n'
+    else:
+        key, program = signing.key, f'[gpg "openpgp"]\n\tprogram = {SIGNER}\n'
+    asked = "".join(f"[{what}]\n\tgpgSign = true\n" for what in facts.git_signs if what == "commit" or signing.tags)
+    return f"[user]\n\tsigningKey = {quoted(key)}\n[gpg]\n\tformat = {signing.format}\n{program}{asked}"
+
+
+def public_key(signing: Signing, facts: HostFacts) -> str:
+    """The public half of an SSH key as OpenSSH writes it, without its comment; raise UsageError where there is none."""
+    path = _key_path(signing, facts.home)
+    words = fact(facts, f"{path}.pub").text.split()
+    if len(words) < 2 or not _KEY_TYPE.fullmatch(words[0]) or not _KEY_BLOB.fullmatch(words[1]):
+        raise UsageError(
+            f"no public key in `{path}.pub`, beside the key that is to sign",
+            hint=f"`ssh-keygen -y -f {path} > {path}.pub` writes it",
+        )
+    return f"{words[0]} {words[1]}"
+
+
+def check_key(view: Sequence[Mount], signing: Signing, facts: HostFacts) -> None:
+    """Refuse a view in which the key that signs can be read; raise UsageError."""
+    path = _key_path(signing, facts.home)
+    if signing.key and signing.format == "ssh" and (shown := deciding(view, path)).kind in HOST:
+        raise UsageError(
+            f"the signing key `{path}` would be readable inside, below `{shown.target}`",
+            place=str(shown.origin),
+            hint="keep the key elsewhere, or do not show that directory",
+        )
+
+
+def _key_path(signing: Signing, home: str) -> str:
+    return f"{home}/{signing.key[2:]}" if signing.key.startswith("~/") else signing.key
+
+
+def _file(path: str, text: str, mode: int, reason: str) -> Mount:
+    return Mount(kind=MountKind.FILE, target=GuestPath(path), text=text, mode=mode, reason=reason)

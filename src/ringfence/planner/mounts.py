@@ -141,20 +141,21 @@ def decoys(facts: HostFacts, identity: Identity) -> list[str]:
     return [str(identity.home) + path[len(facts.home) :] for path in places if fact(facts, path).kind is PathKind.FILE]
 
 
-def home_files(facts: HostFacts, identity: Identity) -> Iterable[Mount]:
-    """The generated .gitconfig and the decoys."""
-    lines = [] if not facts.git_name else [f"\tname = {_quoted(facts.git_name)}"]
-    lines += [] if not facts.git_email else [f"\temail = {_quoted(facts.git_email)}"]
+def home_files(facts: HostFacts, identity: Identity, settings: str = "") -> Iterable[Mount]:
+    """The generated .gitconfig, with further `settings` of git's, and the decoys."""
+    lines = [] if not facts.git_name else [f"\tname = {quoted(facts.git_name)}"]
+    lines += [] if not facts.git_email else [f"\temail = {quoted(facts.git_email)}"]
     text = "[user]\n" + "\n".join(lines) + "\n" if lines else ""
     if identity.idmap:
         # The index on disk holds the host's uid; comparing it would make git read every file again.
         text += "[core]\n\tcheckStat = minimal\n"
-    yield _file(f"{identity.home}/.gitconfig", text, "the user's name and e-mail, nothing else", mode=0o644)
+    more = "and how something is signed" if settings else "nothing else"
+    yield _file(f"{identity.home}/.gitconfig", text + settings, f"the user's name and e-mail, {more}", mode=0o644)
     for path in decoys(facts, identity):
         yield _file(path, DECOY_JSON if path.endswith(".json") else DECOY_TEXT, "notice in place of a secret")
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """A git-config value in double quotes (git-config(1), "Values")."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") + '"'
 
@@ -242,7 +243,7 @@ def without_hidden(view: Iterable[Mount], rules: Sequence[Sought]) -> Iterable[M
     """Leave out copied and generated files that may not be read; a notice becomes a cover, still an alarm if opened."""
     for mount in view:
         rule = next((one.rule for one in rules if one.matches(mount.target)), None)
-        if mount.kind is not MountKind.FILE or rule is None:
+        if mount.kind not in (MountKind.FILE, MountKind.SECRET_FILE) or rule is None:
             yield mount
         elif mount.text in (DECOY_TEXT, DECOY_JSON):
             reason = rule.reason or f"deny-read `{rule.pattern}`"

@@ -88,6 +88,21 @@ DECOYS: tuple[tuple[str, str], ...] = (
     (".mozilla/firefox/profiles.ini", "browser session"),
 )
 
+# Decoys that programs open unasked, each with one that does: opening one of these says nothing about intent, so it is
+# recorded and does not taint a run (session/tainting.py).
+OPENED_UNASKED: dict[str, str] = {
+    ".ssh/config": "ssh, whatever it is called for",
+    ".ssh/known_hosts": "ssh, whatever it is called for",
+    ".aws/config": "the SDKs of AWS look for a region",
+    ".docker/config.json": "docker, and libraries that start containers in tests",
+    ".kube/config": "kubectl, whatever it is called for",
+    ".netrc": "git, curl and requests look for a login before they ask a server",
+    ".npmrc": "npm, whatever it is called for",
+    ".cargo/credentials.toml": "cargo, whatever it is called for",
+    ".bash_history": "an interactive bash",
+    ".zsh_history": "an interactive zsh",
+}
+
 # Persistence surfaces of the home directory: a write stays in the private home and is recorded.
 HOME_SURFACES = (
     ".bashrc",

@@ -18,7 +18,7 @@ LIVE = frozenset({MountKind.BIND, MountKind.OVERLAY})
 _GONE = frozenset({MountKind.COVER, MountKind.WHITEOUT})
 _MOUNTED = HOST | _GONE | {MountKind.TMPFS, MountKind.PROC, MountKind.DEV, MountKind.RUN_FILE}
 _WRITABLE = LIVE | {MountKind.TMPFS, MountKind.PROC, MountKind.DEV}
-_ENTRIES = frozenset({MountKind.FILE, MountKind.DIRECTORY})
+_ENTRIES = frozenset({MountKind.FILE, MountKind.SECRET_FILE, MountKind.DIRECTORY})
 _LINKS = 40  # as many as the kernel follows, path_resolution(7)
 
 ROOT = Mount(kind=MountKind.TMPFS, target=GuestPath("/"), reason="what is not named does not exist")

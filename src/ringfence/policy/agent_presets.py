@@ -1,11 +1,13 @@
 """What agents may have besides the workspace: their own programs, keys that they are given, the hosts of their models.
 
-A key in a variable, or a login in the agent's state, is within the agent's reach: it can be used, though only towards
-these hosts. Nothing here lets an agent update itself: that would change on the host what runs outside of any boundary.
+A key in a variable stays outside where requests to its host are looked into (secrets/presets.py). A login in the
+agent's state is within the agent's reach: it can be used, though only towards these hosts. Nothing here lets an agent
+update itself: that would change on the host what runs outside of any boundary.
 """
 
 from .document import PresetName
-from .preset_hosts import HOSTS, PresetHost
+from .preset_entries import PresetHost
+from .preset_hosts import HOSTS
 
 _KEY = "the key of the model API"
 _MODEL = "which model is asked"

@@ -69,9 +69,10 @@ def decide(egress: Egress, what: Asked) -> Decision:
 
 
 def rule_of(egress: Egress, decision: Decision) -> EgressRule | None:
-    """Find the rule that a decision names."""
-    named = (rule for rule in egress.rules if rule.source == decision.source)
-    return next((rule for rule in named if rules.rule_text(rule) == decision.rule), None) if decision.rule else None
+    """Find the rule that a decision names; of several rules of a preset about one host, the one of its reason."""
+    named = [rule for rule in egress.rules if rule.source == decision.source and rules.rule_text(rule) == decision.rule]
+    alike = [rule for rule in named if rule.reason == decision.reason and rule.verdict is decision.verdict]
+    return next(iter([*alike, *named]), None) if decision.rule else None
 
 
 def quoted(egress: Egress, decision: Decision) -> str:

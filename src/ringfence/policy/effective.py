@@ -4,8 +4,10 @@ import msgspec
 
 from ringfence.model.decision import Source
 from ringfence.model.egress import Egress
+from ringfence.model.git import Signing
 from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import Limits
+from ringfence.model.secrets import Secrets
 
 
 class PathRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -73,3 +75,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     origins: dict[str, Source]
     egress: Egress | None = None
     trust: TrustRules = TrustRules()
+    secrets: Secrets = Secrets()
+    signing: Signing = Signing()

@@ -16,6 +16,7 @@ from ringfence.model.decision import Decision, Verdict
 from . import connect
 from .effective import ExtraMount, PathRule, Policy, VariableRule
 from .patterns import compile_rule
+from .secrets.variables import filler, reader
 
 
 def evaluate(policy: Policy, action: Action, *, workspace: str, system: Sequence[PathRule] = ()) -> Decision:
@@ -72,7 +73,13 @@ def _connect(policy: Policy, target: str) -> Decision:
 
 
 def _environment(policy: Policy, name: str) -> Decision:
+    if secret := filler(policy.secrets, name):
+        reason = secret.reason or "a placeholder stands for it"
+        return Decision(verdict=Verdict.ALLOW, reason=reason, rule=f"secrets.{secret.name}", source=secret.declared)
     rule = variable_rule(policy, name)
+    if (secret := reader(policy.secrets, name)) and (rule is None or rule.value is None):
+        reason = "a secret is read from it, so its value stays outside"
+        return Decision(verdict=Verdict.DENY, reason=reason, rule=f"secrets.{secret.name}", source=secret.declared)
     if rule is None:
         return Decision(verdict=Verdict.DENY, reason="no rule passes or sets this variable")
     if rule.value is None:

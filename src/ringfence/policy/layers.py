@@ -15,9 +15,11 @@ from typing import Any
 from msgspec import UNSET
 
 from ringfence.model.decision import Source
+from ringfence.model.egress import Egress
 from ringfence.model.errors import UsageError
 from ringfence.model.plan import Limits
 
+from . import git_rules
 from .document import KeyPath, Layer, PathEntry, PresetName
 from .effective import ExtraMount, PathRule, Policy, TrustRules, VariableRule
 from .entries import Places, mount, path_rule, write_rule
@@ -25,6 +27,8 @@ from .network import merge_network, refuse_loosening
 from .parse import dotted, shown
 from .permissions.own_rules import scope_of
 from .presets import DEFAULT, DEFAULT_LAYER, PRESETS, Preset
+from .secrets import merge as secrets
+from .secrets.variables import passing
 from .units import size_bytes, time_s
 
 PRECEDENCE = ("managed", "cli", "user", "project", "default")
@@ -90,7 +94,17 @@ def merge(layers: Sequence[Layer], *, home: str, workspace: str) -> Policy:
         scope_of(layer, home=home, workspace=workspace)
     deciding = {key: _deciding(ordered, key) for key in _SCALARS}
     presets = _named(ordered, "project")
-    network = merge_network(ordered, _named(ordered, "project", "default"))
+    chosen = _named(ordered, "project", "default")
+    network = merge_network(ordered, chosen)
+    environment = _environment(ordered, presets)
+    kept = secrets.merge_secrets(
+        ordered,
+        [(name, PRESETS[name].secrets) for name in chosen],
+        places,
+        # Off because nothing is allowed is another thing than off because somebody says so.
+        egress=network.egress or (Egress() if network.origins["network.mode"].scope == "default" else None),
+        variables=environment,
+    )
     preset_rules = [rule for name in presets for rule in _preset_reads(name, PRESETS[name], places)]
     return Policy(
         tier=_text(deciding, "isolation", "tier"),
@@ -102,7 +116,7 @@ def merge(layers: Sequence[Layer], *, home: str, workspace: str) -> Policy:
         deny_read=_rules(ordered, "deny-read", places),
         deny_write=_rules(ordered, "deny-write", places),
         mounts=_mounts(ordered, places),
-        environment=_environment(ordered, presets),
+        environment=passing(environment, kept),
         limits=_limits(deciding),
         workspace_mode=_text(deciding, "workspace", "mode"),
         workspace_apply=_text(deciding, "workspace", "apply"),
@@ -110,6 +124,8 @@ def merge(layers: Sequence[Layer], *, home: str, workspace: str) -> Policy:
         audit_rotate_bytes=size_bytes(_value(deciding[_ROTATE], _ROTATE)),
         presets=tuple(presets),
         trust=_trust(ordered, deciding),
+        secrets=kept,
+        signing=git_rules.signing(ordered, home),
         origins={dotted(key): layer.source(*key) for key, layer in deciding.items()} | network.origins,
     )
 
@@ -201,6 +217,8 @@ def _refuse_loosening(ordered: Sequence[Layer]) -> None:
                     hint=_TO_USER,
                 )
         refuse_loosening(layer, _TO_USER)
+        secrets.refuse_loosening(layer, _TO_USER)
+        git_rules.refuse_loosening(layer, _TO_USER)
         for key in (*_CHOICES, *_LIMITS):
             _refuse_looser(layer, key, others)
 

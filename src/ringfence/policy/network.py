@@ -23,8 +23,11 @@ from ringfence.model.guest_network import PROXY
 
 from .document import HostEntry, Layer, PresetName
 from .egress import grants
+from .forge_hosts import PUSH
+from .git_rules import egress_rules, remotes
 from .host_rules import host_rule, network, port, published
 from .hosts import bracketed, canonical_host, is_address
+from .inspected import check_inspected
 from .parse import shown
 from .presets import PRESETS
 from .units import size_bytes, time_s
@@ -56,7 +59,15 @@ def merge_network(ordered: Sequence[Layer], presets: Sequence[PresetName]) -> Ne
     """
     values = _Values(ordered)
     written = tuple(rule for layer in ordered for rule in _rules(layer))
-    rules = (*written, *(rule for name in presets for rule in preset_rules(name)))
+    git = remotes(ordered)
+    pushed = {one.remote.host for one in git if one.remote.push}
+    bundled = (rule for name in presets for rule in preset_rules(name))
+    # A preset denies every push; the operator says which refs instead, and the proxy looks at each (network/git_*.py).
+    kept = (rule for rule in bundled if rule.reason != PUSH or rule.host not in pushed)
+    rules = (*written, *(rule for one in git for rule in egress_rules(one)), *kept)
+    for one in git:
+        place = one.remote.source
+        check_inspected(one.remote.host, one.ports, rules, what="of a git remote", place=place)
     unknown = values.tightest("unknown", _UNKNOWN.__getitem__, max)
     egress = Egress(
         rules=rules,
@@ -70,6 +81,7 @@ def merge_network(ordered: Sequence[Layer], presets: Sequence[PresetName]) -> Ne
         proxy_variables=bool(values.highest("proxy_variables")),
         parent_proxy=_parent_proxy(values),
         publish=_publish(ordered),
+        git_remotes=tuple(one.remote for one in git),
     )
     wanted = unknown is not Verdict.DENY or bool(egress.publish) or any(grants(rule) for rule in rules)
     mode, source = _mode(ordered, wanted=wanted)
@@ -176,8 +188,9 @@ def _first_grant(ordered: Sequence[Layer]) -> Source:
         for name in ("allow", "ask", "unknown", "publish")
         if getattr(layer.document.network, name) not in (UNSET, (), "deny")
     )
+    remotes_named = (layer.source("git", "remotes", 0) for layer in operators if layer.document.git.remotes)
     presets = (layer.source("extends") for layer in operators if layer.document.extends)
-    return next(opened, None) or next(presets)
+    return next(opened, None) or next(remotes_named, None) or next(presets)
 
 
 def _listen(rules: Sequence[EgressRule], unknown: Verdict) -> tuple[int, ...]:

@@ -16,14 +16,14 @@ import msgspec
 from ringfence.model.decision import Source
 from ringfence.model.errors import UsageError
 
-from .document import VARIABLE, Document, KeyPath, Layer
+from .document import Document, KeyPath, Layer
 from .locate import locate
 
 # SECURITY: a project's file is hostile input; tomllib takes time that grows faster than its input.
 MAX_TEXT = 256 * 1024
 
 _LATER_TIERS = ("gvisor", "vm", "container", "seatbelt")
-_LATER_TABLES = ("secrets", "git", "approvals", "monitor")
+_LATER_TABLES = ("approvals", "monitor")
 
 
 def parse(text: str, *, file: str, scope: str) -> Layer:
@@ -76,6 +76,9 @@ class _Checker:
         if isinstance(value, list):
             for index, item in enumerate(value):
                 self.keys(item, hint, (*path, index))
+        elif isinstance(value, dict) and (mapping := _mapping(hint)):
+            for name, item in value.items():
+                self.keys(item, get_args(mapping)[1], (*path, name))
         elif isinstance(value, dict):
             hints = _fields(struct)
             for key, item in value.items():
@@ -110,9 +113,9 @@ class _Checker:
                 place=str(Source(scope=self.layer.scope, file=self.layer.file, line=1)),
                 hint="begin the file with `version = 1`",
             )
-        value, hint = _walk(self.raw, path), _hint(path)
+        value = _walk(self.raw, path)
         place = str(self.layer.source(*path))
-        if isinstance(value, dict) and _struct(hint) is not None:
+        if isinstance(value, dict) and " missing required field " in message:
             missing = message.split("`")[1]
             return UsageError(f"`{dotted(path)}` lacks `{missing}`", place=place)
         valid = _valid(path)
@@ -122,15 +125,25 @@ class _Checker:
         """Read the path out of a message of msgspec; unknown keys are gone, so it holds only names of ours."""
         found = re.search(r" - at `(?:key` in `)?\$\.?([^`]*)`$", message)
         steps = re.findall(r"[^.\[\]]+|\[\d+\]|\[\.\.\.\]", found.group(1)) if found else []
-        path = tuple(int(step[1:-1]) if step[1:-1].isdigit() and step[0] == "[" else step for step in steps)
-        if path[:2] == ("env", "set") and isinstance(_walk(self.raw, path[:2]), dict):
-            # msgspec does not name the key of a table that is free in its keys.
-            return (*path[:2], next(k for k, v in self.raw["env"]["set"].items() if not _is_setting(k, v)))
-        return path
+        path: KeyPath = ()
+        for step in steps:
+            number = step[1:-1] if step[0] == "[" else ""
+            path += (int(number) if number.isdigit() else self.wrong_entry(path) if number else step,)
+        about_key = found is not None and found[0].startswith(" - at `key`")
+        return (*path, self.wrong_entry(path)) if about_key else path
+
+    def wrong_entry(self, path: KeyPath) -> str:
+        """Find the wrong entry of a table that is free in its keys, which msgspec does not name."""
+        mapping = _mapping(_hint(path))
+        return next(str(key) for key, value in _walk(self.raw, path).items() if not _is_sound({key: value}, mapping))
 
 
-def _is_setting(name: str, value: Any) -> bool:
-    return re.search(VARIABLE, name) is not None and isinstance(value, str) and "\x00" not in value
+def _is_sound(value: dict[str, Any], mapping: Any) -> bool:
+    try:
+        msgspec.convert(value, mapping)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _remedy(path: KeyPath, value: Any) -> str:
@@ -175,6 +188,15 @@ def _struct(hint: Any) -> type[msgspec.Struct] | None:
     return next((found for part in get_args(hint) if (found := _struct(part))), None)
 
 
+def _mapping(hint: Any) -> Any:
+    """Find the type of a table that is free in its keys in a hint, which has no other tables above it."""
+    if get_origin(hint) is dict:
+        return hint
+    if isinstance(hint, type):
+        return None
+    return next((found for part in get_args(hint) if (found := _mapping(part))), None)
+
+
 def _choices(hint: Any) -> tuple[str, ...]:
     """Collect the values of the closed sets in a hint."""
     if get_origin(hint) is Literal:
@@ -183,12 +205,15 @@ def _choices(hint: Any) -> tuple[str, ...]:
 
 
 def _hint(path: KeyPath) -> Any:
-    """Return the type of the field at `path`; list entries have the type of their list."""
+    """Return the type of the field at `path`; entries have the type of what they are entries of."""
     hint: Any = Document
+    inside = False  # a table that is free in its keys
     for step in path:
         struct = _struct(hint)
-        if isinstance(step, str) and struct is not None:
-            hint = _fields(struct)[step]
+        if isinstance(step, str) and struct is not None and (inside or not _mapping(hint)):
+            hint, inside = _fields(struct)[step], False
+        elif isinstance(step, str):
+            inside = True
     return hint
 
 
@@ -199,7 +224,7 @@ def _valid(path: KeyPath) -> str:
 
 
 def _is_entry(path: KeyPath) -> bool:
-    return isinstance(path[-1], int) or (path[:2] == ("env", "set") and len(path) > 2)
+    return isinstance(path[-1], int) or _hint(path) is _hint(path[:-1])
 
 
 def _walk(value: Any, path: KeyPath) -> Any:

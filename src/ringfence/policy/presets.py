@@ -28,15 +28,19 @@ from .document import (
     TrustTable,
     WorkspaceTable,
 )
-from .preset_hosts import HOSTS, PresetHost
+from .preset_entries import PresetHost
+from .preset_hosts import HOSTS
+from .secrets.presets import PRESET_SECRETS
+from .secrets.tables import SecretTable
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
-    """A named bundle: readable paths, passed variables and hosts, each with its reason."""
+    """A named bundle: readable paths, passed variables, hosts and secrets, each with its reason."""
 
     read: tuple[tuple[str, str], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     hosts: tuple[PresetHost, ...] = ()
+    secrets: tuple[tuple[str, SecretTable], ...] = ()
 
 
 _CACHE = "its caches stay private to the run, because a shared writable cache is a way to persist"
@@ -149,6 +153,7 @@ PRESETS |= {
     name: Preset(read=AGENT_READS.get(name, ()), variables=AGENT_VARIABLES[name], hosts=hosts)
     for name, hosts in AGENT_HOSTS.items()
 }
+PRESETS |= {name: msgspec.structs.replace(PRESETS[name], secrets=secrets) for name, secrets in PRESET_SECRETS.items()}
 
 DEFAULT = Preset(
     variables=(

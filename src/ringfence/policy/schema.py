@@ -33,6 +33,14 @@ def reference() -> str:
         ("Entries of the path lists", "PathEntry"),
         ("Entries of `filesystem.mounts`", "MountEntry"),
         ("Entries of `network.allow`, `ask` and `deny`", "HostEntry"),
+        ("`[secrets.NAME]`", "SecretTable"),
+        ("`source` of a secret: one of these", "SourceTable"),
+        ("Entries of `inject`", "InjectTable"),
+        ("Entries of `capture`", "CaptureTable"),
+        ("`[[secret-files]]`", "SecretFileTable"),
+        ("`[[git.remotes]]`", "RemoteTable"),
+        ("`push` of a remote", "PushTable"),
+        ("`[git.signing]`", "SigningTable"),
     ):
         parts.append(_table(title, definitions[target], {}))
     return "\n".join(parts)
@@ -40,7 +48,8 @@ def reference() -> str:
 
 def _defaults(table: str) -> dict[str, Any]:
     """Return the scalars that the built-in default sets in a table."""
-    values = msgspec.to_builtins(getattr(DEFAULT_LAYER.document, table))
+    said = getattr(DEFAULT_LAYER.document, table)
+    values = {} if said is UNSET else msgspec.to_builtins(said)
     return {key: value for key, value in values.items() if isinstance(value, int | str)}
 
 

@@ -18,6 +18,9 @@ version = 1
 """
 
 _BODY = """
+# What a project may say of secrets: that requests which carry one out are refused, where that is tighter.
+# leaks = { known = "deny", found = "deny", on-taint = "off" }
+
 [filesystem]
 # Hidden from the command, in gitignore's notation: a name without a slash is meant at any depth.
 deny-read = [

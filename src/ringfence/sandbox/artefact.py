@@ -7,7 +7,7 @@ launch.
 
 import marshal
 
-VERSION = 4
+VERSION = 5
 
 
 class Artefact:
@@ -47,6 +47,12 @@ class Artefact:
     literals: "list[str]"  # addresses captured beside the synthetic ones
     publish: "list[tuple[int, int]]"  # a port on the host's loopback, and the port inside that it leads to
     run_files: "list[str]"  # names, in the run's directory, of what is filled before the command starts
+    secrets: bytes  # what the vault keeps as JSON (model/secrets.py); empty where there is nothing to keep or search
+    vault_if: "list[str]"  # with these, a vault is needed only where one of the variables is set; without, always
+    withheld: "list[str]"  # variables whose value never enters, whatever a pattern of `environment` says
+    secret_files: "list[int]"  # numbers of the `files` in which `{NAME}` stands for a placeholder (model/filling.py)
+    on_taint: str  # what a run loses that has reached for a secret (model/secrets.py, `TaintResponse`)
+    signing: bytes  # what may be signed as JSON (model/git.py); empty: nothing
 
     def __init__(self, **values: object) -> None:
         for name in FIELDS:

@@ -44,6 +44,7 @@ class _Arguments:
         self.plan = plan
         self.words: list[str] = []
         self.files: list[str] = []
+        self.secret_files: list[int] = []
         self.sources: list[tuple[HostPath, bool]] = []
         # The workspace's layer is the first, whatever is mounted before it: the run's record speaks of that one.
         overlays = [mount.source for mount in plan.mounts if mount.kind is MountKind.OVERLAY and mount.source]
@@ -70,6 +71,9 @@ class _Arguments:
             case MountKind.DIRECTORY:
                 self.words += ["--perms", f"{mount.mode:04o}", "--dir", target]
             case MountKind.FILE:
+                self.words += ["--perms", f"{mount.mode:04o}", "--file", self.file(mount.text), target]
+            case MountKind.SECRET_FILE:
+                self.secret_files.append(len(self.files))
                 self.words += ["--perms", f"{mount.mode:04o}", "--file", self.file(mount.text), target]
             case MountKind.SYMLINK:
                 self.words += ["--symlink", mount.text, target]
@@ -155,6 +159,7 @@ def compile_plan(plan: Plan, facts: HostFacts) -> Launch:
         lowers=tuple(arguments.lowers),
         covers=tuple(arguments.covers),
         whiteouts=tuple(arguments.whiteouts),
+        secret_files=tuple(arguments.secret_files),
         init=tuple(order(plan)),
     )
 

@@ -136,20 +136,19 @@ def native_init_places() -> tuple[str, ...]:
     return tuple(os.path.join(inside, name) for name in names)
 
 
-def git_identity(home: str) -> tuple[str, str]:
-    """The user's name and e-mail from ~/.gitconfig, read as text: git itself would run what it includes."""
-    name = email = section = ""
+def git_settings(home: str) -> dict[str, str]:
+    """Settings of ~/.gitconfig by `section.key`, read as text: git itself would run what it includes."""
+    found: dict[str, str] = {}
+    section = ""
     for path in (f"{home}/{name}" for name in GIT_CONFIGURATIONS):
         for raw in _text(path).splitlines():
             line = raw.strip()
             if line.startswith("["):
                 section = line.strip("[]").strip().lower()
-            elif section == "user" and "=" in line and not line.startswith(("#", ";")):
+            elif "=" in line and not line.startswith(("#", ";")):
                 key, _, value = line.partition("=")
-                value = value.strip().strip('"')
-                name = value if key.strip().lower() == "name" else name
-                email = value if key.strip().lower() == "email" else email
-    return name, email
+                found[f"{section}.{key.strip().lower()}"] = value.strip().strip('"')
+    return found
 
 
 def gather(paths: list[str], globs: list[str], tree: tuple[str, ...]) -> HostFacts:
@@ -164,7 +163,7 @@ def gather(paths: list[str], globs: list[str], tree: tuple[str, ...]) -> HostFac
     except KeyError:
         user = f"user{uid}"
     home = home_directory()
-    name, email = git_identity(home)
+    settings = git_settings(home)
     return HostFacts(
         uid=uid,
         gid=os.getgid(),
@@ -178,17 +177,24 @@ def gather(paths: list[str], globs: list[str], tree: tuple[str, ...]) -> HostFac
         idmap=uid == 0 and has_capability(CAP_SYS_ADMIN),
         overlay=True,
         terminal=False,
-        git_name=name,
-        git_email=email,
+        git_name=settings.get("user.name", ""),
+        git_email=settings.get("user.email", ""),
+        git_signs=tuple(
+            what
+            for what in ("commit", "tag")
+            if settings.get(f"{what}.gpgsign", "").lower() in ("true", "yes", "on", "1")
+        ),
         paths={path: path_fact(path) for path in everything},
         matches=matches,
         tree=tree,
     )
 
 
-def look(facts: HostFacts, paths: Iterable[str], matches: dict[str, tuple[str, ...]]) -> HostFacts:
+def look(
+    facts: HostFacts, paths: Iterable[str], matches: dict[str, tuple[str, ...]], *, read: bool = True
+) -> HostFacts:
     """Add what is found at `paths`, and `matches`, whose paths are looked at without being read."""
-    seen = {path: path_fact(path) for path in paths}
+    seen = {path: path_fact(path, read=read) for path in paths}
     for found in matches.values():
         seen |= {path: path_fact(path, read=False) for path in found if path not in facts.paths}
     return msgspec.structs.replace(facts, paths=facts.paths | seen, matches=facts.matches | matches)

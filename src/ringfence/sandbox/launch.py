@@ -38,7 +38,7 @@ SETUP_FAILED = 125
 
 # SECURITY: descriptors are made inheritable in this process for the moment of a spawn; two threads doing so at once
 # would hand each other's to the wrong boundary.
-_one_at_a_time = _thread.allocate_lock()
+one_at_a_time = _thread.allocate_lock()
 
 
 class Boundary:
@@ -123,7 +123,7 @@ def start(artefact: "Artefact", request: Request) -> Boundary:
     told = memory_file("order", pairs([*request.order, ("filter_bytes", str(len(artefact.filter)))]))
     told_to = (told, theirs.fileno(), filters)
     begin = fork if artefact.idmap else spawn
-    with _one_at_a_time:
+    with one_at_a_time:
         try:
             child = begin(artefact, request, files, told_to)
         finally:
@@ -314,7 +314,7 @@ def start_worker(program: str, words: "list[str]", environment: "dict[str, str]"
             (os.POSIX_SPAWN_DUP2, stderr, 2),
             (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
         ]
-        with _one_at_a_time:
+        with one_at_a_time:
             child = os.posix_spawn(program, words, environment, file_actions=actions, setpgroup=0, setsigmask=())
     finally:
         theirs.close()

@@ -51,8 +51,18 @@ PROXY: dict[str, str] = {
     "fstat": "of its own memfds",
     "newfstatat": "of its own memfds",
     "lseek": "of its own memfds",
-    "ftruncate": "of its own memfds",
+    "pread64": "a push that is held until it is judged, in a file that it was sent",
+    "pwrite64": "as pread64",
+    "ftruncate": "of its own memfds; of files that it was sent, to use them again",
     "restart_syscall": "after a stop",
     "sched_yield": "locks",
     "rseq": "restartable sequences of the C library",
+}
+
+_NOT_OF_THE_VAULT = ("accept4", "splice", "pipe2", "memfd_create", "openat", "ftruncate")
+# It is sent every socket, copies nothing unseen and serves no certificate: it opens nothing at all.
+VAULT: dict[str, str] = {
+    **{name: reason for name, reason in PROXY.items() if name not in _NOT_OF_THE_VAULT},
+    "mlock": "values that came with an answer are kept out of swap",
+    "munlock": "values that are given up",
 }

@@ -36,6 +36,7 @@ SI_KERNEL = 0x80  # <asm-generic/siginfo.h>
 TICK_S = 0.1
 QUICK_TICK_S = 0.01
 GRACE_S = 5.0
+READS_AT_MOST = 16  # more than the kernel's whole queue: fs.inotify.max_queued_events is 16,384 of some 16 bytes
 EVENT_LIMIT = 1000  # per run: a flood must not fill the disk with records
 
 
@@ -74,9 +75,13 @@ class Supervisor:
         self.kill_at: float | None = None
         self.waiting: list[int] | None = []  # signals sent before the command was started; None from then on
         self.lock = _thread.allocate_lock()
+        self.looking = _thread.allocate_lock()
         self.next_look = 0.0
         self.reached: set[str] = set()
         self.usage = disk.Usage(uppers, artefact.workspace_bytes)
+        # Files, each with a code, whose opening is told to `tripped`, as that of decoys is.
+        self.tripwires: list[tuple[str, str]] = []
+        self.tripped: Callable[[str, str], None] = lambda code, path: None
         # Of a run with egress: told of every connection; what an address stands for, empty for one that is captured.
         self.connecting: Callable[[int, str], None] = lambda pid, target: None
         self.outward: Callable[[str], str] = lambda target: target
@@ -88,7 +93,10 @@ class Supervisor:
             return False
         self.init = pid
         self.handle = os.pidfd_open(pid)
-        self.watcher = watch.Watcher(f"/proc/{pid}/root", self.artefact.watches)
+        known = {target for target, *_ in self.artefact.watches}
+        watches = list(self.artefact.watches)
+        watches += [(path, "reach", code, []) for path, code in self.tripwires if path not in known]
+        self.watcher = watch.Watcher(f"/proc/{pid}/root", watches)
         return True
 
     def go(self) -> None:
@@ -139,8 +147,10 @@ class Supervisor:
 
     def close(self) -> None:
         """Give every descriptor back."""
-        if self.watcher:
-            self.watcher.close()
+        with self.looking:
+            if self.watcher:
+                self.watcher.close()
+                self.watcher = None
         for descriptor in (self.listener, self.handle):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -197,10 +207,14 @@ class Supervisor:
             pass  # it has ended; the loop will see that
 
     def answer(self, poller: "select.poll", state: int) -> None:
-        """Serve one notification; a hang-up means that no process is left that could send one."""
+        """Serve one notification; a hang-up means that no process is left that could send one.
+
+        SECURITY: what was opened before is seen first, so that no connection begins by rules that its process has lost.
+        """
         if not state & select.POLLIN:
             poller.unregister(self.listener)
             return
+        self.observe()
         found = notify.serve(
             self.listener, self.artefact.profile, self.machine, is_inside=self.is_inside, connecting=self.connecting
         )
@@ -225,13 +239,25 @@ class Supervisor:
         return os.path.exists(f"/proc/{self.init}/root/proc/{pid}")
 
     def observe(self) -> None:
-        """Record what the watches saw."""
-        for code, path in self.watcher.read() if self.watcher else ():
-            if code != "home-contained":
-                self.emit("denial", code, {"target": path})
-            elif code + path not in self.reached:  # one write is several events
+        """Act on everything that the watches have seen until now; from any thread, and nobody overtakes another."""
+        with self.looking:
+            for _ in range(READS_AT_MOST):
+                found = self.watcher.read() if self.watcher else []
+                if not found:
+                    return
+                for code, path in found:
+                    self.act_on(code, path)
+
+    def act_on(self, code: str, path: str) -> None:
+        """Record one thing that a watch saw."""
+        if code == "home-contained":
+            if code + path not in self.reached:  # one write is several events
                 self.reached.add(code + path)
                 self.emit("contained", code, {"target": path})
+            return
+        if code != "secret-read":
+            self.emit("denial", code, {"target": path})
+        self.tripped(code, path)
 
     def emit(self, kind: str, code: str, fields: "Fields") -> None:
         """Report an event, up to the limit per run; the last one says that there were more."""

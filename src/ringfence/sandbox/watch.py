@@ -10,9 +10,15 @@ import errno
 import os
 
 IN_OPEN, IN_MODIFY, IN_CLOSE_WRITE, IN_CREATE, IN_MOVED_TO = 0x20, 0x2, 0x8, 0x100, 0x80
+IN_ATTRIB = 0x4
 IN_Q_OVERFLOW = 0x4000
-EVENTS = {"open": IN_OPEN, "change": IN_MODIFY | IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO}
-ANY_EVENT = EVENTS["open"] | EVENTS["change"]
+EVENTS = {
+    "open": IN_OPEN,
+    "change": IN_MODIFY | IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO,
+    # SECURITY: on an overlay a hard link is another inode, whose opening nobody sees; but making it is seen here.
+    "reach": IN_OPEN | IN_ATTRIB,
+}
+ANY_EVENT = EVENTS["open"] | EVENTS["change"] | EVENTS["reach"]
 
 
 class Watcher:

@@ -6,7 +6,9 @@ are refused, which is recorded, and the run goes on without network.
 """
 
 import _socket
+import _thread
 import contextlib
+import functools
 import os
 from collections import deque
 
@@ -21,6 +23,7 @@ from ringfence.sandbox import launch, peers
 
 from .control import Control
 from .questions import Question, Questions
+from .vaults import Vaults
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
 
 CALLERS_KEPT = 4096
 EXPECTED_KEPT = 64
+CONTACTED_KEPT = 1024
 CAPTURED = (*SYNTHETIC_PREFIXES, f"{PROXY[0]}:{PROXY[1]}")
-RECORDED = ("egress", "denial", "limit")
+RECORDED = ("egress", "denial", "limit", "push")
 
 
 class Answering:
@@ -41,10 +45,16 @@ class Answering:
         self.egress = msgspec.json.decode(way.artefact.egress, type=Egress)
         self.questions = Questions(self.egress.ask_timeout_s, self.waiting)
         self.callers: dict[int, peers.Peer] = {}
+        self.spools = 0
         self.expected: deque[tuple[str, peers.Peer]] = deque(maxlen=EXPECTED_KEPT)  # where to, and who
         self.names: dict[str, str] = {}  # what synthetic addresses stand for
         self.peers = peers.Peers(way.init, diagnosis)
-        self.dialer = Dialer(self.egress)
+        self.dialer = Dialer(self.egress, failed=lambda error: way.report_fault("dialer", error))
+        self.contacted: set[tuple[str, int]] = set()  # hosts and ports that a connection was made to
+        self.changing = _thread.allocate_lock()  # held by whoever makes new rules out of those in force
+        if way.tainting:
+            way.tainting.join(self)
+        self.vaults = Vaults(way.vault, self) if way.vault else None
         self.control = Control(way.directory, self)
 
     def serve(self) -> None:
@@ -54,15 +64,17 @@ class Answering:
                 self.take(message)
             if not self.way.closing:
                 self.report("lost", "egress-proxy", {"status": self.way.reap()})
-        except RingfenceError as error:  # nothing can be recorded any more, so nothing more may happen
-            self.way.failure = error
-            self.way.stop()
+        except RingfenceError as error:
+            self.way.give_up(error)
 
     def take(self, message: messages.FromProxy) -> None:
         """Do what one message asks for."""
         match message:
             case messages.Dial():
-                self.dialer.submit(message, self.dialed)
+                self.way.look()  # SECURITY: by rules that hold after everything that was opened before it was asked for
+                self.dialer.submit(message, functools.partial(self.dialed, message))
+            case messages.Spool():
+                self.spool(message)
             case messages.Ask():
                 self.ask(message)
             case messages.Accepted():
@@ -75,6 +87,21 @@ class Answering:
                 self.names[message.address] = message.host
             case messages.Authority():
                 pass  # told before
+
+    def spool(self, asked: messages.Spool) -> None:
+        """Give the proxy a file that has no name, on the disk where runs are kept: it can open none itself."""
+        import tempfile  # 5 ms, and most runs push nothing
+
+        self.spools += 1
+        if self.spools > messages.MAX_SPOOLS:
+            self.tell(messages.Dialed(request=asked.request, code="busy", reason="too many spools"), [])
+            return
+        try:
+            with tempfile.TemporaryFile(dir=self.way.directory) as file:
+                self.tell(messages.Dialed(request=asked.request), [file.fileno()])
+        except OSError as error:
+            reason = error.strerror or "no room"
+            self.tell(messages.Dialed(request=asked.request, code="busy", reason=reason), [])
 
     def note(self, pid: int, target: str) -> None:
         """A process is about to connect to `target`; on the supervisor's thread."""
@@ -111,8 +138,17 @@ class Answering:
         except (BrokenPipeError, ConnectionError):
             pass  # `serve` sees its end and reports it
 
-    def dialed(self, answer: messages.Dialed, connected: "_socket.socket | None") -> None:
-        """Hand over a connection, of which no copy stays here.
+    def dialed(self, dial: messages.Dial, answer: messages.Dialed, connected: "_socket.socket | None") -> None:
+        """Hand over a connection that was made, or have the vault carry it; on the dialer's thread."""
+        if connected and len(self.contacted) < CONTACTED_KEPT:
+            self.contacted.add((dial.host, dial.port))
+        if connected and dial.scheme and self.vaults:
+            self.vaults.carry(dial, answer, connected)
+        else:
+            self.hand_over(answer, connected)
+
+    def hand_over(self, answer: messages.Dialed, connected: "_socket.socket | None") -> None:
+        """Give the proxy an answer with its connection, of which no copy stays here.
 
         SECURITY: a sandbox of the same user can use up what the kernel lets that user pass (unix(7), ETOOMANYREFS).
         Then one connection fails, and not the thread that makes all of them.
@@ -153,6 +189,8 @@ class Answering:
             return
         caller = self.caller(told.connection)
         self.report(told.kind, told.code, {**told.fields, "pid": caller.pid, "program": caller.program})
+        if told.code == "secret-misuse" and self.way.tainting:
+            self.way.tainting.taint(told.code, told.fields)
 
     def replace(self, egress: Egress) -> None:
         """Put other rules in force at once, for new connections and for those that are open.
@@ -180,7 +218,10 @@ class Answering:
         self.report("decision", "egress-asked", fields)
         target = question.target
         how = f"`ringfence allow --run {self.way.run} {target}`, or `deny`"
-        self.way.notice(f"ringfence: {question.caller.program or 'a program'} waits for {target}; elsewhere: {how}")
+        about = f" ({question.reason})" if question.reason else ""
+        self.way.notice(
+            f"ringfence: {question.caller.program or 'a program'} waits for {target}{about}; elsewhere: {how}"
+        )
 
     def refuse_questions(self) -> None:
         """The run has ended: take no more from the operator, and answer whatever is still asked."""
@@ -188,5 +229,7 @@ class Answering:
         self.questions.close()
 
     def close(self) -> None:
-        """Give back every connection that is being made."""
+        """Give back every connection that is being made, and end the vault, which tells what is left to tell."""
         self.dialer.close()
+        if self.vaults:
+            self.vaults.close()

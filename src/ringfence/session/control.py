@@ -13,7 +13,7 @@ import msgspec
 
 from ringfence.model.decision import Verdict
 from ringfence.model.egress import Egress, EgressRule
-from ringfence.model.errors import UsageError
+from ringfence.model.errors import HostError, RingfenceError, SandboxError, UsageError
 from ringfence.policy import layers, parse
 from ringfence.policy.egress import decide_connection, decide_name
 from ringfence.policy.hosts import matches
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SOCKET = "control"
 PACKET_BYTES = 64 << 10
 ANSWER_TIMEOUT_S = 5.0
+RELOAD_TIMEOUT_S = 300.0  # programs that hold secrets may be waiting for somebody
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, tag="change"):
@@ -43,11 +44,22 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True, tag="pending"):
     """Operator -> run: what is being asked."""
 
 
+class Reload(msgspec.Struct, frozen=True, kw_only=True, tag="reload"):
+    """Operator -> run: read every secret anew. The operator's variables come along as a descriptor (proc(5), environ).
+
+    SECURITY: what they hold goes from the one process's memory to the vault's, and through no message.
+    """
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """Run -> operator: how many open questions were answered, those still open, or why nothing was done."""
+    """Run -> operator: how many open questions were answered, those still open, or why nothing was done.
+
+    `reloaded` are the names of the secrets that have a value now.
+    """
 
     answered: int = 0
     pending: tuple[str, ...] = ()
+    reloaded: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -90,23 +102,54 @@ class Control:
                 peer.settimeout(ANSWER_TIMEOUT_S)
                 try:
                     if peer_uid(peer) in (0, os.getuid()):
-                        peer.send(msgspec.json.encode(self.answer(peer.recv(PACKET_BYTES))))
+                        self.attend(peer)
                 except OSError:
                     continue  # it has gone
+                except RingfenceError as error:
+                    self.answering.way.give_up(error)
+                except BaseException as error:
+                    self.answering.way.report_fault("control", error)
+                    raise
 
-    def answer(self, packet: bytes) -> Answer:
+    def attend(self, peer: socket.socket) -> None:
+        """Take one packet and answer it."""
+        packet, descriptors, _, _ = socket.recv_fds(peer, PACKET_BYTES, 1)
+        try:
+            peer.send(msgspec.json.encode(self.answer(packet, descriptors)))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def answer(self, packet: bytes, descriptors: "Sequence[int]" = ()) -> Answer:
         """Do what one packet asks for."""
         try:
-            request = msgspec.json.decode(packet, type=Change | Pending)
+            request = msgspec.json.decode(packet, type=Change | Pending | Reload)
             if isinstance(request, Change):
                 return self.change(request)
+            if isinstance(request, Reload):
+                return self.reload(descriptors)
         except (msgspec.DecodeError, UsageError) as error:
             return Answer(error=str(error))
         return Answer(pending=tuple(question.target for question in self.answering.questions.pending()))
 
     def change(self, wanted: Change) -> Answer:
-        """Put the new rules before the others and answer the questions that they settle."""
+        """Put the new rules before the others and answer the questions that they settle.
+
+        What a run has lost because it is tainted stays lost, but for what is named here.
+        """
         added = rules(wanted.verb, wanted.hosts)
+        with self.answering.changing:
+            failed = self.put_in_force(wanted, added)
+        if failed:
+            return Answer(error=failed)
+        fits = settled(added)
+        allowed = wanted.verb == "allow"
+        reason = "" if allowed else "the operator refused"
+        self.answering.report("decision", "egress-changed", {"verdict": wanted.verb, "rules": list(wanted.hosts)})
+        return Answer(answered=self.answering.questions.answer(fits, allowed=allowed, reason=reason))
+
+    def put_in_force(self, wanted: Change, added: tuple[EgressRule, ...]) -> str:
+        """Replace the rules in force by those with the change; why that is not possible, empty where it is done."""
         others = [read(wanted.verb, host) for host in wanted.hosts]
         changed = joined(self.answering.egress, others)
         if wanted.verb == "allow":
@@ -114,16 +157,21 @@ class Control:
         allowing = wanted.hosts if wanted.verb == "allow" else ()
         still = [host for host in allowing if not allows(changed, rules("allow", [host]))]
         if still:
-            return Answer(error=f"`{still[0]}` stays denied: a rule of policy denies it, which beats any allowance")
+            return f"`{still[0]}` stays denied: a rule of policy denies it, which beats any allowance"
         try:
             self.answering.replace(changed)
         except OSError as error:
-            return Answer(error=f"not in force, because it cannot be captured: {error.strerror}")
-        fits = settled(added)
-        allowed = wanted.verb == "allow"
-        reason = "" if allowed else "the operator refused"
-        self.answering.report("decision", "egress-changed", {"verdict": wanted.verb, "rules": list(wanted.hosts)})
-        return Answer(answered=self.answering.questions.answer(fits, allowed=allowed, reason=reason))
+            return f"not in force, because it cannot be captured: {error.strerror}"
+        return ""
+
+    def reload(self, descriptors: "Sequence[int]") -> Answer:
+        """Have a new vault read every source."""
+        if not self.answering.vaults:
+            return Answer(error="it has no secrets: it began without any")
+        try:
+            return Answer(reloaded=self.answering.vaults.reload(descriptors[0] if descriptors else -1))
+        except (UsageError, HostError, SandboxError) as error:
+            return Answer(error=f"the values from before stay in force: {error}")
 
     def close(self) -> None:
         """Stop listening."""
@@ -178,13 +226,13 @@ def settled(added: "Sequence[EgressRule]") -> "Callable[[Question], bool]":
     return fits
 
 
-def tell(directory: str, request: Change | Pending) -> Answer | None:
+def tell(directory: str, request: Change | Pending | Reload, descriptors: "Sequence[int]" = ()) -> Answer | None:
     """Speak to the run in `directory`; None where it is not alive or has no egress."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
-        channel.settimeout(ANSWER_TIMEOUT_S)
+        channel.settimeout(RELOAD_TIMEOUT_S if isinstance(request, Reload) else ANSWER_TIMEOUT_S)
         try:
             at_short_path(directory, SOCKET, channel.connect)
-            channel.send(msgspec.json.encode(request))
+            socket.send_fds(channel, [msgspec.json.encode(request)], list(descriptors))
             return msgspec.json.decode(channel.recv(PACKET_BYTES), type=Answer)
         except (OSError, msgspec.DecodeError):
             return None

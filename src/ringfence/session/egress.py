@@ -15,7 +15,7 @@ import os
 import select
 import sys
 
-from ringfence.model.errors import HostError, SandboxError
+from ringfence.model.errors import HostError, RingfenceError, SandboxError
 from ringfence.model.guest_network import RESOLVER, SYNTHETIC_PREFIXES
 from ringfence.network import capture
 from ringfence.sandbox import launch, staging
@@ -26,11 +26,12 @@ TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ringfence.model.errors import RingfenceError
     from ringfence.network.publish import Publisher
     from ringfence.sandbox.artefact import Artefact
 
     from .answering import Answering
+    from .tainting import Tainting
+    from .vault import Vault
 
     Fields = Mapping[str, str | int | bool | list[str] | None]
     Report = Callable[[str, str, Fields], None]
@@ -58,6 +59,9 @@ class Way:
         self.notice: Callable[[str], None] = lambda line: None
         self.run = os.path.basename(directory)
         self.answering: Answering | None = None
+        self.tainting: Tainting | None = None  # set before `attach`
+        self.look: Callable[[], None] = lambda: None  # acts on what was opened inside until now
+        self.vault: Vault | None = None  # set before `attach` where the run has secrets
         self.published: Publisher | None = None
         self.ended = _thread.allocate_lock()  # held while the thread of `answering` runs
         self.own_proxy, self.proxy, channel = start_proxy(directory, artefact, installed)
@@ -77,6 +81,8 @@ class Way:
         descriptors = [descriptor for _, descriptor in captured]
         try:
             launch.send_descriptors(self.channel, self.artefact.serve, descriptors[:-1])
+            if self.vault:
+                launch.send_descriptors(self.channel, self.vault.marked(), [])
             self.take_authority()
         except ConnectionError as error:
             raise self.no_proxy() from error
@@ -131,18 +137,35 @@ class Way:
 
     def answer(self, diagnosis: int) -> None:
         """Answer the proxy until it ends; on a thread of its own."""
-        from .answering import Answering
-
         try:
+            from .answering import Answering
+
             self.answering = Answering(self, diagnosis)
             if self.own_proxy and standby.is_wanted():
                 standby.start(self.installed)
             self.answering.serve()
+        except RingfenceError as error:
+            self.give_up(error)
+        except BaseException as error:
+            self.report_fault("answering", error)
+            raise  # to standard error: it is ours
         finally:
             if not self.closing:
                 self.channel.shutdown(_socket.SHUT_RDWR)
             os.close(diagnosis)
             self.ended.release()
+
+    def give_up(self, error: "RingfenceError") -> None:
+        """Nothing can be recorded any more, so nothing more may happen."""
+        self.failure = error
+        self.stop()
+
+    def report_fault(self, where: str, error: BaseException) -> None:
+        """Record that a thread of ours has ended by an error that nobody foresaw; there is no network any more."""
+        try:
+            self.report("lost", "egress-supervisor", {"reason": f"{where}: {type(error).__name__}"})
+        except RingfenceError as unrecorded:
+            self.give_up(unrecorded)
 
     def connecting(self, pid: int, target: str) -> None:
         """A program is about to connect: by the time the proxy tells of it the program may be gone."""

@@ -23,11 +23,12 @@ FLAGS = {
     "--ask": "ask",
     "--deny": "deny",
     "--publish": "publish",
+    "--secret": "secrets",
     "--trust": "trust",
     "--trust-digest": "trust_digest",
 }
 SYSTEM_DIRECTORIES = ("/", "/usr", "/etc", "/dev", "/proc", "/sys", "/run", "/tmp", "/var", "/home", "/var/tmp")
-LISTS = ("env", "read", "write", "deny_read", "deny_write", "presets", "allow", "ask", "deny", "publish")
+LISTS = ("env", "read", "write", "deny_read", "deny_write", "presets", "allow", "ask", "deny", "publish", "secrets")
 SWITCHES = {"-v": "verbose", "--verbose": "verbose", "--no-user-policy": "no_user_policy", "--json": "json"}
 
 
@@ -56,6 +57,7 @@ class Options:
         "publish",
         "read",
         "seccomp",
+        "secrets",
         "timeout",
         "trust",
         "trust_digest",
@@ -71,6 +73,7 @@ class Options:
         self.ask: list[str] = []
         self.deny: list[str] = []
         self.publish: list[str] = []
+        self.secrets: list[str] = []
         self.env: list[str] = []
         self.read: list[str] = []
         self.write: list[str] = []

@@ -13,12 +13,14 @@ from ringfence.model.errors import HostError, UsageError
 from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import HostFacts, Launch, Mount, MountKind, Plan
 from ringfence.network import capture, messages
-from ringfence.planner import build
+from ringfence.planner import build, system
 from ringfence.planner.request import Request
+from ringfence.planner.secrets import needed_if
 from ringfence.policy import layers, parse
 from ringfence.policy.document import Layer
 from ringfence.policy.effective import Policy, TrustRules
 from ringfence.policy.egress import learning
+from ringfence.policy.secrets.variables import withheld
 from ringfence.sandbox import bubblewrap, facts, seccomp
 from ringfence.sandbox.artefact import Artefact
 
@@ -82,9 +84,37 @@ def command_line_layer(options: Options) -> list[Layer]:
     for name, table in tables.items():
         chosen = [f"{key} = {_toml(value)}" for key, value in table.items() if value]
         lines += [f"[{name}]", *chosen] if chosen else []
+    lines += secret_tables(options.secrets)
     if len(lines) == 1:
         return []
     return [parse.parse("\n".join(lines) + "\n", file="command line", scope="cli")]
+
+
+def secret_tables(named: Sequence[str]) -> list[str]:
+    """Lines of a policy file for `NAME@HOST[:PORT]`: a variable's value for the header `authorization` there."""
+    hosts: dict[str, list[str]] = {}
+    for text in named:
+        variable, at, host = text.partition("@")
+        if not (at and host and variable.isidentifier() and variable.isascii()):
+            raise UsageError(
+                f"`--secret {text}` is not `NAME@HOST`", hint="NAME is a variable: `--secret TOKEN@api.host`"
+            )
+        hosts.setdefault(variable, []).append(host)
+    lines = []
+    for variable, listed in hosts.items():
+        name = variable.lower().replace("_", "-").strip("-")
+        inject = ", ".join(f'{{ {_destination(host)}, header = "authorization" }}' for host in listed)
+        lines += [f"[secrets.{_toml(name)}]", f"source = {{ env = {_toml(variable)} }}", f"inject = [{inject}]"]
+        lines += [f"variables = [{_toml(variable)}]"]
+    return lines
+
+
+def _destination(text: str) -> str:
+    """Host, and port where there is one, as keys of an injection."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal():
+        return f"host = {_toml(text)}"
+    return f"host = {_toml(host)}, ports = [{port}]"
 
 
 def _toml(value: str | Sequence[str]) -> str:
@@ -170,8 +200,11 @@ class Names:
 
 def gather(policy: Policy, request: Request) -> HostFacts:
     """Look at the host: at what policy names, at what that leads to, and for what its patterns match."""
-    paths, globs = build.wanted(policy, request, facts.home_directory())
-    found = facts.gather(paths, globs, ())
+    home = facts.home_directory()
+    paths, globs = build.wanted(policy, request, home)
+    secret = {f"{home}/{name}" for name, _ in system.DECOYS}  # SECURITY: that they are there is all we may know
+    found = facts.gather([path for path in paths if path not in secret], globs, ())
+    found = facts.look(found, sorted(secret), {}, read=False)
     found = complete(policy, request, facts.look(found, (), build.allowances(policy, found, Names())))
     found = facts.look(found, (), build.denials(policy, found, request, Names()))
     searched = [directory for directory in found.matches if directory.endswith("/")]
@@ -277,6 +310,12 @@ def artefact(prepared: Prepared) -> Artefact:
         whiteouts=list(launch.whiteouts),
         trust=dict(prepared.trust),
         run_files=sorted({mount.text for mount in plan.mounts if mount.kind is MountKind.RUN_FILE}),
+        secrets=messages.encode(plan.secrets) if plan.secrets else b"",
+        vault_if=list(needed_if(plan.secrets)),
+        withheld=list(withheld(plan.secrets)) if plan.secrets else [],
+        on_taint=plan.on_taint.value,
+        secret_files=list(launch.secret_files),
+        signing=messages.encode(plan.signing) if plan.signing else b"",
     )
 
 

@@ -28,13 +28,14 @@ PENDING_AT_MOST = 64
 class Question:
     """One thing asked: a connection, or a request on one where `method` is set."""
 
-    __slots__ = ("asked_at", "caller", "host", "method", "path", "port")
+    __slots__ = ("asked_at", "caller", "host", "method", "path", "port", "reason")
 
     def __init__(self, host: str, port: int, request: tuple[str, str], caller: "Peer") -> None:
         self.host = host
         self.port = port
         self.method, self.path = request
         self.caller = caller
+        self.reason = ""  # what is asked about, where that is not the target itself
         self.asked_at = time.monotonic()
 
     @property

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from ringfence.model.ports import Companion
     from ringfence.sandbox.artefact import Artefact
     from ringfence.sandbox.cgroup import Joining
-    from ringfence.sandbox.supervise import Fields, Outcome, Report, Supervisor
+    from ringfence.sandbox.supervise import Outcome, Report, Supervisor
     from ringfence.workspace.layout import Created
 
     from .egress import Way
     from .mirroring import Mirroring
+    from .vault import Vault
     from .wiring import Ending, Recorder
 
 
@@ -112,7 +113,7 @@ class Run:
     Whoever embeds it may set, before `carry_out`: `stdio`, descriptors for the command's standard streams;
     `extra_environment`, variables set for it; `own_signals` False, to leave the process's signals alone;
     `notice`, which is called with a line of text when the operator is asked something;
-    `runs`, another place for the run's directory; `companion`, what serves the command from outside meanwhile.
+    `runs`, another place for the run's directory; `companions`, what serves the command from outside meanwhile.
     """
 
     def __init__(self, found: "Artefact", argv: "list[str]", directory: str) -> None:
@@ -126,7 +127,8 @@ class Run:
         self.notice: Callable[[str], None] = lambda line: None
         self.supervisor: Supervisor | None = None
         self.way: Way | None = None
-        self.companion: Companion | None = None
+        self.vault: Vault | None = None
+        self.companions: list[Companion] = []
         self.early_signal = 0
         self.identifier = ""
         self.mirroring: Mirroring | None = None
@@ -138,10 +140,17 @@ class Run:
     def carry_out(self) -> Finished:
         """Build, supervise, apply, record; the boundary never outlives this call. Raises RingfenceError."""
         try:
+            if self.artefact.secrets:
+                from . import vault
+
+                vault.begin(self)
             return self.build_wherever()
         except OSError as error:
             hint = "`ringfence doctor` tests this host; `ringfence runs` lists what can still be applied"
             raise SandboxError(f"the boundary could not be built or was lost: {error}", hint=hint) from error
+        finally:
+            if self.vault:
+                self.vault.release()
 
     def build_wherever(self) -> Finished:
         """Once more, if the first attempt found out that layers have to lie elsewhere on this host."""
@@ -207,7 +216,9 @@ class Run:
             supervisor.send(self.early_signal)
         signals = supervise.wait_for_signals() if self.own_signals else -1
         wiring.begin(self.artefact, created, record)
-        record.report("launch", "", self.described())
+        wiring.watch_secrets(self.artefact, created.directory, supervisor, way)
+        beside = [*self.companions, *wiring.companions(self.artefact)]
+        record.report("launch", "", wiring.described(self))
         try:
             if not supervisor.wait_for_ready():
                 record.report("lost", "not-built", {})
@@ -219,8 +230,8 @@ class Run:
                 way.attach(supervisor.init)
                 supervisor.connecting, supervisor.outward = way.connecting, way.outward
                 way.stop = lambda: supervisor.send(SIGKILL)
-            if self.companion:
-                self.companion.attach(supervisor.init, record.report)
+            for companion in beside:
+                companion.attach(supervisor.init, record.report)
             joining.finish(supervisor.init)
             supervisor.go()
             self.mirroring = wiring.mirror(self.artefact, created)
@@ -230,11 +241,11 @@ class Run:
                 self.mirroring.finish()
             if way:
                 way.close()
-            if self.companion:
-                self.companion.close()
+            for companion in beside:
+                companion.close()
             terminal.restore(state)
             self.remove_stand_ins()
-            self.remove_skeleton(created.directory)
+            wiring.remove_skeleton(self, created.directory)
         if way and way.failure:
             raise way.failure
         return self.conclude(outcome, record, created, joining.groups)
@@ -246,6 +257,7 @@ class Run:
         from . import egress
 
         self.way = egress.Way(self.artefact, directory, report, installed_version())
+        self.way.vault = self.vault
         self.way.notice = self.notice
         return self.way
 
@@ -269,19 +281,6 @@ class Run:
         record.report("exit", "", fields)
         record.close()
         return Finished(created.run, outcome.status, self, ending)
-
-    def described(self) -> "Fields":
-        """The fields of the launch record."""
-        path, mode, _ = self.artefact.workspace
-        return {
-            "argv": list(self.argv),
-            "cwd": self.directory,
-            "workspace": path,
-            "mode": mode,
-            "seccomp": self.artefact.profile,
-            "plan": self.artefact.plan_digest,
-            **self.artefact.trust,
-        }
 
     def create(self, workspace: str) -> "Created":
         """Make the run's directory with its layers and what denied paths are covered by."""
@@ -339,31 +338,21 @@ class Run:
             except FileNotFoundError:
                 pass
 
-    def remove_skeleton(self, directory: str) -> None:
-        """Take away what hides names, and the parents of stand-ins that nothing was written to.
-
-        SECURITY: by now the command may have put links in their place; none is followed (docs/threats.md, W1).
-        """
-        from ringfence.workspace import removal
-
-        if self.artefact.whiteouts:
-            from . import hiding
-
-            hiding.reveal(self.artefact, self.uppers(directory))
-        while self.skeleton:
-            upper, relative = self.skeleton.pop()
-            removal.remove_empty(upper, relative.split("/"))
-
     def order(self, group: str) -> "list[tuple[str, str]]":
         """What the first process is told beyond the artefact's fixed part."""
         found = [*self.artefact.order, *(("argv", word) for word in self.argv)]
-        found += [("env", f"{name}={value}") for name, value in environment(self.artefact.environment, os.environ)]
+        found += [("env", f"{name}={value}") for name, value in self.environment()]
         found += [("env", f"{name}={value}") for name, value in self.extra_environment.items()]
         inside = any(self.directory == p or self.directory.startswith(p + "/") for p in self.artefact.visible)
         found.append(("cwd", self.directory if inside else self.artefact.cwd))
         found.append(("group", group))
         found.append(("listen", "1" if self.artefact.profile in ("default", "no-unix") else "0"))
         return found
+
+    def environment(self) -> "list[tuple[str, str]]":
+        """What the artefact passes and sets. SECURITY: a variable that a secret fills or is read from never passes."""
+        present = {name: value for name, value in os.environ.items() if name not in self.artefact.withheld}
+        return environment(self.artefact.environment, present)
 
 
 def in_front(terminal: int) -> bool:

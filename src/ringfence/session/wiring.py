@@ -15,11 +15,14 @@ TERMS = "terms.json"
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
+    from ringfence.model.ports import Companion
     from ringfence.sandbox.artefact import Artefact
-    from ringfence.sandbox.supervise import Fields
+    from ringfence.sandbox.supervise import Fields, Supervisor
     from ringfence.workspace.layout import Created
 
+    from .egress import Way
     from .mirroring import Mirroring
+    from .run import Run
 
 
 class Recorder:
@@ -56,6 +59,58 @@ def begin(artefact: "Artefact", created: "Created", record: Recorder) -> None:
     if artefact.lowers and not artefact.whiteouts:
         remember(created.directory, artefact)
     report_lost(os.path.dirname(created.directory), record)
+
+
+def described(run: "Run") -> "Fields":
+    """The fields of the launch record."""
+    path, mode, _ = run.artefact.workspace
+    return {
+        "argv": list(run.argv),
+        "cwd": run.directory,
+        "workspace": path,
+        "mode": mode,
+        "seccomp": run.artefact.profile,
+        "plan": run.artefact.plan_digest,
+        **run.artefact.trust,
+    }
+
+
+def remove_skeleton(run: "Run", directory: str) -> None:
+    """Take away what hides names, and the parents of stand-ins that nothing was written to.
+
+    SECURITY: by now the command may have put links in their place; none is followed (docs/threats.md, W1).
+    """
+    from ringfence.workspace import removal
+
+    if run.artefact.whiteouts:
+        from . import hiding
+
+        hiding.reveal(run.artefact, run.uppers(directory))
+    while run.skeleton:
+        upper, relative = run.skeleton.pop()
+        removal.remove_empty(upper, relative.split("/"))
+
+
+def companions(artefact: "Artefact") -> "list[Companion]":
+    """What serves the command from outside because policy says so."""
+    if not artefact.signing:
+        return []
+    from . import signing
+
+    return [signing.signer(artefact)]
+
+
+def watch_secrets(artefact: "Artefact", directory: str, supervisor: "Supervisor", way: "Way | None") -> None:
+    """Have the supervisor see who reaches for a secret, and the network narrowed for it; before the command starts."""
+    from .tainting import Tainting
+
+    found = Tainting(artefact, directory, supervisor.report)
+    supervisor.tripwires = found.tripwires()
+    supervisor.tripped = found.tripped
+    if way:
+        way.tainting = found
+        way.look = supervisor.observe
+        found.notice = way.notice
 
 
 def remember(directory: str, artefact: "Artefact") -> None:

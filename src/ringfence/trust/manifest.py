@@ -2,9 +2,11 @@
 
 Pure: what is on disk is asked through `Look`. How files that a surface calls are found: nothing of a surface is
 interpreted. Its words are taken one by one, and each that names a file of the same checkout counts as called, in any
-format and wherever it stands. That finds more than what is really run, never less than what is written out; what is
-put together only when it runs (variables, substitutions, addresses, programs that read files of their own) is listed
-as `unresolved`, so that whoever decides knows what the digest does not cover.
+format and wherever it stands; directories that it names are tried as starting points. Of what is called in turn,
+scripts count, and every word on a line that loads something, with the endings that languages leave out (`import a.b`,
+`require("./c")`). That finds more than what is really run. What is put together only when it runs (variables,
+substitutions, patterns, addresses, programs that read files of their own) is listed as `unresolved`, so that whoever
+decides knows what the digest does not cover.
 """
 
 import hashlib
@@ -19,6 +21,7 @@ FORMAT = b"ringfence trust 1\n"
 CALLED_LIMIT = 512
 UNRESOLVED_LIMIT = 64
 PATH_LIMIT = 1024
+BASES_LIMIT = 16
 
 _PROJECT = re.compile(
     r"""["']?\$[{(]?(?:CLAUDE_PROJECT_DIR|workspaceFolder|workspaceRoot|containerWorkspaceFolder|localWorkspaceFolder
@@ -32,7 +35,15 @@ _ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'`)>\]]+", re.IGNORECAS
 _WORD = re.compile(r"[^\s\"'`=,;:|&<>(){}\[\]\\]+")
 _IMPORT = re.compile(r"(?:^|\s)@([^\s`'\"]+)|!`([^`\n]*)`")  # in a text for agents: files and commands it pulls in
 _HOOKS = re.compile(r"^[ \t]*(?:hookspath|templatedir)\s*=\s*\"?([^\"\n;#]+)", re.IGNORECASE | re.MULTILINE)
-_OPEN = re.compile(r"[$`]\(?\{?[\w\"]+|(?<![\w.])~/\S*|(?<![\w./*@-])/(?!usr/|bin/|dev/null|\W|$)[\w.-]+/\S*")
+_BLANKS = tuple(map(re.compile, (r"'([^'\n]{1,300})'", r'"([^"\n]{1,300})"', r"(?<!\S)((?:[^\s\\]+\\+ )+[^\s\\\"']+)")))
+_LOADING = re.compile(
+    r"(?<![\w-])(?:source|import|from|require\w*|include\w*|load\w*|use|exec\w*|eval|spawn\w*|run|sh|bash|zsh|python[\d.]*"
+    r"|node|ruby|perl|deno|bun|tsx|cd|pushd)(?![\w-])|(?:^|[;&|\s])\.\s|\s-m\s"
+)
+_ENDINGS = ("", ".py", ".js", ".ts", ".mjs", ".cjs", ".sh", ".rb", ".pl", "/__init__.py", "/__main__.py", "/index.js")
+_OPEN = re.compile(
+    r"[$`]\(?\{?[\w\"]+|(?<![\w.])~/\S*|(?<![\w./*@-])/(?!usr/|bin/|dev/null|\W|$)[\w.-]+/\S*|(?<![\w./-])[\w.-]+/[\w./-]*[*?][\w./*?-]*"
+)
 _RUNNERS = frozenset("npm npx pnpm yarn bun bunx make just task uvx pipx tox nox cargo mvn gradle rake bundle".split())
 _SCRIPTS = (".sh", ".bash", ".zsh", ".fish", ".py", ".js", ".cjs", ".mjs", ".ts", ".rb", ".pl", ".php", ".lua", ".ps1")
 _TASKS = ("tasks.json", "devcontainer.json", ".code-workspace")
@@ -96,11 +107,14 @@ def build(surfaces: Iterable[Found], never: Iterable[str], look: Look) -> Manife
         one = queue.popleft()
         entries[one.path] = msgspec.structs.replace(one, text="")
         unresolved.update((one.path, words) for words in _opaque(one))
-        for target in _targets(one, look):
+        for target, loaded in _targets(one, look):
             if target.kind == "directory" or len(entries) >= room:
                 unresolved.add((one.path, f"{target.path}: not followed"))
-            elif target.path not in entries and (one.loader or target.executable or target.path.endswith(_SCRIPTS)):
-                called = msgspec.structs.replace(target, called_by=one.path, reason=f"`{one.path}` names it")
+            elif target.path not in entries and (loaded or target.executable or target.path.endswith(_SCRIPTS)):
+                reason = f"`{one.path}` names it"
+                called = msgspec.structs.replace(
+                    target, called_by=one.path, reason=reason, loader=_inherited(one, target)
+                )
                 entries[called.path] = called
                 queue.append(called)
     ordered = tuple(entries[path] for path in sorted(entries))
@@ -138,18 +152,50 @@ def _opaque(one: Found) -> Iterator[str]:
     yield from [words[:PATH_LIMIT] for words in dict.fromkeys(found)][:UNRESOLVED_LIMIT]
 
 
-def _targets(one: Found, look: Look) -> Iterator[Found]:
-    """The files that the words of one file name; a link's target, with everything in it."""
-    bases = dict.fromkeys((posixpath.dirname(one.path), posixpath.dirname(one.top), ""))
+def _inherited(caller: Found, called: Found) -> str:
+    """What loads a file that another includes by itself: configuration by configuration, texts by texts."""
+    texts = caller.loader == "agent" and caller.path.lower().endswith(_TEXTS) and called.path.lower().endswith(_TEXTS)
+    return caller.loader if texts or (caller.loader == "version-control" and not called.executable) else ""
+
+
+def _targets(one: Found, look: Look) -> Iterator[tuple[Found, bool]]:
+    """The files that the words of one file name, and whether they are loaded; a link's target with everything in it."""
     if one.kind == "link":
-        yield from look(posixpath.join(posixpath.dirname(one.path), one.digest), True)
+        for target in look(posixpath.join(posixpath.dirname(one.path), one.digest), True):
+            yield target, True
         return
-    text = _text(one)
-    if one.loader == "version-control":
-        for word in _HOOKS.findall(text):
-            yield from look(word.strip()[:PATH_LIMIT], True)
-    for word in dict.fromkeys(word for word in _WORD.findall(_ADDRESS.sub(" ", text)) if len(word) <= PATH_LIMIT):
-        for base in bases:
-            for target in look(posixpath.join(base, word), False):
+    text = _ADDRESS.sub(" ", _text(one))
+    for word in _HOOKS.findall(text) if one.loader == "version-control" else ():
+        for target in look(word.strip()[:PATH_LIMIT], True):
+            yield target, True
+    bases = dict.fromkeys((posixpath.dirname(one.path), posixpath.dirname(one.top), ""))
+    words = _words(text)
+    for word in list(words):
+        for base in list(bases):
+            if any(found.kind == "directory" for found in look(posixpath.join(base, word), False)):
+                bases |= {posixpath.join(base, word): None} if len(bases) < BASES_LIMIT else {}
+    for word, loads in words.items():
+        for start in bases:
+            place = posixpath.join(start, word)
+            for target in (found for name in (_names(place) if loads else (place,)) for found in look(name, False)):
                 if target.kind == "file" or word.startswith("./"):
-                    yield target
+                    yield target, loads or bool(one.loader)
+
+
+def _words(text: str) -> dict[str, bool]:
+    """The words of a text, and whether one stands on a line that loads something."""
+    found: dict[str, bool] = {}
+    for line in text.splitlines():
+        loads = _LOADING.search(line) is not None
+        whole = (text.replace("\\", "") for pattern in _BLANKS for text in pattern.findall(line))  # with blanks in it
+        for word in (*_WORD.findall(line), *(text for text in whole if " " in text)):
+            if len(word) <= PATH_LIMIT:
+                found[word] = found.get(word, False) or loads
+    return found
+
+
+def _names(path: str) -> Iterator[str]:
+    """A name with the endings that languages leave out."""
+    folder, _, name = path.rpartition("/")
+    dotted = posixpath.join(folder, name.replace(".", "/"))
+    yield from (f"{start}{end}" for start in dict.fromkeys((path, dotted)) for end in _ENDINGS)

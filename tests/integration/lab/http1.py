@@ -5,19 +5,26 @@ A reader of requests and a writer of responses; what is answered is decided in w
 
 import asyncio
 import hashlib
+import tempfile
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 KEPT_BYTES = 64 << 20
+SPOOLED_BYTES = 1 << 20
 CHUNK = bytes(range(256)) * 1024
 
+# Beneath these a body is kept; of the second kind any size, in a file where it is large.
+KEPT = ("/echo", "/v1/", "/seen", "/oauth/", "/gh/")
+SPOOLED = ("/git/", "/gitauth/")
+
 REASONS = {100: "Continue", 101: "Switching Protocols", 200: "OK", 204: "No Content", 206: "Partial Content"}
-REASONS |= {302: "Found", 307: "Temporary Redirect", 401: "Unauthorized", 404: "Not Found", 413: "Content Too Large"}
-REASONS |= {417: "Expectation Failed", 503: "Service Unavailable"}
+REASONS |= {201: "Created", 302: "Found", 307: "Temporary Redirect", 401: "Unauthorized", 403: "Forbidden"}
+REASONS |= {404: "Not Found", 413: "Content Too Large", 417: "Expectation Failed", 503: "Service Unavailable"}
 
 
 @dataclass(slots=True)
 class Request:
-    """One request. `body` is kept up to a limit, its length and digest always."""
+    """One request. `body` is kept up to a limit, its length and digest always; `spool` holds a large one."""
 
     method: str
     target: str
@@ -29,6 +36,7 @@ class Request:
     length: int = 0
     digest: str = ""
     trailers: list[tuple[str, str]] = field(default_factory=list)
+    spool: BinaryIO | None = None
 
     @property
     def path(self) -> str:
@@ -65,20 +73,40 @@ async def read_head(reader: asyncio.StreamReader, *, scheme: str, tag: str) -> R
     return Request(method, target, version, fields(lines), scheme, tag)
 
 
+class _Body:
+    """Where a body goes as it arrives."""
+
+    def __init__(self, request: Request) -> None:
+        self.request, self.digest, self.kept = request, hashlib.sha256(), bytearray()
+        self._wanted = request.target.startswith(KEPT)
+        self._spooled = request.target.startswith(SPOOLED)
+
+    def take(self, data: bytes) -> None:
+        request = self.request
+        self.digest.update(data)
+        request.length += len(data)
+        if self._spooled and request.length > SPOOLED_BYTES:
+            if request.spool is None:
+                request.spool = tempfile.TemporaryFile()
+                request.spool.write(self.kept)
+                self.kept.clear()
+            request.spool.write(data)
+        elif self._spooled or (self._wanted and len(self.kept) < KEPT_BYTES):
+            self.kept.extend(data)
+
+    def end(self) -> None:
+        self.request.body, self.request.digest = bytes(self.kept), self.digest.hexdigest()
+        if self.request.spool:
+            self.request.spool.flush()
+            self.request.spool.seek(0)
+
+
 async def read_body(reader: asyncio.StreamReader, request: Request) -> None:
     """Read the body into the request."""
-    digest, kept = hashlib.sha256(), bytearray()
-    wanted = request.target.startswith(("/git/", "/echo", "/v1/"))
-
-    def take(data: bytes) -> None:
-        digest.update(data)
-        request.length += len(data)
-        if wanted and len(kept) < KEPT_BYTES:
-            kept.extend(data)
-
+    body = _Body(request)
     if "chunked" in request.header("transfer-encoding").lower():
         while size := int((await reader.readline()).partition(b";")[0], 16):
-            take(await reader.readexactly(size))
+            body.take(await reader.readexactly(size))
             await reader.readline()
         while line := (await reader.readline()).strip():
             request.trailers += fields([line.decode("latin-1")])
@@ -88,9 +116,9 @@ async def read_body(reader: asyncio.StreamReader, request: Request) -> None:
             data = await reader.read(min(left, len(CHUNK)))
             if not data:
                 raise ConnectionError("half a body")
-            take(data)
+            body.take(data)
             left -= len(data)
-    request.body, request.digest = bytes(kept), digest.hexdigest()
+    body.end()
 
 
 class Response:

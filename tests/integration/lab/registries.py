@@ -1,22 +1,17 @@
-"""A git server, a Python index and a node registry with one package each, made as they are first asked for."""
+"""A Python index and a node registry with one package each, made as they are first asked for."""
 
-import asyncio
 import base64
 import functools
 import hashlib
 import io
 import json
-import os
-import subprocess
 import tarfile
 import zipfile
-from pathlib import Path
 
 from tests.integration.lab.http1 import Response
 
 WHEEL = "labpackage-1.0-py3-none-any.whl"
 BALL = "lab-package-1.0.0.tgz"
-AUTHOR = ("-c", "user.name=lab", "-c", "user.email=lab@example.com")
 _EPOCH = (2020, 1, 1, 0, 0, 0)
 
 
@@ -79,50 +74,3 @@ async def node(response: Response) -> None:
     version = {"name": "lab-package", "version": "1.0.0", "dist": {"tarball": place, "integrity": integrity}}
     found = {"name": "lab-package", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}
     return await response.send(200, json.dumps(found), "application/json")
-
-
-class Git:
-    """`/git/project.git` by git's own CGI program (git-http-backend(1)); whoever can reach it may push."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._environment = {"PATH": os.environ["PATH"], "HOME": str(root), "GIT_CONFIG_NOSYSTEM": "1"}
-
-    def _make(self) -> None:
-        project, work = self._root / "project.git", self._root / "work"
-        self._root.mkdir()
-        steps = [
-            ["init", "-q", "--bare", "-b", "main", str(project)],
-            ["-C", str(project), "config", "http.receivepack", "true"],
-            ["init", "-q", "-b", "main", str(work)],
-            ["-C", str(work), *AUTHOR, "commit", "-q", "--allow-empty", "-m", "the first commit of the lab"],
-            ["-C", str(work), "push", "-q", str(project), "main"],
-        ]
-        for step in steps:
-            subprocess.run(["git", *step], check=True, env=self._environment, stdin=subprocess.DEVNULL)
-
-    async def serve(self, response: Response) -> None:
-        """Run the program over one request and send its answer."""
-        if not self._root.exists():
-            self._make()
-        request = response.request
-        variables = {
-            "GIT_PROJECT_ROOT": str(self._root),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "PATH_INFO": request.path.removeprefix("/git"),
-            "QUERY_STRING": request.target.partition("?")[2],
-            "REQUEST_METHOD": request.method,
-            "CONTENT_TYPE": request.header("content-type"),
-            "CONTENT_LENGTH": str(request.length),
-            "HTTP_CONTENT_ENCODING": request.header("content-encoding"),
-            "GIT_PROTOCOL": request.header("git-protocol"),
-        }
-        pipe = asyncio.subprocess.PIPE
-        child = await asyncio.create_subprocess_exec(
-            "git", "http-backend", stdin=pipe, stdout=pipe, env=self._environment | variables
-        )
-        out, _ = await child.communicate(request.body)
-        head, _, body = out.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
-        status = int(headers.pop("Status", "200").split(" ")[0])
-        await response.send(status, body, headers.pop("Content-Type", "text/plain"))

@@ -1,6 +1,8 @@
 """The lab's web servers: what each path answers. `OK TAG METHOD PATH body=N` where nothing else stands below."""
 
 import asyncio
+import functools
+import gzip
 import json
 import socket
 import ssl
@@ -8,7 +10,9 @@ import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.integration.lab import models, registries, websocket, world
+from tests.integration.lab import echoes, models, registries, repositories, websocket, world
+from tests.integration.lab.accounts import Accounts
+from tests.integration.lab.apis import Apis
 from tests.integration.lab.http1 import Request, Response, read_body, read_head
 from tests.integration.lab.http2 import PREFACE_REST, serve_http2
 from tests.integration.lab.records import Log
@@ -18,6 +22,8 @@ SLOW_S = 3
 EVENTS = 3
 EVENT_S = 0.2
 STREAM_LIMIT = 1 << 20  # of a request's head, too
+LOGGED_BYTES = 1 << 18
+OAUTH = ("/v1/oauth/token", "/oauth/token")
 
 # Responses that no server should give: a client, or a proxy, that reads them in two ways can be led astray.
 EVIL = {
@@ -44,6 +50,21 @@ async def big(response: Response) -> None:
 async def sized(response: Response) -> None:
     """`/bytes/N`."""
     await response.stream(int(response.request.path.rpartition("/")[2]))
+
+
+@functools.cache
+def _text(size: int, *, packed: bool) -> bytes:
+    line = b'{"name": "value of some length", "number": 1234567, "url": "https://example.com/a/b?c=d&e=f"}\n'
+    data = (line * (size // len(line) + 1))[:size]
+    return gzip.compress(data, 6) if packed else data
+
+
+async def text(response: Response) -> None:
+    """`/text/N`, and `/text-gzip/N`, which is that many bytes once it is unpacked."""
+    path = response.request.path
+    packed = path.startswith("/text-gzip/")
+    more = {"content_encoding": "gzip"} if packed else {}
+    await response.send(200, _text(int(path.rpartition("/")[2]), packed=packed), "application/json", **more)
 
 
 async def slow(response: Response) -> None:
@@ -140,8 +161,20 @@ async def plain(response: Response) -> None:
 ROUTES: dict[str, Handler] = {"/hdr": headers, "/big": big, "/slow": slow, "/upload": upload, "/echo": echo}
 ROUTES |= {"/chunked": chunked, "/sse": events, "/close": until_close, "/hang": hang, "/reset": reset}
 ROUTES |= {"/auth": protected}
-BELOW: dict[str, Handler] = {"/bytes/": sized, "/status/": status, "/redirect/": redirect, "/evil/": evil}
-BELOW |= {"/simple/": registries.python_index, "/files/": registries.python_file, "/npm/": registries.node}
+BELOW: dict[str, Handler] = {
+    "/bytes/": sized,
+    "/text/": text,
+    "/text-gzip/": text,
+    "/status/": status,
+    "/redirect/": redirect,
+    "/evil/": evil,
+}
+BELOW |= {
+    "/echo-in/": echoes.serve,
+    "/simple/": registries.python_index,
+    "/files/": registries.python_file,
+    "/npm/": registries.node,
+}
 
 
 class Web:
@@ -149,8 +182,9 @@ class Web:
 
     def __init__(self, log: Log, place: Path, *, quiet: bool) -> None:
         self._log, self._quiet = log, quiet
-        self._git = registries.Git(place / "git")
-        self._models = models.Models(place)
+        accounts = Accounts(place)
+        self._git, self._apis = repositories.Git(place, accounts), Apis(accounts)
+        self._models, self._last = models.Models(place), "nobody"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -196,11 +230,42 @@ class Web:
         if request.path == "/ws":
             return await websocket.serve(response, reader)
         await read_body(reader, request)
-        if request.path.startswith("/git/"):
-            return await self._git.serve(response)
-        if request.path in models.PATHS:
-            return await self._models.serve(response)
-        return await _handler(request.path)(response)
+        if request.path.startswith("/seen"):
+            self._body(request)
+        return await self._handler(request)(response)
+
+    def _body(self, request: Request) -> None:
+        """Log the body and the trailers of a request beneath `/seen`."""
+        if not self._quiet:
+            text = request.body[:LOGGED_BYTES].decode("latin-1")
+            what = {"host": request.header("host"), "path": request.target, "trailers": request.trailers}
+            self._log.add("body", **what, bytes=request.length, text=text)
+
+    def _handler(self, request: Request) -> Handler:
+        """By the whole path, by how it begins, by the host."""
+        path, host = request.path, request.header("host").partition(":")[0].lower()
+        if path.startswith((repositories.OPEN, repositories.GUARDED)):
+            return self._git.serve
+        if path == "/echo-last":
+            return self._remember
+        self._last = request.header("authorization", self._last)
+        if path in models.PATHS:
+            return self._models.serve
+        if path in OAUTH:
+            return self._apis.oauth
+        if host == "api.github.com" or path.startswith("/gh/"):
+            return self._apis.github
+        if host.endswith(".amazonaws.com") or path.startswith("/aws/"):
+            return self._apis.aws
+        if path == "/legacy/":
+            return self._apis.legacy
+        if (path.startswith("/npm/") or host == "registry.npmjs.org") and (request.method == "PUT" or "/-/w" in path):
+            return self._apis.node
+        return _handler(path)
+
+    async def _remember(self, response: Response) -> None:
+        """`/echo-last` on every host: what the latest request that had an Authorization said there."""
+        await response.send(200, f"was {self._last}\n")
 
 
 def _handler(path: str) -> Handler:

@@ -5,10 +5,11 @@ import base64
 import hashlib
 import struct
 
+from tests.integration.lab.accounts import shown
 from tests.integration.lab.http1 import Response
 
 _MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-CLOSE, PING, PONG = 8, 9, 10
+CONTINUATION, TEXT, CLOSE, PING, PONG = 0, 1, 8, 9, 10
 
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -33,12 +34,18 @@ def frame(opcode: int, data: bytes) -> bytes:
 
 
 async def serve(response: Response, reader: asyncio.StreamReader) -> None:
-    """Accept and echo until the client closes."""
+    """Accept and echo until the client closes; `?greet` and `?greet-in-two` (frames) have the credential said first."""
     key = response.request.header("sec-websocket-key")
     accept = base64.b64encode(hashlib.sha1((key + _MAGIC).encode()).digest()).decode()
     response.persistent = True
     response.head(101, {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept})
     response.persistent = False
+    told = b"you are " + shown(response.request).encode("latin-1")
+    if response.request.target.endswith("?greet"):
+        response.writer.write(frame(TEXT, told))
+    if response.request.target.endswith("?greet-in-two"):
+        first, rest = frame(TEXT, told[:15]), frame(CONTINUATION, told[15:])
+        response.writer.write(bytes([TEXT]) + first[1:] + rest)
     opcode = 0
     while opcode != CLOSE:
         opcode, data = await read_frame(reader)

@@ -21,7 +21,7 @@ REMOTE6 = "2001:db8:5::10"
 PUBLIC6 = "2a00:11:22::10"
 
 HTTP_PORTS = (80, 8080, 8443)
-HTTPS_PORTS = (443,)
+HTTPS_PORTS = (443, 4443)
 ECHO_PORTS = (22, 9000)
 UDP_ECHO_PORT = 9001
 HOST_PORT = 8080
@@ -85,6 +85,15 @@ ZONE: dict[str, tuple[str, ...]] = {
     # The model APIs, which answer as models.py says.
     "api.anthropic.com": (PUBLIC,),
     "api.openai.com": (PUBLIC,),
+    # Where credentials are used; see apis.py.
+    "github.com": (PUBLIC,),
+    "api.github.com": (PUBLIC,),
+    "gitlab.com": (PUBLIC,),
+    "upload.pypi.org": (PUBLIC,),
+    "registry.npmjs.org": (PUBLIC,),
+    "*.amazonaws.com": (PUBLIC,),
+    "platform.claude.com": (PUBLIC,),
+    "auth.openai.com": (PUBLIC,),
     # What a server may do wrong; see certificates.py.
     "wrong-name.example.com": (PUBLIC,),
     "self-signed.example.com": (PUBLIC,),

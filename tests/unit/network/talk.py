@@ -7,18 +7,21 @@ the upstream host's end of a new connection.
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from ringfence.model.decision import Source, Verdict
 from ringfence.model.egress import Egress, EgressRule
-from ringfence.network import relay
+from ringfence.model.passage import Destination, Doubt
+from ringfence.network import hop, relay
 from ringfence.network.authority import Origin
 from ringfence.network.ca import SessionAuthority
 from ringfence.network.channel import Channel
+from ringfence.network.gate import Gate
 from ringfence.network.messages import Ask, Dial, Dialed, Record, encode, from_proxy
-from ringfence.network.session import Connection, Session
+from ringfence.network.session import Connection, Fields, Session
 from ringfence.network.stream import Stream
 
 HOST = "api.test"
@@ -34,6 +37,7 @@ def rule(host: str = HOST, **settings: object) -> EgressRule:
     return EgressRule(host=host, **(values | settings))  # type: ignore[arg-type]  # of the caller's choosing
 
 
+GATE: ContextVar[Gate | None] = ContextVar("GATE", default=None)
 EGRESS = Egress(rules=(rule(), rule("other.test")))
 
 
@@ -75,6 +79,16 @@ class End:
             parts.append(data)
         return b"".join(parts)
 
+    async def hear_all(self) -> bytes:
+        """Read to the end, or until it is cut."""
+        parts = []
+        try:
+            while data := await self.stream.read():
+                parts.append(data)
+        except ConnectionError:
+            pass
+        return b"".join(parts)
+
     async def hear_answer(self) -> tuple[bytes, bytes]:
         """Read a head, and the body whose length it gives."""
         head = await self.hear()
@@ -94,9 +108,14 @@ class End:
 class Talk:
     """The whole table."""
 
-    def __init__(self, session: Session, supervisor: Stream) -> None:
+    def __init__(self, session: Session, supervisor: Stream, gate: Gate | None) -> None:
         self.session = session
+        self.gate = gate
+        self.told: list[tuple[str, str, Fields]] = []
+        self.doubts: list[Doubt] = []
+        self.answer = True
         self.dialled: list[tuple[str, int]] = []
+        self.schemes: list[str] = []
         self.records: list[Record] = []
         self.failing: dict[str, str] = {}
         self.asked: list[Ask] = []
@@ -105,6 +124,7 @@ class Talk:
         self._supervisor = supervisor
         self._upstreams: asyncio.Queue[End] = asyncio.Queue()
         self._ends: list[Stream] = []
+        self._hops: list[asyncio.Task[None]] = []
         self._news = asyncio.Event()
 
     async def upstream(self) -> End:
@@ -134,17 +154,43 @@ class Talk:
 
     async def _dialed(self, message: Dial) -> None:
         self.dialled.append((message.host, message.port))
+        self.schemes.append(message.scheme)
         code = self.failing.get(message.host, "")
-        answer = encode(Dialed(request=message.request, code=code, address="" if code else "192.0.2.1"))
+        carried = self.gate is not None and message.scheme != ""
+        address = "" if code else "192.0.2.1"
+        answer = encode(Dialed(request=message.request, code=code, address=address, carried=carried))
         if code:
             self._supervisor.socket.send(answer)
             return
         mine, theirs = tcp_pair()
         stream = await Stream.over(mine)
         self._ends.append(stream)
+        if self.gate is not None and carried:
+            theirs = await self._carried(theirs, Destination(message.scheme, message.host, message.port), self.gate)
         socket.send_fds(self._supervisor.socket, [answer], [theirs.fileno()])
         theirs.close()
         await self._upstreams.put(End(stream))
+
+    async def _carried(self, upstream: socket.socket, destination: Destination, gate: Gate) -> socket.socket:
+        """Put the hop between, as the vault does; give the proxy's end."""
+        near, far = socket.socketpair()
+        stream = await Stream.over(near)
+        serving = hop.serve(stream, upstream, destination, gate, told=self._tell, ask=self._settle)
+        self._hops.append(asyncio.create_task(serving))
+        return far
+
+    def _tell(self, kind: str, code: str, fields: Fields) -> None:
+        self.told.append((kind, code, fields))
+        self._news.set()
+
+    async def _settle(self, doubt: Doubt) -> bool:
+        self.doubts.append(doubt)
+        return self.answer
+
+    async def hops_ended(self) -> None:
+        """Wait until nothing is carried any more; a fault of the hop is raised here."""
+        for serving in self._hops:
+            await serving
 
     async def recorded(self, kind: str, count: int = 1) -> list[Record]:
         """Wait for so many records of a kind."""
@@ -155,10 +201,24 @@ class Talk:
             self._news.clear()
             await self._news.wait()
 
-    def close(self) -> None:
-        """Close every end."""
+    async def close(self) -> None:
+        """Close every end; no hop may have failed."""
+        for serving in self._hops:
+            serving.cancel()
+        for outcome in await asyncio.gather(*self._hops, return_exceptions=True):
+            assert outcome is None or isinstance(outcome, asyncio.CancelledError), repr(outcome)
         for stream in self._ends:
             stream.abort()
+
+
+@contextmanager
+def carrying(gate: Gate | None) -> Iterator[None]:
+    """Have every table in here lead through a hop with this gate."""
+    token = GATE.set(gate)
+    try:
+        yield
+    finally:
+        GATE.reset(token)
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -183,12 +243,13 @@ async def talk(
     authority: SessionAuthority | None = None,
     serve: Callable[[Stream, Session, Connection], Awaitable[relay.Connect | None]] | None = None,
     password: str = "",
+    gate: Gate | None = None,
 ) -> AsyncIterator[Talk]:
     """Set the table; the proxy serves the client already, and closes it as proxy.py would."""
     supervisor, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel = Channel((await Stream.over(own)).socket)
     session = Session(egress, channel, authority or SessionAuthority.create())
-    table = Talk(session, await Stream.over(supervisor))
+    table = Talk(session, await Stream.over(supervisor), gate or GATE.get())
     stream, table.client = await table.new_end()
     connection = Connection(1, ("192.0.2.9", 1), ("198.18.0.1", 80), time.monotonic())
     if origin is not None:
@@ -219,7 +280,7 @@ async def talk(
         for task in others:
             task.cancel()
         await asyncio.wait(others)
-        table.close()
+        await table.close()
         supervisor.close()
         own.close()
 

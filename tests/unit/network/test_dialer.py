@@ -5,6 +5,7 @@ Longer than 400 lines: one dialer, and every way in which a connection may come 
 
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -519,3 +520,19 @@ def test_importing_it_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
     assert not loaded & {"asyncio", "ssl", "socket", "threading", "selectors", "h11", "h2", "idna", "subprocess"}
+
+
+def test_an_error_nobody_foresaw_ends_the_thread_and_is_told(monkeypatch: pytest.MonkeyPatch, names: Names) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: None)
+    failed: list[str] = []
+    dialer = Dialer(Egress(), resolve=names, failed=lambda error: failed.append(type(error).__name__))
+
+    def done(answer: Dialed, made: object) -> None:
+        raise ZeroDivisionError
+
+    dialer.submit(Dial(request=1, connection=1, host="a.example", port=80), done)
+    wait_until(lambda: failed == ["ZeroDivisionError"])
+    answers: list[Dialed] = []
+    dialer.submit(Dial(request=2, connection=1, host="a.example", port=80), lambda answer, made: answers.append(answer))
+    assert [answer.code for answer in answers] == ["unreachable"]
+    dialer.close()

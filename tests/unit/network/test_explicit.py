@@ -8,8 +8,9 @@ import pytest
 from ringfence.model.decision import Verdict
 from ringfence.model.egress import Egress, Inspection
 from ringfence.network import explicit
+from ringfence.network.heads import HEAD_TIMEOUT_S
 from ringfence.network.messages import Answer, Ask, Dial, Dialed
-from ringfence.network.session import FIRST_BYTE_TIMEOUT_S, HEAD_TIMEOUT_S
+from ringfence.network.session import FIRST_BYTE_TIMEOUT_S
 from ringfence.network.stream import Stream
 from ringfence.network.transparent import ACCESS_DENIED, NOT_UNDERSTOOD
 from tests.unit.network import hellos

@@ -20,6 +20,7 @@ from ringfence.model.egress import Egress
 from ringfence.network import relay, tls
 from ringfence.network.authority import Origin
 from ringfence.network.ca import SessionAuthority
+from ringfence.network.marks import Marks
 from ringfence.network.session import Connection, Session
 from ringfence.network.stream import Stream
 from tests.unit.network.talk import HOST, End, Talk, rule, run, talk
@@ -198,7 +199,7 @@ def test_streams_are_passed_on_and_the_connection_is_shared() -> None:
                 assert status == b"200"
                 assert fields == {b"x-n": b"%d" % there}
                 assert await client.body(number) == b"body %d" % there
-            assert made.dialled == [(HOST, 443)]
+            assert made.dialled == [(HOST, 443)] and made.schemes == [""], "no vault can be between"
             records = await made.recorded("egress", 2)
             assert {record.fields["path"] for record in records} == {"/ab", "/2"}
 
@@ -543,5 +544,20 @@ def test_a_budget_of_bytes_ends_the_connection(path: str) -> None:
                 await listen_to_the_end(client)
             (record,) = await made.recorded("denial")
             assert record.code == "budget-exceeded"
+
+    run(conversation())
+
+
+@pytest.mark.parametrize(("path", "token"), [("/", "ghp_x7Qm2LrT9vZk3BnW"), ("/ghp_x7Qm2LrT9vZk3BnW", "none")])
+def test_a_placeholder_is_refused_since_no_vault_is_between(path: str, token: str) -> None:
+    async def conversation() -> None:
+        async with table() as (made, client):
+            made.session.marks = Marks({"github": "ghp_x7Qm2LrT9vZk3BnW"})
+            first = await client.ask(path=path, authorization=f"token {token}")
+            assert (await client.status(first))[0] == b"403"
+            assert (await client.body(first)).startswith(b"ringfence: secret-misuse: ")
+            (record,) = await made.recorded("denial")
+            assert (record.code, record.fields["secret"]) == ("secret-misuse", "github")
+            assert made.dialled == []
 
     run(conversation())

@@ -18,7 +18,7 @@ from ringfence.model.egress import HOST_LOOPBACK, Egress, Inspection
 from ringfence.network import proxy
 from ringfence.network.ca import SessionAuthority
 from ringfence.network.channel import Channel
-from ringfence.network.messages import Accepted, Answer, Record, Replace, Serve
+from ringfence.network.messages import Accepted, Answer, Marked, Record, Replace, Serve
 from ringfence.network.proxy import FAREWELL_TIMEOUT_S, Front, plain
 from ringfence.network.session import FIRST_BYTE_TIMEOUT_S, MAX_CONNECTIONS, Session
 from ringfence.network.stream import Stream
@@ -249,6 +249,19 @@ def test_denials_are_summed_up_at_the_end() -> None:
             await it.task
             await it.supervisor.until(lambda: len(it.supervisor.all(Record)) == 3)
             assert [record.fields.get("count") for record in it.supervisor.all(Record)] == [None, 10, 12]
+
+    run(talk())
+
+
+def test_placeholders_that_are_told_are_recognised() -> None:
+    async def talk() -> None:
+        async with serving(lambda port: egress(), "proxy") as it:
+            it.supervisor.say(Marked(placeholders={"github": "ghp_x7Qm2LrT9vZk"}))
+            client = await it.connect("proxy")
+            await client.write(b"GET http://public.test/ghp_x7Qm2LrT9vZk HTTP/1.1\r\nHost: public.test\r\n\r\n")
+            assert (await client.read()).startswith(b"HTTP/1.1 403 ")
+            await it.supervisor.until(lambda: len(it.supervisor.all(Record)) == 2)
+            assert {record.code for record in it.supervisor.all(Record)} == {"egress-denied", "secret-misuse"}
 
     run(talk())
 

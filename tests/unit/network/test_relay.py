@@ -7,7 +7,11 @@ import pytest
 
 from ringfence.model.egress import Egress
 from ringfence.network.relay import Connect
+from tests.unit.network.gates import way
 from tests.unit.network.talk import HOST, rule, run, talk
+
+__all__ = ["way"]
+pytestmark = pytest.mark.usefixtures("way")
 
 OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -9,6 +9,7 @@ import pytest
 
 from ringfence.model.decision import Verdict
 from ringfence.model.egress import Egress, Inspection
+from ringfence.model.secrets import TaintResponse
 from ringfence.network.messages import Accepted, Answer, Ask, Dial, Dialed, Record
 from ringfence.network.session import (
     DIAL_TIMEOUT_S,
@@ -21,6 +22,7 @@ from ringfence.network.session import (
 )
 from ringfence.network.stream import Stream
 from ringfence.policy.egress import Request
+from ringfence.policy.taint import tainted
 from tests.unit.network.conversation import ADDRESS, CLIENT, echo, egress, read_all, rule, run, talking
 
 HOST = "example.com"
@@ -221,6 +223,26 @@ def test_a_rule_has_its_own_number_of_requests_and_the_session_another() -> None
 
             assert [await tried(HOST) for _ in range(3)] == ["", "", "budget-exceeded"]
             assert [await tried("other.example") for _ in range(3)] == ["", "", "budget-exceeded"]
+
+    run(talk())
+
+
+def test_narrowing_a_rule_renews_no_budget() -> None:
+    async def talk() -> None:
+        wild = rule("*.example.com", request_limit=3)
+        async with talking(egress(wild)) as it:
+            connection = it.connection()
+
+            async def tried(host: str) -> str:
+                refusal = await it.session.permit(connection, request(host=host))
+                return refusal.code if refusal else ""
+
+            assert [await tried(f"{name}.example.com") for name in "ab"] == ["", ""]
+            it.session.replace(tainted(egress(wild), TaintResponse.NO_NEW_HOSTS, contacted("a", "b")))
+            assert [await tried(f"{name}.example.com") for name in "ab"] == ["", "budget-exceeded"]
+
+    def contacted(*names: str) -> frozenset[tuple[str, int]]:
+        return frozenset((f"{name}.example.com", 443) for name in names)
 
     run(talk())
 

@@ -12,9 +12,10 @@ import pytest
 from ringfence.model.decision import Verdict
 from ringfence.model.egress import HOST_LOOPBACK, Egress, Inspection
 from ringfence.network import transparent
+from ringfence.network.heads import HEAD_TIMEOUT_S
 from ringfence.network.malformed import Malformed
 from ringfence.network.messages import Dial, Dialed, Record
-from ringfence.network.session import FIRST_BYTE_TIMEOUT_S, HEAD_TIMEOUT_S
+from ringfence.network.session import FIRST_BYTE_TIMEOUT_S
 from ringfence.network.stream import Stream
 from ringfence.network.synthetic import SyntheticAddresses
 from ringfence.network.tls_hello import Hello

@@ -3,7 +3,11 @@
 import pytest
 
 from ringfence.network.upgrade import accepted
+from tests.unit.network.gates import way
 from tests.unit.network.talk import HOST, run, talk
+
+__all__ = ["way"]
+pytestmark = pytest.mark.usefixtures("way")
 
 KEY, PROOF = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # the example of RFC 6455, 1.3
 ASKED = (

@@ -1,9 +1,15 @@
 """Which git directory outside the workspace counts: only one that points back, and looks like one."""
 
+import msgspec
 import pytest
 
-from ringfence.model.plan import MountKind
+from ringfence.model.errors import UsageError
+from ringfence.model.git import Signing
+from ringfence.model.plan import MountKind, Plan
+from ringfence.planner.git import SIGNER, SIGNERS, signing_settings
 from ringfence.planner.view import reach
+from ringfence.policy.layers import merge
+from ringfence.policy.parse import parse
 from tests.fake_host import HOME, MAIN, WORKSPACE, Host, Link, Node, at, filesystem, plan, repository, request, worktree
 
 MODULE = f"{HOME}/super/.git/modules/project"
@@ -113,3 +119,71 @@ def test_a_directory_reached_through_a_link_does_not_count() -> None:
 def test_an_ordinary_repository_needs_nothing() -> None:
     made = plan("", Host(repository(f"{WORKSPACE}/.git")))
     assert made.workspace.repositories == () and not made.notes
+
+
+KEY = f"{HOME}/.ssh/sign"
+PUBLIC = {f"{KEY}.pub": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 user@host\n", KEY: "PRIVATE"}
+SIGNING = '[git.signing]\nkey = "~/.ssh/sign"\n'
+
+
+def settings(made: Plan) -> str:
+    return at(made, f"{HOME}/.gitconfig").text
+
+
+def test_git_inside_signs_by_asking_and_no_key_is_in_the_view() -> None:
+    made = plan(SIGNING, Host(PUBLIC))
+    assert 'signingKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"' in settings(made)
+    assert "format = ssh" in settings(made) and "gpgSign" not in settings(made)
+    assert '-I -S /run/ringfence/inside/sign.py ssh-keygen "$@";;' in at(made, SIGNER).text
+    assert "AAAAC3NzaC1lZDI1NTE5" in at(made, SIGNERS).text
+    assert reach(made, KEY).source is None and "PRIVATE" not in str(made)
+    assert made.signing is not None and made.signing.key == KEY
+
+
+@pytest.mark.parametrize(
+    ("key", "more"),
+    [
+        ("~/.ssh/sign", filesystem(read=[f"{HOME}/.ssh"])),
+        ("~/.ssh/sign", filesystem(write=[f"{HOME}/.ssh"])),
+        (f"{WORKSPACE}/keys/sign", ""),
+    ],
+)
+def test_a_key_that_would_be_in_the_view_is_refused(key: str, more: str) -> None:
+    place = key.replace("~", HOME)
+    host = Host({f"{place}.pub": PUBLIC[f"{KEY}.pub"], place: "PRIVATE"})
+    with pytest.raises(UsageError, match="readable inside"):
+        plan(f'[git.signing]\nkey = "{key}"\n{more}', host)
+    assert plan(more, host).signing is None
+
+
+def test_a_key_of_another_type_is_written_the_long_way() -> None:
+    made = plan(SIGNING, Host({f"{KEY}.pub": "ecdsa-sha2-nistp256 AAAA\n"}))
+    assert 'signingKey = "key::ecdsa-sha2-nistp256 AAAA"' in settings(made)
+
+
+def test_an_openpgp_key_is_named() -> None:
+    made = plan('[git.signing]\nkey = "0xABCDEF0123456789"\nformat = "openpgp"\n', Host())
+    assert 'signingKey = "0xABCDEF0123456789"' in settings(made) and '[gpg "openpgp"]' in settings(made)
+    assert all(mount.target != SIGNERS for mount in made.mounts)
+
+
+@pytest.mark.parametrize(("tags", "signed"), [("true", 2), ("false", 1)])
+def test_what_the_user_has_signed_unasked(tags: str, signed: int) -> None:
+    signing = Signing(key=KEY, tags=tags == "true")
+    host = Host(PUBLIC)
+    policy = merge([parse("version = 1\n", file="policy", scope="user")], home=HOME, workspace=WORKSPACE)
+    facts = msgspec.structs.replace(host.facts(policy, request()), git_signs=("commit", "tag"))
+    facts = msgspec.structs.replace(facts, paths=facts.paths | {f"{KEY}.pub": host.fact(f"{KEY}.pub")})
+    assert signing_settings(signing, facts).count("gpgSign = true") == signed
+
+
+@pytest.mark.parametrize("text", [None, "", "ssh-ed25519", "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n", 'a "b\n"'])
+def test_without_a_public_key_nothing_is_planned(text: str | None) -> None:
+    with pytest.raises(UsageError, match="no public key"):
+        plan(SIGNING, Host({} if text is None else {f"{KEY}.pub": text}))
+
+
+def test_without_policy_git_is_told_nothing_of_signing() -> None:
+    made = plan("", Host(PUBLIC))
+    assert "gpg" not in settings(made) and made.signing is None
+    assert all(mount.target != SIGNER for mount in made.mounts)

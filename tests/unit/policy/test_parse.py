@@ -100,7 +100,7 @@ def test_a_layer_without_a_file_is_named_by_its_scope() -> None:
         ('version = "1"', "p.toml:1", "`version` is `1`, not the number `1`", "version 1 of the format"),
         ("version = true", "p.toml:1", "`version` is `true`, not", ""),
         ("version = 1\n[filesys]", "p.toml:2", "unknown key `filesys`", "did you mean `filesystem`?"),
-        ("version = 1\n[secrets]", "p.toml:2", "unknown key `secrets`", "`secrets` is not available in this version"),
+        ("version = 1\n[monitor]", "p.toml:2", "unknown key `monitor`", "`monitor` is not available in this version"),
         ("version = 1\nzzz = 1", "p.toml:2", "unknown key `zzz`", "valid here: `version`, `extends`"),
         ("version = 1\n[limits]\nmemry = 1", "p.toml:3", "unknown key `memry` in `limits`", "`memory`?"),
         ("version = 1\n[limits]\ncpu_time = 1", "p.toml:3", "unknown key `cpu_time` in `limits`", "`cpu-time`?"),

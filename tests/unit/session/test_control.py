@@ -1,15 +1,29 @@
 """What an operator may tell a live run, and how it is taken."""
 
+import threading
+
 import msgspec
 import pytest
 
 from ringfence.model.decision import Verdict
 from ringfence.model.egress import Egress
-from ringfence.model.errors import UsageError
+from ringfence.model.errors import HostError, RingfenceError, SandboxError, UsageError
 from ringfence.policy.egress import decide_connection
 from ringfence.sandbox.peers import UNKNOWN
-from ringfence.session.control import Answer, Change, Control, Pending, rules
+from ringfence.session.control import Answer, Change, Control, Pending, Reload, rules
 from ringfence.session.questions import Question, Questions
+
+
+class Reloading:
+    """Stands in for `vaults.Vaults`."""
+
+    def __init__(self, error: RingfenceError | None = None) -> None:
+        self.error = error
+
+    def reload(self, environment: int) -> tuple[str, ...]:
+        if self.error:
+            raise self.error
+        return ("a", f"from {environment}")
 
 
 class Running:
@@ -17,8 +31,10 @@ class Running:
 
     def __init__(self, *verbs: tuple[str, list[str]]) -> None:
         self.egress = Egress(rules=tuple(rule for verb, hosts in verbs for rule in rules(verb, hosts)))
+        self.changing = threading.Lock()
         self.questions = Questions(60, lambda _: None)
         self.answers: list[bool] = []
+        self.vaults: Reloading | None = None
         self.records: list[tuple[str, str, dict[str, object]]] = []
 
     def replace(self, egress: Egress) -> None:
@@ -34,7 +50,7 @@ class Running:
 
         self.questions.put(Question(host, port, ("", ""), UNKNOWN), reply)
 
-    def told(self, request: Change | Pending | dict[str, object]) -> Answer:
+    def told(self, request: Change | Pending | Reload | dict[str, object]) -> Answer:
         control = Control.__new__(Control)
         control.answering = self  # type: ignore[assignment] # all that `answer` uses of it
         return control.answer(msgspec.json.encode(request))
@@ -105,3 +121,13 @@ def test_an_allowance_of_one_port_leaves_the_question_about_others() -> None:
     assert not running.told(Change(verb="allow", hosts=("a.example:8443",))).error
     assert verdict(running, "a.example", 8443) is Verdict.ALLOW
     assert verdict(running, "a.example", 443) is Verdict.ASK
+
+
+def test_secrets_are_read_anew_or_stay_as_they_are() -> None:
+    running = Running()
+    assert "no secrets" in running.told(Reload()).error
+    running.vaults = Reloading()
+    assert running.told(Reload()).reloaded == ("a", "from -1")
+    for error in (UsageError("`TOKEN` is not set"), SandboxError("it did not start"), HostError("no Landlock")):
+        running.vaults = Reloading(error)
+        assert running.told(Reload()) == Answer(error=f"the values from before stay in force: {error}")

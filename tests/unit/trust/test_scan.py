@@ -289,3 +289,65 @@ def test_a_large_file_counts_and_is_not_searched(tmp_path: Path) -> None:
 def test_a_checkout_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="cannot read"):
         scan.examine(str(tmp_path / "missing"))
+
+
+HOOK = '{{"hooks": {{"Stop": [{{"hooks": [{{"command": "{}"}}]}}]}}}}'
+CALLED = {
+    "a library without an ending": ({"tools/x.sh": ". tools/lib\n"}, "tools/x.sh", "tools/lib"),
+    "a library beside the script": ({"tools/x.sh": 'source "$(dirname "$0")/lib"\n'}, "tools/x.sh", "tools/lib"),
+    "a module": ({"tools/x.py": "import helper\n"}, "python3 tools/x.py", "tools/helper.py"),
+    "a module of a package": ({"tools/x.py": "from pkg.sub import y\n"}, "python3 tools/x.py", "tools/pkg/sub.py"),
+    "a module that comes first": ({"tools/x.py": "import json\n"}, "python3 tools/x.py", "tools/json.py"),
+    "a program as a module": ({}, "python3 -m tools.run", "tools/run.py"),
+    "a required file": ({"tools/x.js": "require('./helper')\n"}, "node tools/x.js", "tools/helper.js"),
+    "a required directory": ({"tools/x.js": "require('./lib')\n"}, "node tools/x.js", "tools/lib/index.js"),
+    "another directory first": ({}, "cd tools && ./run", "tools/run"),
+    "a name with blanks": ({}, "sh 'tools/a b'", "tools/a b"),
+    "a name with escaped blanks": ({}, "sh tools/a\\\\\\\\ b", "tools/a b"),
+}
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_whatever_a_settings_file_leads_to_is_in_the_digest(tmp_path: Path, name: str) -> None:
+    files, command, target = CALLED[name]
+    write(tmp_path, ".claude/settings.json", text=HOOK.format(command))
+    for path, text in files.items():
+        write(tmp_path, path, text=text)
+    before = examined(tmp_path).digest
+    write(tmp_path, target, text="true")
+    between = examined(tmp_path).digest
+    write(tmp_path, target, text="evil")
+    assert len({before, between, examined(tmp_path).digest}) == 3
+
+
+def test_configuration_that_configuration_includes_is_in_the_digest(tmp_path: Path) -> None:
+    repository(tmp_path / "buried", "[include]\n\tpath = ../a.cfg\n")
+    write(tmp_path, "a.cfg", text="[include]\n\tpath = b.cfg\n")
+    write(tmp_path, "b.cfg", text="[user]\n")
+    before = examined(tmp_path).digest
+    write(tmp_path, "b.cfg", text=HOSTILE)
+    assert examined(tmp_path).digest != before
+
+
+def test_text_that_text_imports_is_in_the_digest(tmp_path: Path) -> None:
+    write(tmp_path, "CLAUDE.md", text="see @docs/a.md")
+    write(tmp_path, "docs/a.md", text="@b.md")
+    write(tmp_path, "docs/b.md", text="be kind")
+    before = examined(tmp_path).digest
+    write(tmp_path, "docs/b.md", text="be evil")
+    assert examined(tmp_path).digest != before
+
+
+def test_a_pattern_is_said_not_to_be_followed(tmp_path: Path) -> None:
+    write(tmp_path, ".claude/settings.json", text=HOOK.format("sh tools/*.sh"))
+    assert (".claude/settings.json", "tools/*.sh") in examined(tmp_path).unresolved
+
+
+HOSTILE_TEXTS = ["[", "a/", "'a ", '"a ', "a\\ ", "a/a*", "source a ", "${a", "Read(", "!`", "python3."]
+
+
+@pytest.mark.parametrize("piece", HOSTILE_TEXTS)
+@pytest.mark.timeout(10)
+def test_no_text_takes_long_to_look_through(tmp_path: Path, piece: str) -> None:
+    write(tmp_path, ".envrc", text=piece * (200_000 // len(piece)))
+    examined(tmp_path)

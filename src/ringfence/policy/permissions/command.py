@@ -78,9 +78,14 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a command line says. `obstacles` are reasons to ask, in words; `doubts` are errors of a parser."""
+    """Everything a command line says. `obstacles` are reasons to ask, in words; `doubts` are errors of a parser.
+
+    `looped` are the values that `for` gives its variables, one after the other. `unread` where no parser was tried.
+    """
 
     text: str
     commands: tuple[Command, ...] = ()
+    looped: tuple[Assignment, ...] = ()
     obstacles: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    unread: bool = False

@@ -20,7 +20,7 @@ def matching(rules: Iterable[Rule], paths: tuple[str, ...], settings: Settings) 
     places = settings.places
     for rule in rules:
         if rule.what and rule.parameter is None:
-            pattern = pattern_of(rule, places.cwd, places.home)
+            pattern = pattern_of(rule, places.workspace, places.home)
             if any(pattern.matches(path) for path in paths):
                 return rule
     return None
@@ -32,7 +32,7 @@ def allowing(rules: Iterable[Rule], paths: tuple[str, ...], settings: Settings) 
     for rule in rules:
         if not rule.what:
             continue  # about the tool of that name alone, neither about its kin nor about commands
-        pattern = pattern_of(rule, places.cwd, places.home)
+        pattern = pattern_of(rule, places.workspace, places.home)
         if all(pattern.matches(path) for path in paths):
             return rule
     return None

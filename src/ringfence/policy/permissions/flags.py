@@ -1,7 +1,8 @@
 """Which options of a program are known, and how they take their values.
 
 An option that is not listed is not known, and nothing follows from it. Values of short options stand in the next word;
-only options in `attached` may have a number right behind them (`-A3`). Abbreviated long options are never accepted:
+only options in `attached` may have a number right behind them (`-A3`), and those in `numbers` take nothing else: what
+is no number there is taken for something else by another reader. Abbreviated long options are never accepted:
 `--upload-pa=x` would be another option than the one that was looked at.
 """
 
@@ -18,6 +19,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     long: frozenset[str] = frozenset()
     long_value: frozenset[str] = frozenset()
     attached: str = ""
+    numbers: frozenset[str] = frozenset()
     numeric: bool = False
     operands: int = -1
     dashes: bool = True
@@ -34,6 +36,7 @@ def flags(
     short_value: str = "",
     long_value: str = "",
     attached: str = "",
+    numbers: str = "",
     **more: bool | int,
 ) -> Flags:
     """Write down a table: `short` is letters, `long` names without their dashes."""
@@ -43,6 +46,7 @@ def flags(
         short_value=short_value,
         long_value=frozenset(long_value.split()),
         attached=attached,
+        numbers=frozenset(numbers.split()),
         numeric=bool(more.get("numeric", False)),
         operands=int(more.get("operands", -1)),
         dashes=bool(more.get("dashes", True)),
@@ -70,6 +74,8 @@ def operands_of(table: Flags, words: Sequence[str]) -> list[str] | None:
         if takes:
             if at >= len(words) or (words[at].startswith("-") and words[at] != "-"):
                 return None
+            if word.lstrip("-") in table.numbers and not _is_number(words[at]):
+                return None
             at += 1
     return found if table.operands < 0 or len(found) <= table.operands else None
 
@@ -77,9 +83,9 @@ def operands_of(table: Flags, words: Sequence[str]) -> list[str] | None:
 def _takes_value(table: Flags, word: str) -> bool | None:
     """Tell whether the option takes the next word as its value; None for an option that is not known."""
     if word.startswith("--"):
-        name, equals, _ = word[2:].partition("=")
+        name, equals, value = word[2:].partition("=")
         if equals:
-            return False if name in table.long_value else None
+            return None if name not in table.long_value or (name in table.numbers and not _is_number(value)) else False
         return True if name in table.long_value and name not in table.long else False if name in table.long else None
     letters = word[1:]
     if len(letters) == 1 and letters in table.short_value:
@@ -89,3 +95,7 @@ def _takes_value(table: Flags, word: str) -> bool | None:
     if table.numeric and letters.isdigit():
         return False
     return False if letters[0] in table.attached and letters[1:].isdigit() else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

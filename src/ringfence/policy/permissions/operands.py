@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from . import sed_scripts
+from . import option_files, sed_scripts
 from .command import Redirect, Word
 from .words import plain_word
 
@@ -17,10 +17,10 @@ NULL = "/dev/null"
 
 _ALL_READ = frozenset(
     "cat head tail nl tac rev cut paste column fold expand unexpand fmt comm cmp diff wc stat file strings hexdump od "
-    "base64 md5sum sha1sum sha256sum sort uniq ls pr tsort".split()
+    "base64 md5sum sha1sum sha256sum sort uniq ls pr tsort numfmt".split()
 )
 # The number of operands before the first file.
-_AFTER = {"grep": 1, "egrep": 1, "fgrep": 1, "rg": 1, "sed": 1, "jq": 1, "awk": 1, "gawk": 1, "tr": 2}
+_AFTER = {"grep": 1, "egrep": 1, "fgrep": 1, "rg": 1, "sed": 1, "jq": 1, "awk": 1, "gawk": 1}
 _GIVEN_OTHERWISE = re.compile(r"-[a-zA-Z]*[ef]|--(?:regexp|file|expression)(?:=.*)?")
 _ALL_WRITE = frozenset("touch mkdir rm rmdir tee".split())
 
@@ -40,10 +40,21 @@ def operands(words: Sequence[Word]) -> list[Operand]:
     if not words:
         return []
     name, rest = words[0].text.rpartition("/")[2], list(words[1:])
-    if name in ("ls", "find"):
-        return [Operand(word=word) for word in (_files(rest) if name == "ls" else _find_roots(rest)) or [_HERE]]
+    return _by_place(name, rest) + [Operand(word=word) for word in option_files.named(name, rest)]
+
+
+def _by_place(name: str, rest: Sequence[Word]) -> list[Operand]:
+    """What `name` opens by where its words stand."""
+    if name == "find":
+        return [Operand(word=word) for word in _find_roots(rest) or [_HERE]]
     if name in _ALL_READ:
-        return [Operand(word=word) for word in _files(rest)]
+        found = _files(rest)
+        # Behind the first file another reader takes no word for an option.
+        behind = rest[rest.index(found[0]) + 1 :] if found else ()
+        found += [word for word in behind if word.fixed and "$" in word.text]
+        return [Operand(word=word) for word in found or [_HERE] * (name == "ls")]
+    if name == "tr":
+        return [Operand(word=word) for word in _after_first(rest)[2:]]
     if name == "sed":
         return _sed(rest)
     if name in _AFTER:
@@ -63,6 +74,8 @@ def operands(words: Sequence[Word]) -> list[Operand]:
         ]
     if name == "git" and [word.text for word in rest[:1]] == ["diff"]:
         return [Operand(word=word) for word in _files(rest[1:])]
+    if name == "git" and [word.text for word in rest[:1]] == ["grep"]:
+        return [Operand(word=word) for word in _files(rest[1:])[1:]]
     return []
 
 
@@ -73,6 +86,12 @@ def redirected(redirect: Redirect) -> Operand | None:
     if redirect.target.text == NULL and redirect.target.fixed:
         return None
     return Operand(word=redirect.target, writes=redirect.writes, reads=redirect.operator in ("<", "<>"))
+
+
+def _after_first(words: Sequence[Word]) -> list[Word]:
+    """The operands, of which everything behind the first is one."""
+    first = next((at for at, word in enumerate(words) if not word.text.startswith("-")), len(words))
+    return list(words[first:])
 
 
 def _files(words: Sequence[Word]) -> list[Word]:

@@ -46,9 +46,14 @@ class Unresolved:
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):
-    """The directories that paths are relative to. `roots` are the workspace and what was added to it, resolved."""
+    """The directories that paths are relative to. `roots` are the workspace and what was added to it, resolved.
+
+    SECURITY: `cwd` is where one call is made, which the agent chooses; rules and roots start at `workspace`, which it
+    cannot change by `cd`.
+    """
 
     cwd: str
+    workspace: str
     home: str
     roots: tuple[str, ...]
 
@@ -83,11 +88,11 @@ def inside(path: str, roots: tuple[str, ...]) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def pattern_of(rule: Rule, cwd: str, home: str) -> Pattern:
+def pattern_of(rule: Rule, workspace: str, home: str) -> Pattern:
     """Compile the path of a `Read` or `Edit` rule; raise `UsageError` where it is no pattern.
 
-    `//x` is absolute, `~/x` in the home directory, `/x` below the rule's anchor, anything else below the working
-    directory; a name alone is meant at any depth, and so is `name/**` in denials.
+    `//x` is absolute, `~/x` in the home directory, `/x` below the rule's anchor, anything else below the workspace; a
+    name alone is meant at any depth, and so is `name/**` in denials.
     """
     what = rule.what
     floats = rule.verdict is not Verdict.ALLOW or not what.endswith("/**")
@@ -100,14 +105,16 @@ def pattern_of(rule: Rule, cwd: str, home: str) -> Pattern:
     elif stem.startswith("/"):
         pattern = escape(rule.anchor) + stem
     elif stem.startswith("./"):
-        pattern = escape(cwd) + stem[1:]
+        pattern = escape(workspace) + stem[1:]
     elif "/" in stem or floats:
         pattern = stem
     else:
-        pattern = f"{escape(cwd)}/{stem}"
+        pattern = f"{escape(workspace)}/{stem}"
     try:
         return compile_rule(
-            PathRule(pattern=pattern, source=rule.source), workspace=cwd, ignore_case=rule.verdict is not Verdict.ALLOW
+            PathRule(pattern=pattern, source=rule.source),
+            workspace=workspace,
+            ignore_case=rule.verdict is not Verdict.ALLOW,
         )
     except ValueError as error:
         raise UsageError(
@@ -132,4 +139,4 @@ def is_critical(path: str, places: Places) -> bool:
     """Tell whether removing the absolute `path` takes away a system, a home or the workspace."""
     if path.count("/") <= 1 or path == places.home:
         return True
-    return any(root == path or root.startswith(f"{path}/") for root in (places.cwd, places.home))
+    return any(root == path or root.startswith(f"{path}/") for root in (places.cwd, places.workspace, places.home))

@@ -5,10 +5,11 @@ An answer is the reason why the command is harmless, or nothing. Whatever is not
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from .command import Command, Word
 from .flags import NONE, Flags, operands_of
-from .read_only_git import DOCKER, GIT
+from .read_only_git import DOCKER, FORMATS, GIT
 from .read_only_tables import (
     BARE,
     EXACT,
@@ -28,6 +29,11 @@ _PATTERNS = frozenset(
     "diff wc du "
     "df stat ls echo egrep fgrep grep [ [[".split()
 )
+# Commands in whose words a `$` or a backquote may stand for itself.
+_LITERAL = frozenset("docker printf find jq sed [ [[".split())
+_OPERATORS = frozenset("bcdefghknprstuwxzGLNOS")
+_SUBSCRIPT = re.compile(r"\w\[")
+_FIND_TEXT = re.compile(r"-i?(?:name|path|wholename|regex|lname)|-printf|-user|-group")
 _COMPARISONS = frozenset("-eq -ne -lt -le -gt -ge".split())
 _TERMINAL_CHANGES = frozenset("init reset longname clear rs1 rs2 rs3 is1 is2 is3 mc5 mc4 pfkey pfloc pfx".split())
 
@@ -61,8 +67,10 @@ def _with_options(argv: Sequence[str], tail: Sequence[Word]) -> str:
         return "tests a condition" if _plain_test(argv) else ""
     if name not in ("grep", "printf", "test") and not all(word.fixed for word in tail):
         return ""
-    if name not in ("docker", "printf") and any("\\$" in word.raw for word in tail):
-        return ""
+    if (name not in _LITERAL or argv[:2] == ("docker", "logs")) and any(
+        word.fixed and re.search(r"[$`]", word.text) for word in tail
+    ):
+        return ""  # what is meant literally here, another reader would expand
     if name == "docker" and any("~" in word.expands for word in tail):
         return ""
     if name in ("git", "jq") and any('\\"' in word.raw for word in tail):
@@ -80,32 +88,53 @@ def _is_plain(word: Word) -> bool:
 
 
 def _plain_test(argv: Sequence[str]) -> bool:
-    """`[ ]` and `[[ ]]`: what `-eq` compares is evaluated as arithmetic, so it has to be numbers."""
+    """`[ ]` and `[[ ]]`. SECURITY: names of variables and numbers are evaluated, subscripts with what they run."""
     for at, word in enumerate(argv):
-        if word in _COMPARISONS and argv[0] == "[[":
-            sides = (*argv[at - 1 : at], *argv[at + 1 : at + 2])
-            if not all(re.fullmatch(r"-?\d+", side) for side in sides):
-                return False
-        if word in ("==", "=", "!=") and argv[0] == "[[" and re.search(r"[*?\[]", "".join(argv[at + 1 : at + 2])):
+        after = argv[at + 1] if at + 1 < len(argv) else ""
+        if word in _COMPARISONS and not all(re.fullmatch(r"-?\d+", side) for side in (argv[at - 1], after)):
+            return False
+        if argv[0] == "[" and at == 1 and (word == "--" or (len(argv) == 4 and re.fullmatch(r"-\d+", word))):
+            return False
+        if word == "-t" and not after.isdigit():
+            return False
+        if word in ("-v", "-R") and (argv[0] == "[" or not re.fullmatch(r"\w+", after.strip("'\""))):
+            return False
+        if word in ("==", "=", "!=") and argv[0] == "[[" and re.search(r"[*?\[]", after):
             return False
     return True
 
 
 def _test(rest: Sequence[str]) -> str:
+    """`test`: what it takes for an operator must be one of those that only look."""
+    if not _plain_test(("[", *rest)) or {"=", "==", "-a", "-o"}.intersection(rest):
+        return ""
     for at, word in enumerate(rest):
-        if re.fullmatch(r"-[a-zA-Z]+", word) and (at + 1 >= len(rest) or rest[at + 1].startswith("-")):
+        if _SUBSCRIPT.search(word):
             return ""
-    return "tests a condition" if not {"=", "==", "-a", "-o"}.intersection(rest) else ""
+        if word.startswith("-") and word not in _COMPARISONS and word not in ("-nt", "-ot", "-ef"):
+            if word[1:] not in _OPERATORS or at + 1 >= len(rest) or rest[at + 1].startswith("-"):
+                return ""
+    return "tests a condition"
 
 
 def _printf(rest: Sequence[str]) -> str:
-    return "prints its arguments" if rest[:1] != ("-v",) else ""
+    """SECURITY: `-v` sets a variable and zsh evaluates what is to be a number, both with what subscripts run."""
+    if rest[:1] != ("--",) and any(word.startswith("-") for word in rest[:1]):
+        return ""
+    subscripts = [word for word in rest if _SUBSCRIPT.search(word)]
+    computed = any(re.search(r"[$`]", word) for word in subscripts)
+    numeric = any(re.search(r"%[^s%]", word) for word in rest[:2])
+    return "" if computed or (subscripts and numeric) else "prints its arguments"
 
 
 def _git(rest: Sequence[str]) -> str:
     # A format without `%` is the name of one, which configuration may define as anything.
-    if any(re.fullmatch(r"--(?:pretty|format)=[^%]*", word) for word in rest):
-        return ""
+    for at, word in enumerate(rest):
+        option, equals, value = word.partition("=")
+        if option in ("--pretty", "--format") and (equals or at + 1 < len(rest)):
+            value = value if equals else rest[at + 1]
+            if "%" not in value and value not in FORMATS:
+                return ""
     for length in (2, 1):
         found = GIT.get(" ".join(rest[:length])) if len(rest) >= length else None
         if found is not None:
@@ -124,11 +153,15 @@ def _subcommand(tables: dict[str, tuple[str, Flags]], rest: Sequence[str]) -> st
 
 def _find(rest: Sequence[str]) -> str:
     refused = any(word in FIND_REFUSED or word.startswith("-fprint") for word in rest)
+    for before, word in pairwise(("", *rest)):
+        refused = refused or (re.search(r"[$`]", word) is not None and not _FIND_TEXT.fullmatch(before))
     return "finds files" if not refused else ""
 
 
 def _jq(rest: Sequence[str]) -> str:
-    if "-" in rest or not operands_of(JQ, rest):
+    operands = operands_of(JQ, rest)
+    # Options behind the program are taken for it, or for a file, by another reader.
+    if "-" in rest or not operands or any(word.startswith("-") for word in rest[rest.index(operands[0]) :]):
         return ""
     if any(re.search(pattern, word) for pattern in JQ_PROGRAM_REFUSED for word in rest):
         return ""
@@ -144,22 +177,23 @@ def _sed(rest: Sequence[str]) -> str:
 def _ps(rest: Sequence[str]) -> str:
     why, table = TABLES["ps"]
     operands = operands_of(table, rest)
-    # `e` among the letters of an operand shows the environment of every process.
-    if operands is None or any("e" in word for word in operands):
+    # `e` among the letters of an operand shows the environment of every process; a value may be one to other readers.
+    values = [word.partition("=")[2] if word.startswith("-") else word for word in rest]
+    if operands is None or any("e" in word.lower() for word in values):
         return ""
     return why
 
 
 def _date(rest: Sequence[str]) -> str:
     why, table = TABLES["date"]
-    operands = operands_of(table, rest)
+    operands = operands_of(table, rest) if "--iso-8601" not in rest else None
     return why if operands is not None and all(word.startswith("+") for word in operands) else ""
 
 
 def _man(rest: Sequence[str]) -> str:
     why, table = TABLES["man"]
     operands = operands_of(table, rest)
-    return why if operands is not None and not any("/" in word for word in operands) else ""
+    return why if operands is not None and not any("/" in word for word in rest) else ""
 
 
 def _lsof(rest: Sequence[str]) -> str:
@@ -181,7 +215,7 @@ def _which(rest: Sequence[str]) -> str:
 def _help(rest: Sequence[str]) -> str:
     why, table = TABLES["help"]
     operands = operands_of(table, rest)
-    return why if operands is not None and not any("./" in word for word in operands) else ""
+    return why if operands is not None and not any("/" in word for word in rest) else ""
 
 
 def _tput(rest: Sequence[str]) -> str:
@@ -211,6 +245,8 @@ def _xargs(rest: Sequence[str]) -> bool:
     while at < len(rest) and rest[at].startswith("-"):
         at += 2 if len(rest[at]) == 2 and (rest[at][1] in XARGS.short_value or rest[at : at + 2] == ("-I", "{}")) else 1
     options = [word for word in rest[:at] if word not in ("-I", "{}")]
+    if any(option == "-d" and len(value) != 1 for option, value in pairwise(options)):
+        return False
     if ("-I" in rest[:at] and "{}" not in rest[:at]) or operands_of(XARGS, options) is None:
         return False
     return at >= len(rest) or rest[at] in XARGS_COMMANDS

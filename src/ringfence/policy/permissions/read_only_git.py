@@ -6,6 +6,9 @@ git run another program. Neither are `--output`, `--ext-diff`, `--textconv`, `--
 
 from .flags import Flags, flags
 
+FORMATS = frozenset("oneline short medium full fuller reference email raw mboxrd".split())
+"""Formats of commits by name that configuration cannot define otherwise (git-config(1), `pretty.<name>`)."""
+
 GIT: dict[str, tuple[str, Flags]] = {
     "status": (
         "shows what changed",
@@ -25,6 +28,7 @@ GIT: dict[str, tuple[str, Flags]] = {
             "reverse shortstat source stat tags topo-order walk-reflogs",
             short_value="nGS",
             long_value="after author before date diff-filter format grep max-count pretty since skip until",
+            numbers="n max-count skip",
             numeric=True,
         ),
     ),
@@ -51,6 +55,7 @@ GIT: dict[str, tuple[str, Flags]] = {
             "word-diff",
             short_value="n",
             long_value="date diff-filter format pretty word-diff-regex",
+            numbers="n",
             numeric=True,
         ),
     ),
@@ -119,6 +124,7 @@ GIT: dict[str, tuple[str, Flags]] = {
             "files-without-match fixed-strings full-name heading ignore-case invert-match line-number "
             "not only-matching or perl-regexp quiet recurse-submodules untracked word-regexp",
             short_value="eABCm",
+            numbers="A B C m",
             numeric=True,
         ),
     ),
@@ -141,6 +147,7 @@ GIT: dict[str, tuple[str, Flags]] = {
             "source tags walk-reflogs",
             short_value="n",
             long_value="after author before grep max-count since skip until",
+            numbers="n max-count skip",
             numeric=True,
         ),
     ),
@@ -150,6 +157,7 @@ GIT: dict[str, tuple[str, Flags]] = {
             "",
             "always broken contains dirty exact-match long tags",
             long_value="abbrev exclude match",
+            numbers="abbrev",
             numeric=True,
         ),
     ),

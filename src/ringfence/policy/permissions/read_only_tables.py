@@ -19,7 +19,6 @@ FREE = {
         "prints its arguments": "echo seq expr",
         "does nothing": "true false sleep",
         "tells about this machine or user": "cal uptime id groups uname nproc free locale type",
-        "searches text": "egrep fgrep",
     }.items()
     for name in names.split()
 }
@@ -48,6 +47,7 @@ _GREP = flags(
     long_value="regexp file max-count after-context before-context context color colour label binary-files directories "
     "devices include exclude exclude-from exclude-dir group-separator",
     attached="ABCm",
+    numbers="A B C m after-context before-context context max-count",
 )
 
 TABLES: dict[str, tuple[str, Flags]] = {
@@ -63,7 +63,13 @@ TABLES: dict[str, tuple[str, Flags]] = {
     ),
     "base64": (
         "encodes or decodes a file",
-        flags("dDih", "decode ignore-garbage help version", short_value="wb", long_value="wrap break"),
+        flags(
+            "dDih",
+            "decode ignore-garbage help version",
+            short_value="wb",
+            long_value="wrap break",
+            numbers="w b wrap break",
+        ),
     ),
     "date": (
         "prints the time; options that set it are not known",
@@ -84,7 +90,7 @@ TABLES: dict[str, tuple[str, Flags]] = {
     ),
     "ps": (
         "lists processes, not their environment",
-        flags("eAfFadjlMwNTH", "forest no-headers help version", short_value="ptuUgGC", long_value="pid ppid user"),
+        flags("eAfFadjlwNTH", "forest no-headers help version", short_value="ptuUgGC", long_value="pid ppid user"),
     ),
     "pgrep": (
         "finds processes",
@@ -109,7 +115,7 @@ TABLES: dict[str, tuple[str, Flags]] = {
     "netstat": ("lists connections", flags("arinslg", "", short_value="f")),
     "man": (
         "shows a manual page",
-        flags("adfhkw", "all whatis apropos help version", short_value="sS", long_value="sections"),
+        flags("adfhkw", "all whatis apropos help", short_value="sS"),
     ),
     "help": ("explains a builtin", flags("d", "")),
     "sort": (
@@ -118,23 +124,27 @@ TABLES: dict[str, tuple[str, Flags]] = {
             "bcCdfghiMmnRrsuVz",
             "ignore-leading-blanks dictionary-order ignore-case general-numeric-sort human-numeric-sort "
             "ignore-nonprinting month-sort numeric-sort random-sort reverse version-sort check merge stable unique "
-            "zero-terminated debug help version",
+            "zero-terminated help version",
             short_value="ktS",
-            long_value="key field-separator buffer-size sort parallel batch-size check",
+            long_value="key field-separator buffer-size sort parallel batch-size",
+            numbers="parallel batch-size",
         ),
     ),
     "grep": ("searches text", _GREP),
+    "egrep": ("searches text", _GREP),
+    "fgrep": ("searches text", _GREP),
     "rg": (
         "searches text; options that run programs are not known",
         flags(
-            "nilcovwSFaqLHhsu",
+            "nilcovwSFaqLHhu",
             "line-number ignore-case files-with-matches files-without-match count only-matching invert-match "
             "word-regexp "
             "smart-case fixed-strings text quiet follow hidden no-ignore json heading no-heading column "
             "stats debug type-list help version color",
             short_value="tTgABCemdf",
-            long_value="type type-not glob after-context before-context context regexp max-count max-depth color file",
+            long_value="type type-not glob after-context before-context context regexp max-count max-depth color",
             attached="ABCm",
+            numbers="A B C m d after-context before-context context max-count max-depth",
         ),
     ),
     "tree": (
@@ -145,6 +155,7 @@ TABLES: dict[str, tuple[str, Flags]] = {
             "help version",
             short_value="LIPH",
             long_value="filelimit infofile charset timefmt sort gitfile",
+            numbers="L filelimit",
         ),
     ),
     "uniq": (
@@ -154,6 +165,7 @@ TABLES: dict[str, tuple[str, Flags]] = {
             "count repeated unique ignore-case zero-terminated help version",
             short_value="fsw",
             long_value="skip-fields skip-chars check-chars",
+            numbers="f s w skip-fields skip-chars check-chars",
             operands=0,
         ),
     ),
@@ -167,14 +179,15 @@ TABLES: dict[str, tuple[str, Flags]] = {
 _FD = flags(
     "HIsiFaLp0q1gh",
     "hidden no-ignore case-sensitive ignore-case fixed-strings absolute-path follow full-path print0 quiet glob prune "
-    "strip-cwd-prefix no-ignore-vcs no-ignore-parent regex help version relative-path",
+    "strip-cwd-prefix no-ignore-vcs no-ignore-parent regex help version",
     short_value="dteESocj",
     long_value="max-depth min-depth exact-depth type extension exclude size changed-within changed-before owner "
     "ignore-file search-path base-directory color threads max-results and format batch-size path-separator",
+    numbers="d j max-depth min-depth exact-depth threads max-results batch-size",
 )
 TABLES |= dict.fromkeys(("fd", "fdfind"), ("finds files; options that run programs are not known", _FD))
 
-XARGS = flags("0trx", "", short_value="nPLsd", dashes=False)
+XARGS = flags("0trx", "", short_value="nPLsd", numbers="n P L s", dashes=False)
 XARGS_COMMANDS = frozenset("echo printf wc grep egrep fgrep head tail".split())
 """What `xargs` may run: commands that stay harmless whatever arguments their input adds."""
 
@@ -183,6 +196,7 @@ JQ = flags(
     "raw-output null-input exit-status color-output monochrome-output slurp compact-output sort-keys join-output "
     "ascii-output raw-input tab seq stream unbuffered args jsonargs help version arg argjson",
     long_value="indent",
+    dashes=False,
 )
 JQ_PROGRAM_REFUSED = (r"\benv\b", r"\$ENV\b", r"\bsystem\b", r"\binclude\b", r"\bimport\b", r"\$__prog_args\b")
 

@@ -46,10 +46,14 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how the calls are made; `contained` where ringfence itself holds what they start."""
+    """Where and how the calls are made; `contained` where ringfence itself holds what they start.
+
+    `workspace` is where the agent was started, `cwd` if empty.
+    """
 
     cwd: str
     home: str
+    workspace: str = ""
     mode: Mode | None = None
     trusted: bool = True
     contained: bool = False
@@ -59,16 +63,17 @@ def merge(scopes: Sequence[Scope], request: Request, facts: PathFacts) -> Settin
     """Put `scopes`, in any order, together; raise `UsageError` for a rule whose path is no pattern."""
     ordered = sorted(scopes, key=lambda scope: ORDER.index(scope.name))
     mode = _mode(ordered, request)
-    own = Places(cwd=request.cwd, home=request.home, roots=())
-    roots = [facts.resolve(request.cwd), request.cwd]
+    workspace = request.workspace or request.cwd
+    own = Places(cwd=request.cwd, workspace=workspace, home=request.home, roots=())
+    roots = [facts.resolve(workspace), workspace]
     for scope in ordered:
         if request.trusted or scope.name not in _CHECKOUT:
-            added = [absolute(directory, own) for directory in scope.directories]
+            added = [absolute(directory, own, workspace) for directory in scope.directories]
             roots += [spelling for path in added for spelling in (path, facts.resolve(path))]
     rules = tuple(_in_force(ordered, mode, trusted=request.trusted))
     for rule in rules:
         if rule.tool in PATH_TOOLS and rule.what and rule.parameter is None:
-            pattern_of(rule, request.cwd, request.home)
+            pattern_of(rule, workspace, request.home)
     return Settings(
         rules=rules,
         mode=mode,

@@ -32,7 +32,8 @@ def prints_lines(words: Sequence[str]) -> bool:
 def filters_input(words: Sequence[str]) -> bool:
     """Tell whether `sed` with these arguments replaces text on its way through, naming no file."""
     options, rest = _split(words)
-    return len(rest) == 1 and all(option in _REPLACING for option in options) and replaces(rest[0])
+    plain = len(rest) == 1 and all(option in _REPLACING for option in options) and replaces(rest[0])
+    return plain and "$" not in rest[0]  # what another reader would expand
 
 
 def edits_files(words: Sequence[str]) -> bool:

@@ -16,6 +16,7 @@ from .bash_rules import is_exact, matcher
 from .command import Command, Script
 from .findings import Finding, Weight, allowed, asked, by_rule
 from .glob_names import may_be
+from .known_values import Known
 from .parts import Part, judge, opened, parts_of
 from .paths import PathFacts, is_protected, spellings
 from .settings import Settings
@@ -31,10 +32,11 @@ class _Reading:
     def __init__(self, script: Script, settings: Settings) -> None:
         self.script = script
         self.parts = parts_of(script, settings)
+        self.known = Known()
 
     @cached_property
     def runs(self) -> list[launched.Run]:
-        return list(launched.runs(self.script))
+        return list(launched.runs(self.script, known=self.known))
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ def decide_shell(text: str, settings: Settings, facts: PathFacts) -> Finding:
         finding = _by_text(reading, verdict, settings) or _by_files(parts, verdict, settings, facts)
         if finding is not None:
             return finding
-    firm = _firm(script, parts, settings)
+    firm = _firm(reading, settings)
     if firm is not None:
         return firm
     whole = settings.on_whole_tool(Verdict.ALLOW, "Bash")
@@ -154,10 +156,15 @@ def _leaves_boundary(reading: _Reading, settings: Settings) -> bool:
 # ---- what no rule settles, and the parts
 
 
-def _firm(script: Script, parts: Sequence[Part], settings: Settings) -> Finding | None:
-    """Return the question that every mode has to ask: a critical removal, or a secret that would be printed."""
-    reason = critical.removes(script, [(part.command, part.cwd) for part in parts], settings.places)
+def _firm(reading: _Reading, settings: Settings) -> Finding | None:
+    """Return the question that every mode has to ask: a critical removal, a secret that would be printed, a riddle."""
+    script = reading.script
+    reason = critical.removes(script, [(part.command, part.cwd) for part in reading.parts], settings.places)
     reason = reason or critical.prints_secret(script)
+    if script.unread:
+        reason = script.doubts[0]
+    elif len(reading.runs) and not reading.known.complete:
+        reason = reason or "it starts commands inside commands, further than they are followed"
     return asked(reason, Weight.FIRM) if reason else None
 
 
@@ -182,6 +189,8 @@ def _by_parts(script: Script, parts: Sequence[Part], settings: Settings, facts: 
     doubts = script.doubts + script.obstacles
     if doubts:
         return asked(f"the command holds {doubts[0]}" if not script.doubts else doubts[0], notes=doubts)
+    if [command.raw for command in script.commands] == ["cd -"] == [script.text]:
+        return allowed("it goes back to where a call was judged; the next one is judged from where it is made")
     moves = _moves(script, parts, settings, facts)
     if moves:
         return asked(moves)

@@ -13,6 +13,7 @@ A command made of plain words and single spaces holds nothing to disagree on; it
 import re
 from functools import lru_cache
 
+import msgspec
 import tree_sitter
 import tree_sitter_bash
 
@@ -22,6 +23,9 @@ from .words import PLAIN_COMMAND, RESERVED, plain_word, word_of
 
 MAX_TEXT = 10_000
 """Longer commands are read for denials only (Claude Code's limit, measured)."""
+
+LONGEST_TEXT = 20 * MAX_TEXT
+"""Longer ones are not parsed at all, and asked about in every mode."""
 
 _HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u0085\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
 _COMMENT_IN_QUOTES = re.compile(r"\n\s*#")
@@ -59,22 +63,24 @@ def parse(text: str) -> Script:
         source = text.encode()
     except UnicodeEncodeError:
         return Script(text=text, doubts=("it is not valid text",))
+    if len(text) > LONGEST_TEXT:
+        return Script(text=text, doubts=(f"it is longer than {LONGEST_TEXT} characters",), unread=True)
     reader = _Reader(source)
-    reader.read(_parser().parse(source).root_node)
+    try:
+        reader.read(_parser().parse(source).root_node)
+    except RecursionError:
+        return Script(text=text, doubts=("it is nested too deeply to be read",), unread=True)
     script = Script(
         text=text,
         commands=tuple(reader.commands),
+        looped=tuple(reader.looped),
         obstacles=tuple(dict.fromkeys(reader.obstacles)),
         doubts=tuple(dict.fromkeys(reader.doubts + _oddities(text))),
     )
     extra, doubt = disagreement(script)
-    return (
-        script
-        if not doubt
-        else Script(
-            text=text, commands=script.commands + extra, obstacles=script.obstacles, doubts=(*script.doubts, doubt)
-        )
-    )
+    if not doubt:
+        return script
+    return msgspec.structs.replace(script, commands=script.commands + extra, doubts=(*script.doubts, doubt))
 
 
 def _oddities(text: str) -> list[str]:
@@ -95,6 +101,7 @@ class _Reader:
     def __init__(self, source: bytes) -> None:
         self.source = source
         self.commands: list[Command] = []
+        self.looped: list[Assignment] = []
         self.obstacles: list[str] = []
         self.doubts: list[str] = []
 
@@ -161,13 +168,14 @@ class _Reader:
         """`for name in words`: the words are looked at, the body is read; `select` is an obstacle."""
         if node.children and node.children[0].type == "select":
             self.obstacles.append("`select`")
+        name = next((self.text(child) for child in node.children if child.type == "variable_name"), "")
         for child in node.children:
             if child.type == "do_group":
                 if any(inner.type == "pipeline" for inner in _named_below(child)):
                     self.obstacles.append("a pipeline in a loop")
                 self.statement(child, context, redirects)
             elif child.is_named and child.type != "variable_name":
-                self.word(child, context)
+                self.looped.append(Assignment(name=name, value=self.word(child, context)))
 
     def test(self, node: tree_sitter.Node, context: Context) -> None:
         """`[ ]` and `[[ ]]`: reads only, as long as nothing in it is computed."""

@@ -92,52 +92,73 @@ def _stdbuf(words: tuple[str, ...]) -> tuple[str, ...]:
 
 # Programs whose purpose is to run the rest of their line, with the number of operands that stand before it.
 LAUNCHERS = {
-    "sudo": 0, "doas": 0, "pkexec": 0, "env": 0, "exec": 0, "time": 0, "nice": 0, "nohup": 0, "timeout": 1, "stdbuf": 0,
-    "command": 0, "builtin": 0, "noglob": 0, "nocorrect": 0, "xargs": 0, "watch": 0, "setsid": 0, "ionice": 0,
-    "chrt": 1, "taskset": 1, "unshare": 0, "nsenter": 0, "strace": 0, "ltrace": 0, "flock": 1, "chroot": 1,
-    "setpriv": 0, "coproc": 0, "runuser": 0,
+    "sudo": 0, "doas": 0, "pkexec": 0, "run0": 0, "env": 0, "exec": 0, "time": 0, "nice": 0, "nohup": 0, "timeout": 1,
+    "stdbuf": 0, "command": 0, "builtin": 0, "noglob": 0, "nocorrect": 0, "xargs": 0, "watch": 0, "setsid": 0,
+    "ionice": 0, "chrt": 1, "taskset": 1, "unshare": 0, "nsenter": 0, "strace": 0, "ltrace": 0, "valgrind": 0,
+    "flock": 1, "chroot": 1, "setpriv": 0, "coproc": 0, "runuser": 0, "prlimit": 0, "unbuffer": 0, "fakeroot": 0,
+    "systemd-run": 0, "xvfb-run": 0, "dbus-run-session": 0, "rlwrap": 0, "ssh": 1, "npx": 0, "bunx": 0,
+    "npm": 1, "pnpm": 1, "yarn": 1, "bundle": 1, "uv": 1, "poetry": 1, "pipx": 1,
+    "perf": 1,
 }  # fmt: skip
 _VALUE_OPTIONS = {
-    "sudo": "ugpCThrt", "doas": "uC", "env": "uCS", "exec": "a", "nice": "n", "timeout": "ks", "stdbuf": "ioe",
+    "sudo": "ugpCThrt", "doas": "uC", "env": "uCSa", "exec": "a", "nice": "n", "timeout": "ks", "stdbuf": "ioe",
     "xargs": "nPLsdIEa", "watch": "n", "ionice": "cnp", "strace": "eopsu", "ltrace": "eopsu", "time": "of",
-    "nsenter": "tSG", "unshare": "SG", "flock": "wEc", "runuser": "ug",
+    "nsenter": "tSG", "unshare": "SG", "flock": "wEc", "runuser": "ug", "ssh": "BbcDEeFIiJLlmOopQRSWw",
 }  # fmt: skip
 
+# Programs that run a command behind one of their own subcommands only, or not at all.
+_PACKAGES, _PROJECTS = ("npm", "pnpm", "yarn", "bundle"), ("uv", "poetry", "pipx")
+_STRICT = frozenset((*_PACKAGES, *_PROJECTS, "perf", "timeout"))
 _ANYTHING = re.compile(r".*", re.S)
-_OPERAND = {
-    "timeout": _DURATION,
-    "taskset": re.compile(r"[0-9a-fA-Fx,-]*\d[0-9a-fA-Fx,-]*"),
-    "chrt": re.compile(r"\d+"),
-}
+_OPERAND = (
+    {
+        "timeout": _DURATION,
+        "taskset": re.compile(r"[0-9a-fA-Fx,-]*\d[0-9a-fA-Fx,-]*"),
+        "chrt": re.compile(r"\d+"),
+        "perf": re.compile("stat|record"),
+    }
+    | dict.fromkeys(_PACKAGES, re.compile("exec|dlx|x"))
+    | dict.fromkeys(_PROJECTS, re.compile("run"))
+)
+ALTERNATIVES = 64
+"""As many as this are found at most; who finds so many has not found all."""
 
 
 def launched(words: Sequence[str]) -> list[tuple[str, ...]]:
     """Return every command that a launcher at the start of `words` may run, guessing generously."""
     found: list[tuple[str, ...]] = []
-    rest = tuple(words)
-    while rest and (name := rest[0].rpartition("/")[2]) in LAUNCHERS:
-        rest = _behind(name, rest[1:])
-        if rest:
-            found.append(rest)
+    pending = [tuple(words)] if words and words[0].rpartition("/")[2] in LAUNCHERS else []
+    while pending and len(found) < ALTERNATIVES:
+        rest = pending.pop(0)
+        name = rest[0].rpartition("/")[2] if rest else ""
+        if name in LAUNCHERS:
+            new = [inner for inner in dict.fromkeys(_behind(name, rest[1:])) if inner not in found]
+            found += new
+            pending += new
     return found
 
 
-def _behind(name: str, words: tuple[str, ...]) -> tuple[str, ...]:
-    values, operands = _VALUE_OPTIONS.get(name, ""), LAUNCHERS[name]
-    while words:
-        word = words[0]
-        if word == "--":
-            words = words[1:]
+def _behind(name: str, words: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """What may begin the command behind a launcher's own words: a long option may take the next one, or not."""
+    found: list[tuple[str, ...]] = []
+    pending = [(words, LAUNCHERS[name])]
+    while pending and len(found) < ALTERNATIVES:
+        rest, operands = pending.pop()
+        word = rest[0] if rest else ""
+        if word.startswith("--") and len(word) > 2 and "=" not in word:
+            pending += [(rest[1:], operands), (rest[2:], operands)]
+        elif word == "--" or (word == "-" and name == "env"):
+            pending.append((rest[1:], operands))
         elif word.startswith("-") and len(word) > 1:
-            words = words[2 if len(word) == 2 and word[1] in values else 1 :]
+            takes = len(word) == 2 and word[1] in _VALUE_OPTIONS.get(name, "")
+            pending.append((rest[2 if takes else 1 :], operands))
         elif "=" in word and name in ("env", "sudo", "doas") and not word.startswith("/"):
-            words = words[1:]
-        elif operands and _OPERAND.get(name, _ANYTHING).fullmatch(word):
-            operands -= 1
-            words = words[1:]
-        else:
-            break
-    return () if operands and name == "timeout" else words
+            pending.append((rest[1:], operands))
+        elif rest and operands and _OPERAND.get(name, _ANYTHING).fullmatch(word):
+            pending.append((rest[1:], operands - 1))
+        elif rest and not (operands and name in _STRICT):
+            found.append(rest)
+    return found
 
 
 def bare_assignments(command: Command) -> bool:

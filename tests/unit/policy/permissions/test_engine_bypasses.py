@@ -6,6 +6,8 @@ or a hook have their tests where those are; the others must end in a question or
 
 import pytest
 
+from ringfence.model.names import canonical
+from ringfence.trust.surfaces import surface_at
 from tests.permission_cases import settings, verdict
 
 USER = ("Bash(pfs *)", "Bash(safe *)", "Bash(echo *)", "Read(~/docs/**)", "WebFetch(domain:modelcontextprotocol.io)")
@@ -62,6 +64,10 @@ ASKED = [
     (25, "cat ${DIRSTACK[1]}/x"),
     (26, "[[ a[$(touch x)] -eq 1 ]]"),
     (26, "[[ x -eq 1 ]]"),
+    (26, "test -v 'a[$(touch x)]'"),
+    (26, "[ -v 'a[$(touch x)]' ]"),
+    (26, "[[ -v 'a[$(touch x)]' ]]"),
+    (26, "printf -v'a[$(touch x)]' y"),
     (27, "help -m cd"),
     (27, "file -m x a"),
     (27, "file -f a"),
@@ -149,12 +155,21 @@ def test_32_a_host_that_begins_like_an_allowed_one_is_another() -> None:
     assert verdict(PLAIN, "WebFetch", "https://modelcontextprotocol.io/") == "allow"
 
 
+def test_33_a_host_that_counts_requests_is_asked_about() -> None:
+    assert verdict(PLAIN, "WebFetch", "https://huggingface.co/model/resolve/main/c2VjcmV0") == "ask"
+
+
 def test_53_git_is_asked_about_where_a_repository_is_buried() -> None:
     assert verdict(settings(facts=Links()), "Bash", "git status", Links()) == "ask"
 
 
 def test_56_what_another_allows_is_denied_all_the_same() -> None:
     assert verdict(settings(allow=["Bash"], deny=["Bash(evil *)"]), "Bash", "evil x") == "deny"
+
+
+def test_57_env_files_wait_for_trust() -> None:
+    for name in (".env", ".env.local", ".codex", ".Codex"):
+        assert surface_at((canonical(name),)) is not None
 
 
 def test_65_a_file_is_not_fetched_as_a_page() -> None:

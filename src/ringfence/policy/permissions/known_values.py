@@ -1,0 +1,139 @@
+"""What is known, from a command line itself, of its variables, aliases and copies: for denials.
+
+A variable may have any of the values that it was ever given: which of them it has when a command runs depends on
+branches and loops that nobody follows here.
+"""
+
+import re
+from collections.abc import Iterator
+
+from .command import Command, Redirect, Word
+
+DECLARING = frozenset("declare typeset export readonly local".split())
+_VARIABLE = re.compile(r"\$(?:(\w+|[@*])|\{(\w+)[^}]*\})")
+_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
+_SETTING = re.compile(r"(\w+)=(.*)", re.S)
+_ENVIRONMENT = frozenset(("HOME", "PWD"))
+_VALUES = 8
+RUNS_AT_MOST = 20_000
+
+
+class Known:
+    """What the commands up to now have set. `complete` until commands are left out, because there are too many."""
+
+    def __init__(self) -> None:
+        self.complete = True
+        self.room = RUNS_AT_MOST
+        self.variables: dict[str, list[str]] = {"IFS": [" "]}
+        self.programs: dict[str, tuple[str, ...]] = {}  # by name: what an alias, a copy or a link really is
+
+    def learn(self, command: Command) -> None:
+        """Take in what `command` sets for those after it."""
+        argv = command.argv
+        if not argv or argv[0] in ("eval", "command"):
+            for assignment in command.assignments:
+                self.let(assignment.name, assignment.value.text, joined=not assignment.plain)
+        elif argv[0] in DECLARING:
+            for match in filter(None, map(_SETTING.fullmatch, argv)):
+                self.let(match[1], match[2].strip("\"'"))
+        elif argv[0] in ("alias", "hash"):
+            self.rename(argv)
+        elif argv[0] == "set":
+            self.positional([text for text in argv[1:] if not text.startswith(("-", "+"))])
+        elif argv[0] == "printf" and argv[1:2] == ("-v",) and len(argv) > 3:
+            self.let(argv[2], " ".join(argv[3:]))
+        elif argv[0] == "read":
+            self.read(command)
+        self.copy([text for text in argv if not text.startswith("-")])
+
+    def let(self, name: str, text: str, *, joined: bool = False) -> None:
+        """Give a variable one more value; `joined` to each that it has."""
+        values = self.variables.setdefault(name, [])
+        new = [value + text for value in values] if joined else list(self.substituted(text, guess=False))
+        values += [value for value in new if value not in values][:_VALUES]
+
+    def rename(self, argv: tuple[str, ...]) -> None:
+        """An alias, or `hash -p PATH NAME`."""
+        if argv[:2] == ("hash", "-p") and len(argv) > 3:
+            self.programs[argv[3]] = (argv[2],)
+        for match in filter(None, map(_SETTING.fullmatch, argv[1:])):
+            self.programs[match[1]] = tuple(match[2].split())
+
+    def positional(self, words: list[str]) -> None:
+        """`set -- a b`: `$1`, `$2`, `$@`."""
+        for at, word in enumerate(words, 1):
+            self.let(str(at), word)
+        for name in "@*":
+            self.let(name, " ".join(words))
+
+    def read(self, command: Command) -> None:
+        """`read NAME <<< text`."""
+        texts = [
+            redirect.target.text for redirect in command.redirects if redirect.operator == "<<<" and redirect.target
+        ]
+        for name in command.argv[1:]:
+            for text in texts:
+                self.let(name, text)
+
+    def copy(self, argv: list[str]) -> None:
+        """A program that is copied or linked is the same program under its new name."""
+        if len(argv) == 3 and argv[0] in ("cp", "ln", "mv", "install"):
+            self.programs[_plain(argv[2])] = (argv[1],)
+
+    def readings(self, command: Command, *, guess: bool) -> Iterator[tuple[str, ...]]:
+        """The words as they are written, and as they will be with what is known."""
+        argv = command.argv
+        if not argv:
+            return
+        yield argv
+        if not all(word.fixed for word in command.words):
+            for at in range(_VALUES if guess else 1):
+                known = [self.substitute(text, at, guess=guess) for text in argv]
+                while known and not known[0].strip():
+                    known = known[1:]
+                if known:
+                    yield (*known[0].split(), *known[1:])
+        if match := _expanding(command.words[0]):
+            yield (*filter(None, match[1].split(",")), *argv[1:])
+        if program := self.programs.get(_plain(argv[0])):
+            yield (*program, *argv[1:])
+
+    def substituted(self, text: str, *, guess: bool) -> Iterator[str]:
+        """Every text that `text` may become."""
+        yield from dict.fromkeys(self.substitute(text, at, guess=guess) for at in range(_VALUES if "$" in text else 1))
+
+    def substitute(self, text: str, at: int, *, guess: bool) -> str:
+        """Put in the values in place `at`, or the last; what the client's own environment sets is known elsewhere."""
+
+        def value(match: re.Match[str]) -> str:
+            name = match[1] or match[2]
+            values = self.variables.get(name)
+            if values:
+                return values[min(at, len(values) - 1)]
+            return "" if guess and name not in _ENVIRONMENT else match[0]
+
+        return _VARIABLE.sub(value, text)
+
+
+def printed(command: Command) -> Iterator[str]:
+    """What a command prints or passes on, as far as it stands in the command line."""
+    if command.name in ("echo", "printf"):
+        yield " ".join(command.argv[1:])
+    yield from here(command.redirects)
+
+
+def here(redirects: tuple[Redirect, ...]) -> Iterator[str]:
+    """The text of here-documents and here-strings."""
+    for redirect in redirects:
+        if redirect.operator == "<<":
+            yield redirect.text
+        elif redirect.operator == "<<<" and redirect.target is not None:
+            yield redirect.target.text
+
+
+def _expanding(word: Word) -> re.Match[str] | None:
+    return _BRACES.fullmatch(word.raw) if "{" in word.expands else None
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("./")

@@ -1,0 +1,157 @@
+"""What one vault holds: values by the names of their secrets, what stands for each, and what is known of their scopes.
+
+A secret can have several values: that of its source and those that answers have brought (OAuth). Each has a placeholder
+of its own, so what a client still holds of before goes on to work.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from ringfence.model.passage import Destination, Outgoing
+from ringfence.model.secrets import Capture, Injection, Placing, Secret, Secrets
+from ringfence.policy import urls
+
+from .encodings import forms
+from .injecting import applies, path_of, reaches
+from .placeholders import alike, parts, placeholder
+from .scanner import Kind, Needle, Search
+from .value import Value
+
+MOST_CAPTURED = 16
+"""How many values answers may bring for one secret; each costs time with every byte that passes."""
+
+
+class Held:
+    """A value, what stands for it inside, and what takes its place in answers: text of the same shape."""
+
+    __slots__ = ("name", "scrubbed", "stand_in", "value")
+
+    def __init__(self, name: str, value: Value, stand_in: bytes, scrubbed: bytes) -> None:
+        self.name = name
+        self.value = value
+        self.stand_in = stand_in
+        self.scrubbed = scrubbed
+
+
+class Holdings:
+    """The state of one vault."""
+
+    def __init__(self, policy: Secrets) -> None:
+        """Begin with nothing."""
+        self.policy = policy
+        self._held: list[Held] = []
+        self._secrets = {secret.name: secret for secret in policy.secrets}
+        self._outbound: Search | None = None
+        self._inbound: Search | None = None
+        self.excess: dict[str, list[str]] = {}  # scopes beyond policy, of tokens whose scopes are known
+
+    def keep(self, name: str, value: bytes, stand_in: bytes = b"") -> bytes:
+        """Keep a value of the secret `name` and return its placeholder, which is `stand_in` if that is given.
+
+        Raises UnfitError for a value that cannot be told from other text.
+        """
+        known = next((held for held in self._held if held.name == name and held.value.reveal() == value), None)
+        if known is not None:
+            return known.stand_in
+        taken = {text for held in self._held for text in (held.stand_in, held.value.reveal())}
+        made = placeholder(value, taken)
+        chosen = stand_in or made
+        held = Held(name, Value(value), chosen, chosen if alike(value, chosen) and chosen != value else made)
+        self._held.append(held)
+        self._outbound = self._inbound = None
+        return chosen
+
+    def crowded(self, name: str) -> bool:
+        """Tell whether a secret has as many values as it may have."""
+        return sum(1 for held in self._held if held.name == name) >= MOST_CAPTURED
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """The latest placeholder of each secret that has a value."""
+        return {held.name: held.stand_in.decode("utf-8", "surrogateescape") for held in self._held}
+
+    def secret(self, name: str) -> Secret:
+        """Return what policy says of a secret."""
+        return self._secrets[name]
+
+    def values(self, name: str) -> dict[bytes, bytes]:
+        """Return each placeholder of a secret with its value."""
+        return {held.stand_in: held.value.reveal() for held in self._held if held.name == name}
+
+    @property
+    def outbound(self) -> Search:
+        """What is looked for in requests: placeholders and values."""
+        if self._outbound is None:
+            stand_ins = (_needle(Kind.PLACEHOLDER, held.name, held.stand_in, held.stand_in) for held in self._held)
+            self._outbound = Search([*stand_ins, *self._values()])
+        return self._outbound
+
+    @property
+    def inbound(self) -> Search:
+        """What is looked for in answers: values."""
+        if self._inbound is None:
+            self._inbound = Search(self._values())
+        return self._inbound
+
+    def current_inbound(self) -> Search:
+        """Return `inbound`, for streams that outlive it."""
+        return self.inbound
+
+    def _values(self) -> Iterable[Needle]:
+        return [_needle(Kind.VALUE, held.name, held.value.reveal(), held.scrubbed) for held in self._held]
+
+    def injections(self, destination: Destination, request: Outgoing) -> list[tuple[str, Injection]]:
+        """List the injections that hold for a request, each with its secret's name."""
+        return [
+            (secret.name, rule)
+            for secret in self.policy.secrets
+            for rule in secret.inject
+            if applies(rule, destination, request)
+        ]
+
+    def is_served(self, destination: Destination) -> bool:
+        """Tell whether a host has a secret of this run: it needs no other credential."""
+        return any(reaches(rule, destination) for secret in self.policy.secrets for rule in secret.inject)
+
+    def is_intimate(self, destination: Destination) -> bool:
+        """Tell whether a host comes to know values, or gives them: its answers must be readable.
+
+        A signature tells no value.
+        """
+        return any(
+            any(rule.placing is not Placing.SIGV4 and reaches(rule, destination) for rule in secret.inject)
+            or any(reaches(rule, destination) for rule in secret.captures)
+            for secret in self.policy.secrets
+        )
+
+    def capture(self, destination: Destination, request: Outgoing) -> dict[str, str]:
+        """Return the fields of the answer to a request that bring values, each with the secret's name."""
+        found: dict[str, str] = {}
+        for rule in self._captures():
+            if reaches(rule, destination) and (not rule.paths or urls.allows(rule.paths, path_of(request))):
+                found |= {field: name for field, name in rule.fields if name in self._secrets}
+        return found
+
+    def _captures(self) -> Iterable[Capture]:
+        return (rule for secret in self.policy.secrets for rule in secret.captures)
+
+    def close(self) -> None:
+        """Zero every value; nothing can be asked of what is held afterwards."""
+        for held in self._held:
+            held.value.close()
+        self._held.clear()
+        self._outbound = self._inbound = None
+
+
+def kept(policy: Secrets, values: Mapping[str, bytes], stand_ins: Mapping[str, str]) -> Holdings:
+    """Return holdings with the values of sources; `stand_ins` are placeholders to go on with.
+
+    Raises UnfitError for a value that cannot be told from other text.
+    """
+    holdings = Holdings(policy)
+    for name, value in values.items():
+        holdings.keep(name, value, stand_ins.get(name, "").encode("utf-8", "surrogateescape"))
+    return holdings
+
+
+def _needle(kind: Kind, name: str, value: bytes, replacement: bytes) -> Needle:
+    return Needle(kind, name, [form for pair in parts(value, replacement) for form in forms(*pair)])

@@ -1,0 +1,166 @@
+"""The vault's second half: confined, between the proxy and the hosts, until the supervisor is gone.
+
+Everything the hop needs is loaded and made by `carry_on` before the process is confined; from then on there are
+descriptors that come with messages, and nothing else.
+"""
+
+import asyncio
+import itertools
+import os
+import socket
+from collections import deque
+
+from ringfence.model.passage import Destination, Doubt
+from ringfence.network import confinement, hop, tls
+from ringfence.network.session import Fields
+from ringfence.network.stream import Stream
+from ringfence.sandbox import proxy_syscalls, seccomp
+from ringfence.secrets.keeper import Keeper
+
+from . import vault_messages
+from .vault_messages import Answered, Asking, Carry, FromVault, Minted, Retire, Told
+from .vault_worker import placed, say
+
+FAREWELL_TIMEOUT_S = 1.0
+DESCRIPTORS_AT_MOST = 2
+TAINTING = frozenset({"secret-misuse", "secret-leak"})
+
+
+def carry_on(link: socket.socket, keeper: Keeper, *, identifier: int) -> None:
+    """Give up everything but what is open, and serve the supervisor at the other end of `link` until it is gone."""
+    tls.prepare(http2=False)
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(_complain)
+    program = seccomp.build_list(proxy_syscalls.VAULT, machine=os.uname().machine)
+    confinement.confine(program, identifier=identifier)
+    link.setblocking(False)
+    loop.run_until_complete(Carrying(link, keeper).run())
+
+
+def _complain(_loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """Tell of an error by its kind and place alone: its message may quote a value."""
+    error = context.get("exception")
+    if isinstance(error, BaseException):
+        say(type(error), error.__traceback__)
+
+
+class Carrying:
+    """The conversation with the supervisor, and everything that is being carried."""
+
+    def __init__(self, link: socket.socket, keeper: Keeper) -> None:
+        self.keeper = keeper
+        self._link = link
+        self._ended = asyncio.Event()
+        self._retired = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count(1)
+        self._open: dict[int, asyncio.Future[bool]] = {}
+        self._unsent: deque[bytes] = deque()
+
+    async def run(self) -> None:
+        """Serve until the supervisor ends the conversation, or until what was carried has ended after `Retire`."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._link, self._receive)
+        await self._ended.wait()
+        loop.remove_reader(self._link)
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        try:
+            async with asyncio.timeout(FAREWELL_TIMEOUT_S):
+                while self._unsent:
+                    await asyncio.sleep(0.01)
+                    self._write()
+        except TimeoutError:
+            pass
+
+    # ---- from the supervisor
+
+    def _receive(self) -> None:
+        while not self._ended.is_set():
+            try:
+                data, descriptors, flags, _ = socket.recv_fds(
+                    self._link, vault_messages.PACKET_BYTES, DESCRIPTORS_AT_MOST
+                )
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                data, descriptors, flags = b"", [], 0
+            if not data:
+                self._ended.set()
+                return
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                raise ConnectionAbortedError("a message of the supervisor was cut short")
+            self._take(data, descriptors)
+
+    def _take(self, data: bytes, descriptors: list[int]) -> None:
+        match vault_messages.to_vault.decode(data):
+            case Carry() as wanted:
+                inside, upstream = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+                task = asyncio.get_running_loop().create_task(self._carry(wanted, inside, upstream))
+                self._tasks.add(task)
+                task.add_done_callback(lambda task: self._carried(task, wanted))
+            case Answered() as answer:
+                waiting = self._open.pop(answer.request, None)
+                if waiting and not waiting.done():
+                    waiting.set_result(answer.allowed)
+            case Retire():
+                self._retired = True
+                self._end_if_idle()
+            case _:
+                raise ConnectionAbortedError("the supervisor began a second time")
+
+    async def _carry(self, wanted: Carry, inside: socket.socket, upstream: socket.socket) -> None:
+        def told(kind: str, code: str, fields: Fields) -> None:
+            tainting = code in TAINTING and kind == "denial"
+            self._send(Told(kind=kind, code=code, connection=wanted.connection, fields=fields, tainting=tainting))
+            if minted := self.keeper.take_minted():
+                self._send(Minted(placeholders=minted))
+
+        async def ask(doubt: Doubt) -> bool:
+            number = next(self._numbers)
+            self._open[number] = asyncio.get_running_loop().create_future()
+            asking = Asking(
+                request=number, connection=wanted.connection, host=wanted.host, port=wanted.port, reason=doubt.reason
+            )
+            self._send(asking)
+            return await self._open[number]
+
+        destination = Destination(wanted.scheme, wanted.host, wanted.port)
+        with inside, upstream:
+            await hop.serve(await Stream.over(inside), upstream, destination, self.keeper, told=told, ask=ask)
+
+    def _carried(self, task: "asyncio.Task[None]", wanted: Carry) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):  # a fault of ours: it has cost this connection
+            fields: Fields = {"host": wanted.host, "port": wanted.port}
+            fields["reason"] = placed(type(error), error.__traceback__)
+            self._send(Told(kind="egress", code="vault-fault", connection=wanted.connection, fields=fields))
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if self._retired and not self._tasks:
+            self._ended.set()
+
+    # ---- to the supervisor
+
+    def _send(self, message: FromVault) -> None:
+        self._unsent.append(vault_messages.encode(message))
+        self._write()
+
+    def _write(self) -> None:
+        while self._unsent:
+            try:
+                self._link.send(self._unsent[0])
+            except BlockingIOError:
+                asyncio.get_running_loop().add_writer(self._link, self._writable)
+                return
+            except OSError:
+                self._unsent.clear()  # nobody listens any more
+                return
+            self._unsent.popleft()
+
+    def _writable(self) -> None:
+        asyncio.get_running_loop().remove_writer(self._link)
+        self._write()

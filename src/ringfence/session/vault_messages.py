@@ -1,0 +1,93 @@
+"""What the vault (a confined process that holds values of secrets) and the supervisor say to each other.
+
+As network/messages.py: SOCK_SEQPACKET, JSON with its type in `type`, descriptors as SCM_RIGHTS. No message in either
+direction holds a value. What the vault needs of the environment is in its environment when it starts.
+"""
+
+import msgspec
+
+from ringfence.model.secrets import Secrets
+
+
+class Keep(msgspec.Struct, frozen=True, kw_only=True, tag="keep"):
+    """Supervisor -> vault, once: read these. `placeholders` are those of the vault it replaces (name to text)."""
+
+    secrets: Secrets
+    placeholders: dict[str, str] = {}
+
+
+class Absent(msgspec.Struct, frozen=True):
+    """A secret without a value: why, and what to do about it, in one line each."""
+
+    name: str
+    reason: str
+    hint: str = ""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True, tag="kept"):
+    """Vault -> supervisor, once: what stands for each value that there is, and the secrets without one.
+
+    `warnings` pairs a name with what is unwise about where its value is kept.
+    """
+
+    placeholders: dict[str, str]
+    missing: tuple[Absent, ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()
+
+
+class Carry(msgspec.Struct, frozen=True, kw_only=True, tag="carry"):
+    """Supervisor -> vault: be between the two descriptors, the proxy's (HTTP/1.1 in the clear) and the upstream host's.
+
+    `scheme` is `http` or `https`; the vault makes TLS with the host. `connection` is the proxy's number.
+    """
+
+    connection: int
+    scheme: str
+    host: str
+    port: int
+
+
+class Retire(msgspec.Struct, frozen=True, kw_only=True, tag="retire"):
+    """Supervisor -> vault: another one has taken over; carry on with what is being carried, then end."""
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True, tag="asking"):
+    """Vault -> supervisor: policy says ASK about something found in a request. Answered by `Answered`."""
+
+    request: int
+    connection: int
+    host: str
+    port: int
+    reason: str
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True, tag="answered"):
+    """Supervisor -> vault."""
+
+    request: int
+    allowed: bool
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, tag="told"):
+    """Vault -> supervisor: an event for the audit. `tainting`: the run has reached for a secret (policy/taint.py)."""
+
+    kind: str
+    code: str
+    connection: int
+    fields: dict[str, str | int | bool | None]
+    tainting: bool = False
+
+
+class Minted(msgspec.Struct, frozen=True, kw_only=True, tag="minted"):
+    """Vault -> supervisor: further placeholders, of values that came with an answer."""
+
+    placeholders: dict[str, str]
+
+
+FromVault = Kept | Asking | Told | Minted
+ToVault = Keep | Carry | Answered | Retire
+PACKET_BYTES = 1 << 20
+
+encode = msgspec.json.encode
+from_vault = msgspec.json.Decoder(FromVault)
+to_vault = msgspec.json.Decoder(ToVault)

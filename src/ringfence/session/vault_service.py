@@ -1,0 +1,75 @@
+"""The vault's first half: read the values, and answer with what stands for them.
+
+Theory of operation. Values are read and placeholders made before anything else is loaded, because the command waits for
+them. Then the process takes leave of files, of new sockets and of every other user (network/confinement.py); from there
+on it has what it is sent: pairs of sockets, each of which the hop (network/hop.py) serves with the values' gate.
+
+INVARIANT: no message to the supervisor holds a value (tests/integration/test_secrets.py searches its memory).
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+
+from ringfence.sandbox import programs
+from ringfence.secrets import sources
+from ringfence.secrets.keeper import Keeper
+from ringfence.secrets.placeholders import UnfitError, placeholder
+
+from . import places, vault_messages
+from .vault_messages import Absent, Keep, Kept
+
+
+def serve(channel: int, *, identifier: int) -> None:
+    """Serve the run at the other end of `channel`, a descriptor, until that end is closed; confined as `identifier`."""
+    link = socket.socket(fileno=channel)
+    data, descriptors, _, _ = socket.recv_fds(link, vault_messages.PACKET_BYTES, 1)
+    if not data:
+        return
+    keep = vault_messages.to_vault.decode(data)
+    if not isinstance(keep, Keep):
+        raise ConnectionAbortedError("the supervisor did not begin with what to keep")
+    keeper, kept = opened(keep, environment(descriptors))
+    link.send(vault_messages.encode(kept))
+    from . import vault_carrying  # not before: what it loads takes longer than all of the above
+
+    vault_carrying.carry_on(link, keeper, identifier=identifier)
+
+
+def environment(descriptors: list[int]) -> dict[str, str]:
+    """The variables to read: our own, and before them those in a copy of another process's (proc(5), `environ`)."""
+    found = dict(os.environ)
+    for descriptor in descriptors:
+        with open(descriptor, "rb") as file:
+            pairs = [item.partition(b"=") for item in file.read().split(b"\0") if b"=" in item]
+        found |= {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+    return found
+
+
+def opened(keep: Keep, variables: Mapping[str, str]) -> tuple[Keeper, Kept]:
+    """Read every source; the values with what stands for them, and what to tell of them."""
+    outside = sources.Outside(
+        environment=variables,
+        home=places.home(),
+        execute=lambda words, timeout_s: programs.output_of(words, variables, timeout_s),
+    )
+    values: dict[str, bytes] = {}
+    missing: list[Absent] = []
+    warnings: list[tuple[str, str]] = []
+    for secret in keep.secrets.secrets:
+        found = sources.read(secret.source, outside)
+        if isinstance(found, sources.Missing):
+            missing.append(Absent(secret.name, found.reason, found.hint))
+            continue
+        try:
+            placeholder(found.value.reveal())
+        except UnfitError as error:
+            missing.append(Absent(secret.name, error.reason, error.hint))
+            continue
+        values[secret.name] = found.value.reveal()
+        found.value.close()
+        if found.warning:
+            warnings.append((secret.name, found.warning))
+    keeper = Keeper(keep.secrets, values, keep.placeholders)
+    told = Kept(placeholders=keeper.placeholders, missing=tuple(missing), warnings=tuple(warnings))
+    return keeper, told
