@@ -18,6 +18,7 @@ from ringfence.model.decision import Source
 from ringfence.model.egress import Egress
 from ringfence.model.errors import UsageError
 from ringfence.model.plan import Limits
+from ringfence.model.secrets import Origin, Secrets
 
 from . import git_rules
 from .document import KeyPath, Layer, PathEntry, PresetName
@@ -113,7 +114,7 @@ def merge(layers: Sequence[Layer], *, home: str, workspace: str) -> Policy:
         egress=network.egress,
         read=(*_rules(ordered, "read", places), *preset_rules),
         write=_rules(ordered, "write", places),
-        deny_read=_rules(ordered, "deny-read", places),
+        deny_read=(*_rules(ordered, "deny-read", places), *_sources_of_secrets(kept)),
         deny_write=_rules(ordered, "deny-write", places),
         mounts=_mounts(ordered, places),
         environment=passing(environment, kept),
@@ -172,6 +173,15 @@ def _rules(ordered: Sequence[Layer], name: str, places: Places) -> tuple[PathRul
 def _preset_reads(name: str, preset: Preset, places: Places) -> list[PathRule]:
     source = _preset_source(name)
     return [path_rule(PathEntry(path=path, reason=reason), source, places) for path, reason in preset.read]
+
+
+def _sources_of_secrets(secrets: Secrets) -> list[PathRule]:
+    """Hide the files that values are read from, wherever they lie."""
+    files = [one for one in secrets.secrets if one.source.origin is Origin.FILE]
+    return [
+        PathRule(pattern=one.source.locator, source=one.declared, reason=f"the secret `{one.name}`", literal=True)
+        for one in files
+    ]
 
 
 def _preset_source(name: str) -> Source:
