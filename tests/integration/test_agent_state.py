@@ -200,3 +200,20 @@ def test_a_rule_of_the_operator_s_is_added_to_the_user_s_policy(home: Path) -> N
         with pytest.raises(UsageError):
             own_policy.allow_calls(["Bash(make)"])
         assert path.read_text() == text
+
+
+def test_the_agent_knows_the_placeholder_of_a_key_that_its_user_approved(home: Path) -> None:
+    key, placeholder = "sk-ant-" + "k" * 40, "sk-ant-" + "p" * 40
+    approved = {"customApiKeyResponses": {"approved": [key[-20:]], "rejected": []}}
+    (home / ".claude.json").write_text(json.dumps(approved))
+    found = state()
+    found.prepare(INSIDE)
+    copied = copy_of(found) / ".claude.json"
+    found.approve("sk-ant-" + "x" * 40, placeholder)
+    assert json.loads(copied.read_text()) == approved  # another key than the one that was approved
+    found.approve(key, placeholder)
+    assert json.loads(copied.read_text())["customApiKeyResponses"]["approved"] == [placeholder[-20:]]
+    copied.unlink()
+    copied.symlink_to(home / ".claude.json")  # an agent of before may have left anything
+    found.approve(key, placeholder)
+    assert not copied.is_symlink() and json.loads((home / ".claude.json").read_text()) == approved

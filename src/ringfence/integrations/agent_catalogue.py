@@ -27,6 +27,17 @@ class StateDirectory(msgspec.Struct, frozen=True, kw_only=True):
     steering: tuple[str, ...] = ()
 
 
+class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an agent remembers that its user wants the key in `variable` used: the key's last `tail` characters.
+
+    They stand in the list under `keys` of the file that `StateDirectory.first` names.
+    """
+
+    variable: str
+    keys: tuple[str, str]
+    tail: int
+
+
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """One agent. `addresses` are variables that name another model API; `hooks` is the client that hooks speak as."""
 
@@ -39,6 +50,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     hooks: str = ""
     headless: tuple[str, ...] = ()
+    known_key: KnownKey | None = None
     tested: bool = False
 
 
@@ -73,6 +85,7 @@ AGENTS: tuple[Agent, ...] = (
         addresses=("ANTHROPIC_BASE_URL",),
         hooks="claude-code",
         headless=("-p", "--print"),
+        known_key=KnownKey(variable="ANTHROPIC_API_KEY", keys=("customApiKeyResponses", "approved"), tail=20),
         tested=True,
     ),
     Agent(

@@ -15,9 +15,12 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from typing import Any
 
 from ringfence.model.errors import HostError, UsageError
+from ringfence.model.ports import Report
 from ringfence.session import places
+from ringfence.session.run import Run
 from ringfence.workspace import removal
 
 from .agent_catalogue import Agent, StateDirectory
@@ -84,6 +87,27 @@ class AgentState:
                 self.put(place, name, reduced(found[0] if found else b"{}", keys))
         finally:
             os.close(place)
+
+    def approve(self, key: str, placeholder: str) -> None:
+        """Have the agent know the placeholder of a key as one that its user wants used, where the host's knows the key.
+
+        Otherwise it would ask at each start, since there is another placeholder each time.
+        """
+        known = self.agent.known_key
+        for number, directory in enumerate(self.agent.state):
+            if not known or not directory.first:
+                continue
+            name, _ = directory.first
+            host = read_plain(f"{host_directory(directory)}/{name}") or read_plain(f"{places.home()}/{name}")
+            if key[-known.tail :] not in listed(parsed(host[0]) if host else {}, known.keys):
+                continue
+            place = os.open(f"{self.place}/{number}", _OPEN)
+            try:
+                own = parsed(read_within(place, name))
+                own[known.keys[0]] = {known.keys[1]: [placeholder[-known.tail :]], "rejected": []}
+                self.put(place, name, json.dumps(own).encode())
+            finally:
+                os.close(place)
 
     def put(self, place: int, name: str, data: bytes) -> None:
         """A new file under `name`, in place of whatever is there."""
@@ -186,11 +210,54 @@ def modified(place: int, name: str) -> float:
         return -1
 
 
-def reduced(data: bytes, keys: tuple[str, ...]) -> bytes:
-    """The JSON object in `data` with nothing but `keys`; an empty one where there is no object."""
+def read_within(place: int, name: str) -> bytes:
+    """Content of a regular file of the copy, which the agent may have put there; empty where it is none."""
+    try:
+        with open(
+            os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place), "rb"
+        ) as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            data = file.read(LOGIN_BYTES + 1) if regular else b""
+    except OSError:
+        return b""
+    return data if len(data) <= LOGIN_BYTES else b""
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """The JSON object in `data`; an empty one where there is none."""
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
-        found = {}
-    kept = {key: found[key] for key in keys if key in found} if isinstance(found, dict) else {}
-    return json.dumps(kept).encode()
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def listed(found: dict[str, Any], keys: tuple[str, str]) -> list[Any]:
+    """The list under two keys; an empty one where there is none."""
+    inner = found.get(keys[0])
+    names = inner.get(keys[1]) if isinstance(inner, dict) else None
+    return names if isinstance(names, list) else []
+
+
+def reduced(data: bytes, keys: tuple[str, ...]) -> bytes:
+    """The JSON object in `data` with nothing but `keys`; an empty one where there is no object."""
+    found = parsed(data)
+    return json.dumps({key: found[key] for key in keys if key in found}).encode()
+
+
+class KeyIntroduction:
+    """Makes the agent know the placeholder of its key before it starts; a companion of the run `started`."""
+
+    def __init__(self, state: AgentState, started: Run) -> None:
+        self.state = state
+        self.started = started
+
+    def attach(self, init: int, report: Report) -> None:
+        """Write it down, if there is a placeholder."""
+        known = self.state.agent.known_key
+        placeholder = self.started.extra_environment.get(known.variable) if known else None
+        if known and placeholder and known.variable in os.environ:
+            self.state.approve(os.environ[known.variable], placeholder)
+
+    def close(self) -> None:
+        """Nothing to end."""

@@ -11,6 +11,7 @@ from ringfence.model.decision import Verdict
 from ringfence.model.errors import HostError, UsageError
 from ringfence.planner import build
 from ringfence.planner.view import within
+from ringfence.policy import deployments
 from ringfence.policy.effective import Policy
 from ringfence.policy.egress import rule_text
 from ringfence.policy.secrets import presets as secrets
@@ -22,7 +23,7 @@ from ringfence.session.options import Options, workspace_of
 
 from . import managed_settings
 from .agent_catalogue import Agent
-from .agent_state import AgentState
+from .agent_state import AgentState, KeyIntroduction
 from .hook_decisions import Decider, Surroundings
 from .hook_rules import rules_for
 from .hook_service import HookService
@@ -49,13 +50,22 @@ def run(agent: Agent, options: Options, arguments: Sequence[str], *, state: str,
         equip(options, agent, copy, arguments, program=program)
         if is_interactive(agent, arguments):
             offer_trust(options, workspace, offer)
+        if bypasses(arguments):
+            policy = prepare.judged_policy(options, workspace)[0]
+            deployments.check_values("an agent that asks nothing", deployments.DEPLOYMENTS["pipeline"].floor, policy)
         started = session.prepared_run(options, [program, *arguments])
+        started.companions.append(KeyIntroduction(copy, started))
         if agent.hooks:
             decider = decider_for(agent, options, arguments, workspace)
             started.companions.append(HookService(decider))
         return started.carry_out()
     finally:
         copy.finish()
+
+
+def bypasses(arguments: Sequence[str]) -> bool:
+    """Whether the operator has chosen the mode that asks nothing, which takes the floor of a run nobody watches."""
+    return any(word in managed_settings.BYPASSING for word in arguments)
 
 
 def offer_trust(options: Options, workspace: str, offer: Offer) -> None:
@@ -95,7 +105,7 @@ def equip(options: Options, agent: Agent, copy: AgentState, arguments: Sequence[
     )
     if agent.hooks:
         options.hooks = True
-        bypass = any(word in managed_settings.BYPASSING for word in arguments)
+        bypass = bypasses(arguments)
         for place, text in managed_settings.files(agent.hooks, facts.interpreter(), bypass=bypass):
             options.mounts.append(("file", text, place, "managed settings: ringfence's hook, and no other"))
 
