@@ -20,6 +20,11 @@ MAY_NAME_PLACES: dict[str, str] = {}
 MAY_NAME_REGISTRIES: dict[str, str] = {
     "src/ringfence/policy/preset_hosts.py": "policy says which registries may be read; nothing is fetched from there",
     "tests/unit/policy/test_preset_hosts.py": "asks what policy says of them",
+    "src/ringfence/secrets/credentials.py": "where a registry's own tokens may go",
+    "tests/e2e/test_secrets.py": "the lab plays a registry, under its name, that an upload must not reach",
+    "tests/integration/lab/web.py": "the same",
+    "tests/integration/lab/world.py": "the same",
+    "tests/integration/test_network_lab.py": "the same",
 }
 
 

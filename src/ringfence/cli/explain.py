@@ -20,6 +20,7 @@ from .terminal import paint, put, put_json, safe, table
 
 _HOST = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?", re.I)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CREDENTIAL = re.compile(r"TOKEN|KEY|SECRET|PASSWORD")  # nobody is advised to pass one
 _STYLES = {"yes": "good", "no": "bad", "private": "warn", "ask": "warn"}
 
 
@@ -109,6 +110,9 @@ def explain_variable(prepared: Prepared, name: str) -> Explanation:
         answer = Answer(status="no", reason="no rule passes or sets this variable", origin="default")
         lines = ("[env]", f'pass = ["{name}"]')
         remedy = Remedy(why="to pass it", lines=lines, once=f"ringfence run --env {name}")
+        if _CREDENTIAL.search(name):
+            why = f"to let it be used without being seen, `ringfence run --secret {name}@HOST` puts it in at that host"
+            remedy = Remedy(why=f"{why}; `ringfence claude` brings the agent's own key so")
         return Explanation(kind="env", target=name, answers={"seen": answer}, remedies=(remedy,))
     if found.value is not None:
         answer = Answer(status="yes", reason=f"set to `{found.value}`: {found.reason}", origin=str(found.origin))

@@ -17,6 +17,8 @@ from ringfence.policy.presets import PRESETS
 from ringfence.session.prepare import Prepared
 
 from . import explain_secret
+from .explain_git import explain_git
+from .explain_git import remedy as git_remedy
 from .explanation import Answer, Explanation, Remedy
 from .terminal import safe
 
@@ -51,6 +53,10 @@ def explain_host(prepared: Prepared, text: str) -> Explanation:
     origin = "default" if decision.source == Source(scope="default") else str(decision.source)
     answer = Answer(status=_STATUS[decision.verdict], reason=decision.reason, rule=decision.rule, origin=origin)
     remedies = () if decision.verdict is Verdict.ALLOW else tuple(changes(policy, what, decision))
+    by_git = None if decision.verdict is Verdict.DENY and decision.rule else explain_git(policy.egress, what, text)
+    if by_git and (by_git.status == "no" or decision.verdict is Verdict.ALLOW):
+        answer = by_git
+        remedies = (git_remedy(by_git),) if by_git.status == "no" else ()
     return Explanation(
         kind="host",
         target=str(what),

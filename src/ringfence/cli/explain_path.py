@@ -23,6 +23,7 @@ from ringfence.session.prepare import Prepared
 from ringfence.workspace import filter as apply_filter
 from ringfence.workspace.change import Change, ChangeKind, FileType
 
+from . import explain_secret
 from .explanation import Answer, Explanation, Remedy
 
 
@@ -39,6 +40,11 @@ def explain_path(prepared: Prepared, text: str) -> Explanation:
     for kind, said in denied.items():
         if said.verdict is Verdict.DENY and said.rule:
             answers[kind.value] = by_rule(said)
+    if holder := explain_secret.holder(prepared.policy.secrets, (given, real)):
+        # No advice: a file that was opened to the command would tell it the value.
+        rule, origin = f"secrets.{holder.name}", str(holder.declared)
+        said_of = Answer(status="no", reason=f"it holds the secret `{holder.name}`", rule=rule, origin=origin)
+        return Explanation(kind="path", target=given, answers=dict.fromkeys(answers, said_of), notes=tuple(notes))
     notes += fate(prepared, real) if answers["write"].status == "yes" else []
     remedies = tuple(remedy for kind in answers for remedy in remedies_for(prepared, real, kind, answers[kind]))
     return Explanation(kind="path", target=given, answers=answers, notes=tuple(notes), remedies=remedies)
@@ -134,6 +140,8 @@ def remedies_for(prepared: Prepared, path: str, kind: str, found: Answer) -> lis
     """The line that would let `path` be read or written, where one may say so."""
     if found.status == "yes" or (kind == "write" and systems_own(path)):
         return []
+    if view.reach(prepared.plan, path).mount.kind is MountKind.SECRET_FILE:
+        return []  # the run's own file is what stands there, whatever is granted
     verb = "be read" if kind == "read" else "be written"
     if found.rule.startswith("workspace.mode"):
         lines = ("[workspace]", 'mode = "overlay"')

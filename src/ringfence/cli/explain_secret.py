@@ -27,6 +27,12 @@ def explain_secret_variable(secrets: Secrets, name: str) -> Explanation | None:
     return None
 
 
+def holder(secrets: Secrets, paths: Sequence[str]) -> Secret | None:
+    """The secret whose value is read from a file, under one of its names."""
+    files = [secret for secret in secrets.secrets if secret.source.origin is Origin.FILE]
+    return next((secret for secret in files if secret.source.locator in paths), None)
+
+
 def put_in(secret: Secret) -> tuple[str, ...]:
     """Where the placeholder is replaced by the value, a line for each place."""
     return tuple(f"put in at {injection_text(one)}" for one in secret.inject) or ("it is put in nowhere",)

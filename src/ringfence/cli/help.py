@@ -8,7 +8,7 @@ from .catalogue import COMMANDS, GLOBAL, HELP, Command, find
 from .run_options import Option
 from .terminal import paint, put
 
-_GROUPS = (
+GROUPS = (
     ("Contain", ("run", "shell", "srt")),
     ("Agents", ("claude", "codex", "agent", "setup", "hook")),
     ("Understand", ("plan", "explain", "doctor", "log")),
@@ -17,7 +17,7 @@ _GROUPS = (
     ("Changes", ("runs", "diff", "apply", "discard", "rollback", "snapshot")),
 )
 MOST_CHOICES = 6
-_STATUSES = (
+STATUSES = (
     ("0-255", "the contained command's own, 128 + N where signal N ended it; 126 and 127 as in a shell"),
     ("1", "`log verify`: tampering found; `apply`, `rollback`: some paths were left alone"),
     ("2", "the request or a policy file is wrong"),
@@ -59,10 +59,10 @@ def overview() -> list[str]:
         "usage: ringfence run [OPTIONS] [--] COMMAND [ARGUMENT...]",
         "       ringfence COMMAND [OPTIONS]",
     ]
-    for title, names in _GROUPS:
+    for title, names in GROUPS:
         lines += ["", paint(title, "bold"), *_columns([(name, find(name).summary) for name in names], width=12)]
     lines += ["", paint("Options", "bold"), *_options(GLOBAL)]
-    lines += ["", paint("Exit status", "bold"), *_columns(_STATUSES, width=12)]
+    lines += ["", paint("Exit status", "bold"), *_columns(STATUSES, width=12)]
     lines += ["", paint("Examples", "bold"), *_examples([example for c in COMMANDS[:5] for example in c.examples[:1]])]
     return [*lines, "", "`ringfence COMMAND --help` tells more. Nothing needs to be configured first."]
 

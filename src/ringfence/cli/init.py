@@ -89,22 +89,50 @@ def main(name: str, words: Sequence[str]) -> int:
     options.directory = given.text("directory")
     workspace = options_module.workspace_of(session.working_directory(options))
     home = os.path.realpath(places.home())
-    if not given.has("user") and (workspace == home or home.startswith(workspace.rstrip("/") + "/")):
+    if not (given.has("user") or imports(given)) and (
+        workspace == home or home.startswith(workspace.rstrip("/") + "/")
+    ):
         hint = "change to a project directory, or write your own policy with `ringfence init --user`"
         raise UsageError(f"`{workspace}` cannot be a workspace: it contains the home directory", hint=hint)
     found = {} if given.has("user") else detect(workspace)
-    text = USER_POLICY if given.has("user") else render(list(found))
-    path = places.user_policy() if given.has("user") else places.project_policy(workspace)
-    parse.parse(text, file=path, scope="user" if given.has("user") else "project")
+    imported = from_settings(given, workspace)
+    own = given.has("user") or bool(imported)
+    text = imported or (USER_POLICY if own else render(list(found)))
+    path = places.user_policy() if own else places.project_policy(workspace)
+    parse.parse(text, file=path, scope="user" if own else "project")
     if given.has("print"):
         put(text.rstrip("\n"))
         return 0
     write(path, text, replace=given.has("force"))
     put(paint(f"wrote {safe(path)}", "good"))
-    if not given.has("user"):
+    if not own:
         put(*described(found))
     put("  next: `ringfence policy check`, then `ringfence plan`")
     return 0
+
+
+def imports(given: arguments.Arguments) -> list[str]:
+    """The options that name another tool's settings."""
+    return [name for name in ("from-srt", "from-claude-settings") if given.has(name)]
+
+
+def from_settings(given: arguments.Arguments, workspace: str) -> str:
+    """The policy that another tool's settings come to; empty where none are named. It grants, so it is the user's."""
+    named = imports(given)
+    if not named:
+        return ""
+    if len(named) > 1:
+        raise UsageError("settings of two tools at once", hint="import one, then add the other's by hand")
+    from ringfence.integrations import claude_import, srt_import
+
+    path = os.path.abspath(os.path.expanduser(given.text(named[0])))
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise UsageError(f"cannot read settings: {error.strerror}", place=path) from None
+    convert = srt_import.policy_text if named[0] == "from-srt" else claude_import.policy_text
+    return convert(data, path, home=os.path.realpath(places.home()), workspace=workspace)
 
 
 def detect(workspace: str) -> dict[PresetName, str]:

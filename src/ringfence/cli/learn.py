@@ -21,7 +21,9 @@ from . import help as help_text
 from .run import summarise
 from .terminal import paint, safe
 
-NOT_LEARNT = frozenset({"egress-denied", "address-denied", "mismatch", "upstream-certificate", "budget-exceeded"})
+NOT_LEARNT = frozenset(
+    {"egress-denied", "address-denied", "mismatch", "upstream-certificate", "budget-exceeded", "rate-exceeded"}
+)
 MOST_REFUSED = 10
 
 
@@ -135,7 +137,7 @@ def accept(wanted: str, hosts: Sequence[str]) -> int:
         return 0
     path = os.path.realpath(places.user_policy())
     entries = [inline(as_entry(proposal, f"seen in run {run}")) for proposal in chosen]
-    with allow.editing(path):
+    with allow.editing(path, os.path.dirname(places.user_policy())):
         text = allow.with_rules(allow.read(path), "allow", entries, path)
         allow.in_force(text, options_module.workspace_of(session.working_directory(options_module.Options())))
         allow.write(path, text)

@@ -7,7 +7,7 @@ from ringfence.policy.permissions import claude_settings, own_rules, scopes
 from ringfence.policy.permissions.modes import mode_of
 from ringfence.policy.permissions.settings import Mode, Settings
 from ringfence.sandbox import facts
-from ringfence.session import options, places, prepare
+from ringfence.session import deployments, options, places, prepare
 from ringfence.session.path_facts import DiskFacts
 
 from . import arguments
@@ -46,7 +46,7 @@ def own_scopes(cwd: str, home: str) -> list[scopes.Scope]:
         (places.project_policy(workspace), "project"),
     )
     layers = [layer for path, scope in files for layer in prepare.read_layer(path, scope)]
-    return [own_rules.scope_of(layer, home=home, workspace=workspace) for layer in layers]
+    return [own_rules.scope_of(layer, home=home, workspace=workspace) for layer in deployments.expanded(layers)]
 
 
 def scope_of(named: str, cwd: str) -> scopes.Scope:

@@ -4,12 +4,13 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from ringfence.integrations.agent_catalogue import AGENTS
 from ringfence.model.egress import Egress, EgressRule
 from ringfence.model.errors import RingfenceError, UsageError
 from ringfence.model.git import GitRemote
 from ringfence.model.secrets import Secret
-from ringfence.policy import layers
 from ringfence.policy.effective import ExtraMount, PathRule, Policy, VariableRule
 from ringfence.policy.egress import rule_text
 from ringfence.policy.preset_entries import PresetHost
@@ -17,8 +18,8 @@ from ringfence.policy.presets import DEFAULT, PRESETS
 from ringfence.policy.schema import json_schema
 from ringfence.policy.units import size_text
 from ringfence.sandbox import facts
+from ringfence.session import deployments, places, prepare
 from ringfence.session import options as options_module
-from ringfence.session import places, prepare
 from ringfence.session import run as session
 
 from . import arguments, catalogue
@@ -105,7 +106,7 @@ def check_files(paths: Sequence[str], scope: str) -> int:
         workspace = os.path.dirname(os.path.abspath(path))
         try:
             found = prepare.read_layer(path, speaks_for, required=True)
-            layers.merge(found, home=facts.home_directory(), workspace=workspace)
+            deployments.merged(deployments.expanded(found), home=facts.home_directory(), workspace=workspace)
         except RingfenceError as error:
             sys.stderr.write(f"ringfence: {error}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
             status = error.exit_status
@@ -142,7 +143,7 @@ def scalars(policy: Policy) -> dict[str, str]:
         "isolation.tier": policy.tier,
         "isolation.seccomp": policy.seccomp,
         "network.mode": policy.network,
-        **network_scalars(policy.egress or Egress()),
+        **network_scalars(policy.network_values),
         "workspace.mode": policy.workspace_mode,
         "workspace.apply": policy.workspace_apply,
         "trust.mode": policy.trust.mode,
@@ -225,12 +226,33 @@ def described_presets() -> Iterable[str]:
     """What each preset adds, and why."""
     yield "Presets make toolchains readable, and pass variables; those apply to every run. Their hosts can be reached"
     yield "where your own policy, or --preset, names the preset."
+    yield "Those marked `untested` are made from what makers document: no test of ours runs their program."
     for name, preset in (*PRESETS.items(), ("built in", DEFAULT)):
         rows = [(path, "readable", reason) for path, reason in preset.read]
         kept = {variable: name for name, table in preset.secrets for variable in table.variables}
         rows += [(name, "passed", reason) for name, reason in preset.variables if name not in kept]
         rows += [(variable, f"secret {name}", "a placeholder, where it is set") for variable, name in kept.items()]
-        yield from section(name, agent_rows(name) + rows + [host_row(item) for item in preset.hosts])
+        rows += [host_row(item) for item in preset.hosts]
+        title = f"{name} (untested)" if preset.untested else name
+        yield from section(title, agent_rows(name) + pattern_rows(name) + rows)
+
+
+def pattern_rows(name: str) -> list[tuple[str, str, str]]:
+    """What a deployment pattern sets, what it is for, and below what it refuses to start."""
+    rows = []
+    for pattern, deployment in deployments.DEPLOYMENTS.items():
+        if pattern == name:
+            floor = {key: " or ".join(enough) for key, enough in deployment.floor}
+            document = msgspec.to_builtins(deployment.settings)
+            values = {
+                f"{table}.{key}": str(value)
+                for table, keys in document.items()
+                if isinstance(keys, dict)
+                for key, value in keys.items()
+            }
+            rows = [(key, value, f"needs {floor[key]}" if key in floor else "") for key, value in values.items()]
+            rows += [("", "", deployment.purpose)]
+    return rows
 
 
 def agent_rows(name: str) -> list[tuple[str, str, str]]:
@@ -242,7 +264,7 @@ def agent_rows(name: str) -> list[tuple[str, str, str]]:
         for one in agent.state
     ]
     return rows + [
-        (agent.program, "tested" if agent.tested else "not tested", f"documented at {agent.source}") for agent in found
+        (agent.program, "tested" if agent.tested else "untested", f"documented at {agent.source}") for agent in found
     ]
 
 

@@ -53,6 +53,13 @@ def summarise(finished: "Finished") -> None:
         if target == "look-up of a name":
             line = f"denied {code}: {target}{more}; the network is off: `--allow HOST` opens it to a host"
         sys.stderr.write(f"ringfence: {line}\n")
+    if finished.unreached:
+        from ringfence.session import shell_proxy
+
+        if variable := shell_proxy.variable():
+            target = finished.unreached[0]
+            how = "policy's `network.parent-proxy` names a proxy to connect by"
+            sys.stderr.write(f"ringfence: no way to {target}; {variable} of this shell is not used: {how}\n")
     ending = finished.ending
     if ending and ending.kept:
         path, why = ending.kept[0]

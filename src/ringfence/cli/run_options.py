@@ -54,6 +54,7 @@ SHAPING = (
             *("python", "node", "rust", "go", "java", "ruby", "github", "gitlab"),
             *("anthropic", "openai", "google-ai", "mistral", "openrouter"),
             *("claude", "codex", "aider", "gemini", "opencode", "cursor-agent"),
+            *("daily", "refactor", "triage", "pipeline"),
         ),
         meaning="include a preset, with its hosts (repeatable); `ringfence policy presets` lists them",
     ),

@@ -25,6 +25,7 @@ from . import help as help_text
 from .terminal import paint, put, put_json, safe, table
 
 REFUSING = (401, 403)
+NONE = "your policy keeps no secrets"
 
 
 def main(name: str, words: Sequence[str]) -> int:
@@ -35,9 +36,12 @@ def main(name: str, words: Sequence[str]) -> int:
     action, *rest = given.words
     actions = {"list": listed, "check": checked, "test": tried, "reload": reloaded}
     if action not in actions:
-        raise UsageError(f"`ringfence secrets {safe(action)}` is not understood", hint=catalogue.find(name).usage[0])
+        hint = "it is one of " + ", ".join(f"`{one}`" for one in actions)
+        raise UsageError(f"`ringfence secrets {safe(action)}` is not understood", hint=hint)
     if len(rest) != (action == "test"):
-        raise UsageError(f"`ringfence secrets {action}` needs other words", hint="`ringfence secrets --help`")
+        wrong = "needs one host" if action == "test" else "takes no further words"
+        usage = "`ringfence secrets test api.example.com`" if action == "test" else "`ringfence secrets --help`"
+        raise UsageError(f"`ringfence secrets {action}` {wrong}", hint=usage)
     return actions[action](given)
 
 
@@ -59,7 +63,7 @@ def listed(given: arguments.Arguments) -> int:
     for secret in found.secrets:
         put(f"{paint(secret.name, 'bold')}  {safe(described(secret.source))}", *details(secret, found))
     if not found.secrets:
-        put("policy keeps no secrets; docs/secrets.md shows how to begin")
+        put(NONE, "docs/secrets.md shows how to begin; agents and `--preset` bring keys of their own")
     return 0
 
 
@@ -108,7 +112,7 @@ def checked(given: arguments.Arguments) -> int:
     """Whether each source gives a value: its shape, never more."""
     secrets = in_force().secrets
     if not secrets.secrets:
-        put_json([]) if given.has("json") else put("policy keeps no secrets")
+        put_json([]) if given.has("json") else put(NONE)
         return 0
     found = secret_trial.kept(secrets)
     absent = {one.name: one for one in found.missing}
@@ -142,26 +146,39 @@ def tried(given: arguments.Arguments) -> int:
         raise UsageError(f"no secret is put into requests to `{host}`", hint="`ringfence secrets list`")
     trying = secret_trial.Trying(policy.secrets, policy.egress or Egress())
     try:
-        results = [
-            (secret, trying.request(secret, injection, host))
-            for secret, injection in wanted
-            if not (secret.optional and trying.absent(secret.name))
-        ]
+        results = [(secret, trying.request(secret, injection, host)) for secret, injection in wanted]
     finally:
         trying.close()
     problems = [problem(secret, trial) for secret, trial in results]
+    failed = [why for (secret, trial), why in zip(results, problems, strict=True) if why and not spared(secret, trial)]
     if given.has("json"):
         put_json(
             [msgspec.to_builtins(trial) | {"problem": why} for (_, trial), why in zip(results, problems, strict=True)]
         )
     for (_, trial), why in zip(results, problems, strict=True) if not given.has("json") else ():
-        said = "  ".join(part for part in (str(trial.status or ""), scopes(trial), why or "accepted") if part)
+        said = "  ".join(part for part in (str(trial.status or ""), scopes(trial), why or accepted(trial)) if part)
         put(f"{paint(trial.secret, 'bold')}  {safe(trial.request)}  {safe(said)}")
-    return 1 if any(problems) else 0
+        if trial.hint:
+            put(f"  hint: {safe(trial.hint)}")
+    return 1 if failed else 0
+
+
+def spared(secret: Secret, trial: secret_trial.Trial) -> bool:
+    """Whether it matters not that there was nothing to try: an optional secret without a value."""
+    return secret.optional and trial.is_absent
+
+
+def accepted(trial: secret_trial.Trial) -> str:
+    """What a status that is no refusal says of the secret: nothing, where the host gives it to anybody."""
+    if trial.status < 400 and trial.status_without == trial.status:
+        return "no proof: the host answers the same without it"
+    return "accepted" if trial.status < 400 else "not refused"
 
 
 def read_host(text: str) -> str:
     """A host's canonical name; raise UsageError for what is none."""
+    if "://" in text or "/" in text:
+        raise UsageError(f"`{safe(text)}` is not a host", hint="write the host alone, as in `api.example.com`")
     try:
         return canonical_host(text)
     except ValueError as error:
@@ -207,7 +224,7 @@ def reloaded(given: arguments.Arguments) -> int:
         if answer is None:
             put(f"run {run.run}: it does not answer; its network may be off")
         elif answer.error:
-            put(f"run {run.run}: {safe(answer.error)}")
+            put(f"run {run.run}: {safe(answer.error)}", *([f"  hint: {safe(answer.hint)}"] if answer.hint else []))
         else:
             put(f"run {run.run}: read anew: {', '.join(answer.reloaded) or 'no secret has a value'}")
     return 1 if failed else 0

@@ -11,13 +11,12 @@ from ringfence.model.decision import Verdict
 from ringfence.model.errors import HostError, UsageError
 from ringfence.planner import build
 from ringfence.planner.view import within
-from ringfence.policy import deployments
 from ringfence.policy.effective import Policy
 from ringfence.policy.egress import rule_text
 from ringfence.policy.secrets import presets as secrets
 from ringfence.sandbox import facts
 from ringfence.sandbox.bubblewrap import SYSTEM_ROOTS
-from ringfence.session import prepare, trusting
+from ringfence.session import deployments, prepare, trusting
 from ringfence.session import run as session
 from ringfence.session.options import Options, workspace_of
 

@@ -107,6 +107,7 @@ class Decider:
         mode = modes.mode_of(event.permission_mode) or Mode.DEFAULT
         if self.where.contained and self.where.client == "codex":
             mode = Mode.DEFAULT  # that it asks nobody is our setting (managed_settings.py), not the operator's choice
+        mode = self.rules.held or mode
         request = scopes.Request(
             cwd=cwd, workspace=self.where.workspace, home=self.where.home, mode=mode, trusted=self.rules.trusted
         )

@@ -22,7 +22,7 @@ from ringfence.planner.request import Request
 from ringfence.policy.effective import Policy
 from ringfence.policy.patterns import escape
 from ringfence.sandbox import bubblewrap, facts
-from ringfence.session import places, prepare, run, trusting
+from ringfence.session import deployments, places, prepare, run, trusting
 from ringfence.session.options import Options
 
 from .srt_network import USER, in_force, trusted_upstream
@@ -67,6 +67,7 @@ def start(found: Settings, argv: Sequence[str], *, place: str) -> Prepared:
     options = Options()
     options.allow = [NO_HOST]
     general, standing = prepare.judged_policy(options, cwd)
+    deployments.refuse_foreign(general.presets)
     trusting.refuse(standing, hides=False)
     policy = confined(in_force(general, found, place), found)
     os.makedirs(places.state(), mode=0o700, exist_ok=True)

@@ -140,8 +140,14 @@ def _is_fixed(entry: Entry) -> bool:
 def _look(host: str, network: Network) -> Inspection:
     if network.tls_terminate is None:
         return Inspection.SNI
-    excluded = (canonical_pattern(text) for text in network.tls_terminate.exclude_domains)
-    return Inspection.SNI if any(host == each or matches(each, host) for each in excluded) else Inspection.INSPECT
+    excluded = network.tls_terminate.exclude_domains
+    return Inspection.SNI if any(covers(text, host) for text in excluded) else Inspection.INSPECT
+
+
+def covers(text: str, host: str) -> bool:
+    """Whether a domain as it is written is `host`, or a pattern for it."""
+    pattern = canonical_pattern(text)
+    return host == pattern or matches(pattern, host)
 
 
 def _network(address: str) -> str:

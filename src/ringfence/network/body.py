@@ -19,6 +19,7 @@ from .stream import READ_BYTES, Stream
 
 Headers = list[tuple[bytes, bytes]]
 Stop = TypeVar("Stop")
+SLICE_BYTES = 4 << 10  # deflated, they make at most 4 MiB
 PLAIN_BYTES = 256 << 10  # of one read in the clear, where system calls and not ciphers are what costs
 
 
@@ -71,6 +72,22 @@ class Incoming:
                 return b"".join(parts)
             else:
                 self._parser.receive_data(await self._stream.read())
+
+
+class Sliced(Incoming):
+    """The same in small pieces, for who decodes it: a piece that expands is held until its reader has taken it."""
+
+    _rest = b""
+    _over = False
+
+    async def read(self) -> bytes:
+        """Give the next bytes, as `Incoming` does."""
+        if not self._rest:
+            self._rest = await super().read()
+            self._over = self.ended
+        data, self._rest = self._rest[:SLICE_BYTES], self._rest[SLICE_BYTES:]
+        self.ended = self._over and not self._rest
+        return data
 
 
 class Outgoing:

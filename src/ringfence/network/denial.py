@@ -22,16 +22,18 @@ STATUS = {
     "upstream-certificate": 502,
     "unreadable-answer": 502,
     "too-large": 413,
+    "rate-exceeded": 429,
 }
 """Every other code is 403: policy does not allow it, and asking again changes nothing."""
 
 _TEXTS = {
     "egress-denied": "{what} is not allowed; ask the operator: ringfence allow {entry}",
     "address-denied": "{reason}; ask the operator for a rule with `addresses` that hold it",
-    "budget-exceeded": "the budget for {where} is used up",
+    "budget-exceeded": "the budget for {where} is used up{limit}",
+    "rate-exceeded": "too many requests to {where}{limit}; try again in {pause} s",
     "mismatch": "the request names another host than its connection",
     "not-found": "there is no host {host}",
-    "unreachable": "{where} cannot be reached, or does not answer as a server should",
+    "unreachable": "{where} cannot be looked up or reached, or does not answer as a server should",
     "timed-out": "{where} did not answer in time",
     "busy": "too much is going on; try again later",
     "upstream-certificate": "the certificate of {where} cannot be verified by the authorities of this host",
@@ -66,7 +68,8 @@ def denial(session: Session, refusal: Refusal, target: Target | None, method: st
     """Say to the contained side why a request does not go on.
 
     The reason of a refusal is the operator's, but for a malformed request, which only the program can mend, and for
-    what a name resolved to, of which the dialer tells the kind alone (vetting.py).
+    what a name resolved to, of which the dialer tells the kind alone (vetting.py). Of a budget the limit is told, which
+    a program could count for itself.
     """
     where = named(target.host, target.port) if target else "the host"
     what = where
@@ -77,19 +80,27 @@ def denial(session: Session, refusal: Refusal, target: Target | None, method: st
         text = _DENIED
     host = target.host if target else "HOST"
     short = not target or (target.port in _WEB_PORTS and not is_address(host) and host != HOST_LOOPBACK)
-    line = text.format(what=what, where=where, host=host, entry=host if short else where, reason=refusal.reason)
-    return stated(refusal.code, line)
+    line = text.format(
+        what=what,
+        where=where,
+        host=host,
+        entry=host if short else where,
+        reason=refusal.reason,
+        limit=refusal.limit and f": {refusal.limit}",
+        pause=refusal.pause_s,
+    )
+    return stated(refusal.code, line, pause_s=refusal.pause_s)
 
 
 def denial_at(code: str, host: str, port: int) -> Denial:
     """Say why a request to a host does not go on, where that is no question of the session's rules (hop.py)."""
     where = named(host, port)
     text = _TEXTS.get(code, "this request may not go to {where}")
-    return stated(code, text.format(what=where, where=where, host=host, entry=where, reason=""))
+    return stated(code, text.format(what=where, where=where, host=host, entry=where, reason="", limit="", pause=0))
 
 
-def stated(code: str, line: str) -> Denial:
-    """Put a code and one line into the form that every answer of ours has."""
+def stated(code: str, line: str, *, pause_s: int = 0) -> Denial:
+    """Put a code and one line into the form that every answer of ours has; `pause_s` where waiting helps."""
     phrase = f"ringfence: {code}: {line}".encode("ascii", "replace")
     body = phrase + b"\n"
     headers = [
@@ -98,6 +109,8 @@ def stated(code: str, line: str) -> Denial:
         (b"Cache-Control", b"no-store"),
         (b"Content-Length", str(len(body)).encode()),
     ]
+    if pause_s:
+        headers.append((b"Retry-After", b"%d" % pause_s))
     if code == "proxy-password":
         headers.append((b"Proxy-Authenticate", b'Basic realm="ringfence"'))
     printable = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in phrase)

@@ -28,6 +28,7 @@ from .upgrade import accepted
 CONTINUE_TIMEOUT_S = 1.0
 WATCH_INTERVAL_S = 1.0
 CLOSE_WAIT = 8  # TCP_CLOSE_WAIT in the kernel's tcp_states.h: the other side has ended
+ANSWER_REFUSED = "unreadable-answer"  # the request has reached its host
 LEFT = Refusal("", "the client left")
 
 
@@ -79,6 +80,8 @@ class Exchange:
         self._refusal: Refusal | None = None  # why the request was given up on the client's side
         self._status = 0
         self._code = "lost"  # unless it gets to its end
+        self._carried = connection.carried
+        self._refused = ""  # the code, where the vault has answered in the host's place
         self._began = session.clock()
         self._before = (upstream.bytes_out, upstream.bytes_in)
 
@@ -169,6 +172,7 @@ class Exchange:
         answer = h11.Response(status_code=response.status_code, headers=headers, reason=response.reason)
         start = asked.parser.send(answer) or b""
         self._status = response.status_code
+        self._refused = b"".join(values(fields, b"x-ringfence")).decode("ascii", "replace") if self._carried else ""
         sink = Outgoing(self.client, start, chunked=length is None and asked.head.version == b"1.1")
         if await pump(body, sink, self._spend) is not None:
             raise ConnectionAbortedError("budget exceeded")
@@ -178,7 +182,7 @@ class Exchange:
             await asyncio.wait([self._upload])  # the host has answered early and goes on reading
         complete = asked.body.ended and self._refusal is None
         self.keep, self.reusable = keep and complete, complete and not ends
-        self._code = ""
+        self._code = self._refused
 
     async def _final(self) -> h11.Response | h11.InformationalResponse:
         """Wait for the response, passing informational ones on but 101, which ends the wait as well."""
@@ -246,5 +250,6 @@ class Exchange:
             "received_bytes": self.upstream.bytes_in - received,
             "duration_ms": round((self.session.clock() - self._began) * 1000),
         }
-        if self._status or self._code == "lost":  # a refusal has been recorded as such
+        # A refusal has been recorded as such, by the vault too; but what was refused is at times the answer alone.
+        if (self._status or self._code == "lost") and self._refused in ("", ANSWER_REFUSED):
             self.session.record("egress", self._code, self.connection, fields)

@@ -21,6 +21,8 @@ NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 MAX_OBJECT_BYTES = 16 << 20
 """Of a commit, tree or tag that is looked into."""
 MAX_PARENTS = 64
+MAX_ADDRESS_BYTES = 1024  # kept for each of many commits
+MAX_HEADERS_BYTES = 1 << 20
 
 _IDENT = rb"[^<>\n\0]*<([^<>\n\0]*)> [0-9]+ [+-][0-9]+"
 _COMMIT = re.compile(
@@ -30,6 +32,10 @@ _TAG = re.compile(
     rb"object ([0-9a-f]{40})\ntype (commit|tree|blob|tag)\ntag [^\n\0]+\n(?:tagger " + _IDENT + rb"\n)?(?=\n|$|[a-z])"
 )
 _DIRECTORY = (b"40000", b"040000")
+_LINKS = (b"120000", b"160000")
+# SECURITY: git reads a mode as an octal number of any length, cut to 16 bits, so that `0040000` and `1040000` are
+# directories as well. What git itself writes, or did long ago (`100664`), is all that there may be.
+_MODES = frozenset({*_DIRECTORY, *_LINKS, b"100644", b"100664", b"100755"})
 _GIT_HEADERS = (b"tree", b"parent", b"author", b"committer")
 
 
@@ -61,6 +67,11 @@ class Entry(msgspec.Struct, frozen=True):
         """Tell whether it is a tree itself."""
         return self.mode in _DIRECTORY
 
+    @property
+    def is_link(self) -> bool:
+        """Tell whether it is a symbolic link, or a submodule: something that has files elsewhere."""
+        return self.mode in _LINKS
+
 
 def identifier(kind: int, content: bytes) -> bytes:
     """Give an object's name."""
@@ -75,9 +86,10 @@ def read_commit(content: bytes) -> Commit:
     parents = tuple(bytes.fromhex(line[7:].decode()) for line in found[2].splitlines())
     if len(parents) > MAX_PARENTS:
         raise Malformed("a commit with too many parents")
-    names = {line.partition(b" ")[0] for line in content[found.end() :].partition(b"\n\n")[0].split(b"\n")}
-    if content[found.end() :].startswith(b"\n"):
-        names = set()
+    more = b"" if content.startswith(b"\n", found.end()) else content[found.end() :].partition(b"\n\n")[0]
+    if len(more) > MAX_HEADERS_BYTES:
+        raise Malformed("a commit with too long a head")
+    names = {line.partition(b" ")[0] for line in more.split(b"\n")}
     if not names.isdisjoint(_GIT_HEADERS):
         raise Malformed("a commit that says a thing twice")
     signed = b"gpgsig" in names or b"gpgsig-sha256" in names
@@ -99,7 +111,7 @@ def read_tree(content: bytes) -> dict[bytes, Entry]:
     while at < len(content):
         end = content.find(b"\0", at)
         mode, space, name = content[at:end].partition(b" ")
-        if end < 0 or not space or len(content) < end + 21 or not mode.isdigit():
+        if end < 0 or not space or len(content) < end + 21 or mode not in _MODES:
             raise Malformed("a tree that is not well formed")
         if not name or b"/" in name or name in (b".", b"..") or name.lower() == b".git" or name in entries:
             raise Malformed("a tree with a name that no tree may have")
@@ -161,4 +173,6 @@ def _size(delta: bytes, at: int) -> tuple[int, int]:
 
 
 def _address(raw: bytes) -> str:
+    if len(raw) > MAX_ADDRESS_BYTES:
+        raise Malformed("an address that is too long")
     return raw.decode("utf-8", "backslashreplace").strip()

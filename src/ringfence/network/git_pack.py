@@ -37,8 +37,11 @@ UNKNOWN = 0  # of a delta whose base is not known, or not yet
 MAX_OBJECTS = 2_000_000
 MAX_KEPT = 150_000  # commits, tags and trees, and deltas that may be one
 MAX_INFLATED = 16 << 30
-MAX_WORK = 1 << 30  # bytes made of deltas
+MAX_WORK = 1 << 30  # bytes of deltas, and made of them
 CACHE_BYTES = 16 << 20
+MAX_DELTA_BYTES = 4 << 20
+MAX_CHAIN_BYTES = 64 << 20  # of deltas, held at once until their base is there
+DELTA_COST = 32  # what a byte of a delta costs, which may be an instruction, compared with one that is made
 STEP_COST = 512  # what an object costs beside its bytes
 TRAILER = 20
 Read = Callable[[int, int], bytes]
@@ -197,15 +200,20 @@ class Pack:
 
     def _content(self, read: Read, offset: int) -> bytes:
         chain: list[tuple[int, bytes]] = []
-        at = offset
+        at, held = offset, 0
         while (found := self._cache.get(at)) is None:
             header = self._header(read, at)
+            is_delta = header.kind in (OFFSET_DELTA, NAME_DELTA)
+            if header.size > (MAX_DELTA_BYTES if is_delta else MAX_OBJECT_BYTES):
+                raise Malformed("an object or a delta that is too large to be looked into")
             data = self._deflated(read, at + header.length, header.size)
-            if header.kind not in (OFFSET_DELTA, NAME_DELTA):
+            if not is_delta:
                 found = self._remember(at, data)
                 break
+            self._spend(len(data) * DELTA_COST)
             chain.append((at, data))
-            if len(chain) > 5000:  # git makes 4,095 at most
+            held += len(data)
+            if len(chain) > 5000 or held > MAX_CHAIN_BYTES:  # git makes 4,095 at most, mostly of some bytes
                 raise Malformed("a chain of deltas that is too long")
             at = self._base(header)
         for at, delta in reversed(chain):
@@ -224,8 +232,6 @@ class Pack:
         return header
 
     def _deflated(self, read: Read, offset: int, size: int) -> bytes:
-        if size > MAX_OBJECT_BYTES:
-            raise Malformed("a delta that is too large to be looked into")
         current = Inflating(offset, UNKNOWN, size, keep=True)
         while not current.complete:
             piece = read(offset, PIECE)
@@ -234,10 +240,13 @@ class Pack:
             offset += current.take(piece, 0)
         return current.content or b""
 
-    def _remember(self, offset: int, content: bytes) -> bytes:
-        self._work += len(content) + STEP_COST
+    def _spend(self, size: int) -> None:
+        self._work += size + STEP_COST
         if self._work > MAX_WORK:
             raise Malformed("a pack that is too much work to be looked into")
+
+    def _remember(self, offset: int, content: bytes) -> bytes:
+        self._spend(len(content))
         self._cache[offset] = content
         self._cached += len(content)
         while self._cached > CACHE_BYTES and len(self._cache) > 1:

@@ -21,7 +21,8 @@ from typing import Protocol
 import msgspec
 
 from ringfence.model.git import Pushes
-from ringfence.policy.git import Change, accepts_address, denied_paths, may_hold, wants_content
+from ringfence.policy.git import Change, accepts_address, denied_paths, may_hold, stands_above, wants_content
+from ringfence.policy.patterns import Pattern
 
 from .git_objects import Commit, Entry, read_tree
 from .git_pack import Pack, Read
@@ -30,6 +31,7 @@ from .malformed import Malformed
 MAX_BASES = 64
 MAX_UNKNOWN = 256
 MAX_DEPTH = 256
+MAX_NAMES = 500_000  # in one directory of a commit and its parents, together
 EACH_TURN = 64  # steps before others get their turn
 NO_TREE: dict[bytes, Entry] = {}
 
@@ -202,13 +204,17 @@ class Comparison:
         """Note a denied change in one directory; give the directories in it that differ."""
         if place.count("/") > MAX_DEPTH:
             raise Uninspectable("directories that are too deep")
-        mine, others = self._tree(own), [self._tree(parent) for parent in parents]
+        mine, others = self._tree(own), list[Mapping[bytes, Entry]]()
+        for parent in parents:
+            others.append(self._tree(parent))
+            if sum(map(len, others), len(mine)) > MAX_NAMES:
+                raise Uninspectable("directories with too many names to compare")
         for name in mine.keys() | set().union(*others):
             entry, before = mine.get(name), [other.get(name) for other in others]
             if entry in before:
                 continue
             path = place + name.decode("utf-8", "surrogateescape")
-            if any(pattern.matches(path) for pattern in self._patterns):
+            if any(pattern.matches(path) or _hides(pattern, path, entry) for pattern in self._patterns):
                 self.found = path[1:].encode("utf-8", "backslashreplace").decode()
                 return
             if any(one is not None and one.is_directory for one in (entry, *before)):
@@ -230,6 +236,11 @@ class Comparison:
             if name in store.pack.offsets:
                 return read_tree(store.pack.content(store.read, name))
         raise Uninspectable(f"tree {name.hex()[:12]} is neither in the pack nor in the parents of its commit")
+
+
+def _hides(pattern: Pattern, path: str, entry: Entry | None) -> bool:
+    """Tell whether a link, or another repository, stands where the directory of denied files would."""
+    return entry is not None and entry.is_link and stands_above(pattern, path)
 
 
 def _directory(entry: Entry | None) -> bytes:

@@ -50,8 +50,14 @@ async def read_request(client: Stream, asked: h11.Connection) -> Head | None:
 
 async def read_response(upstream: Stream, asking: h11.Connection) -> h11.Response | h11.InformationalResponse:
     """Read the next head of an answer; raise h11.RemoteProtocolError for what is none, OSError as the stream does."""
-    while (event := asking.next_event()) is h11.NEED_DATA:
-        asking.receive_data(await upstream.read())
+    try:
+        while (event := asking.next_event()) is h11.NEED_DATA:
+            data = await upstream.read()
+            if not data:
+                raise ConnectionAbortedError("the host closed the connection before it had answered")
+            asking.receive_data(data)
+    except h11.RemoteProtocolError as error:  # whose text is the library's, for its users
+        raise h11.RemoteProtocolError("what the host answered is not HTTP/1.1") from error
     if isinstance(event, h11.Response | h11.InformationalResponse):
         return event
     raise h11.RemoteProtocolError("no response")

@@ -18,7 +18,7 @@ import h11
 from ringfence.model import passage as judging
 from ringfence.model.passage import Noted, Stopped
 
-from .body import Incoming, Outgoing, pump
+from .body import Incoming, Outgoing, Sliced, pump
 from .exchange import WATCH_INTERVAL_S, Asked
 from .gate import Passage
 from .heads import parser, read_response
@@ -29,6 +29,8 @@ from .stream import Stream
 from .upgrade import accepted
 
 _STATUS = frozenset(HTTPStatus)
+# The framing is the hop's own, and so is what tells the proxy (exchange.py) that an answer is a refusal.
+_OURS = frozenset({b"transfer-encoding", b"x-ringfence"})
 
 
 class HopExchange:
@@ -95,7 +97,7 @@ class HopExchange:
         length = response_length(asked.head.method, response.status_code, fields)
         ends = response.http_version == b"1.0" or b"close" in listed(fields, b"connection")
         ends = ends or (length is None and not chunked)
-        told = [field for field in response_headers(fields) if field[0] != b"transfer-encoding"]
+        told = [field for field in response_headers(fields) if field[0] not in _OURS]
         head = taking.answer(judging.Incoming(response.status_code, told))
         if isinstance(head, Stopped):
             self._give_up(head)
@@ -113,7 +115,7 @@ class HopExchange:
         framed = length is not None and not head.transformed
         headers = [field for field in head.headers if framed or field[0] != b"content-length"]
         headers += [(b"connection", b"close")] if ends else []
-        body = Incoming(self.upstream, self._sender, length)
+        body = (Sliced if head.transformed else Incoming)(self.upstream, self._sender, length)
         answer = h11.Response(status_code=head.status, headers=headers, reason=_phrase(head.status))
         start = asked.parser.send(answer) or b""
         if bodiless(asked.head.method, response.status_code):

@@ -108,7 +108,9 @@ class _Relay:
     def _barred(self, head: Head) -> Refusal | None:
         given = b"".join(values(head.headers, b"proxy-authorization"))
         if not self._credentials or hmac.compare_digest(given, self._credentials):
-            return None
+            name = self.session.marks.find(given) if given else ""
+            reason = f"the placeholder of `{name}` stands in the password for the proxy"
+            return self.session.refuse(self.connection, "secret-misuse", reason, secret=name) if name else None
         return self.session.refuse(self.connection, "proxy-password", "the proxy's password is missing or wrong")
 
     async def _serve(self, parser: h11.Connection, head: Head, target: Target, barred: Refusal | None) -> bool:

@@ -24,11 +24,10 @@ from ringfence.policy.egress import (
     decide_name,
     decide_request,
     inspection,
-    matching,
+    rule_text,
 )
-from ringfence.policy.hosts import matches
 
-from .budget import Budget, Limits
+from .budget import Budget, Limits, descends, limits_of
 from .channel import Channel, close_descriptors
 from .marks import Marks
 from .messages import Accepted, Answer, Ask, Dial, Dialed, Named, Record
@@ -52,7 +51,7 @@ MAX_TARGETS = 1024  # told apart in the record of denials
 FAULTS = frozenset({"not-found", "unreachable", "timed-out", "busy"})
 """Codes that are nobody's decision: recorded as `egress`, all others as `denial`."""
 
-INNOCENT = FAULTS | {"budget-exceeded", "upstream-certificate", "git-denied", "push-denied"}
+INNOCENT = FAULTS | {"budget-exceeded", "rate-exceeded", "upstream-certificate", "git-denied", "push-denied"}
 """Codes that say nothing about what was asked for: a placeholder in such a request may well be where it belongs."""
 
 Fields = dict[str, str | int | bool | None]
@@ -60,10 +59,15 @@ Question = tuple[str, int, str, str]
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why something does not go on: a short stable code, and the reason for the operator."""
+    """Why something does not go on: a short stable code, and the reason for the operator.
+
+    Of a budget, whoever asked may know the `limit`, and after how many seconds there is room again.
+    """
 
     code: str
     reason: str
+    limit: str = ""
+    pause_s: int = 0
 
 
 class Connection(msgspec.Struct, eq=False):
@@ -207,19 +211,13 @@ class Session:
         for budget in connection.counted[1]:
             exceeded = budget.spend(count)
             if exceeded:
-                return self.refuse(connection, "budget-exceeded", exceeded)
+                return self._exceeded(connection, budget, exceeded)
         return None
 
     def budgets(self, host: str, port: int, request: Request | None = None) -> tuple[Budget, ...]:
         """The budgets that a request, or unseen bytes, to a host count against: of the session and of rules."""
-        limits: dict[EgressRule | None, Limits] = {
-            None: Limits(requests=self.egress.request_limit, bytes=self.egress.byte_limit)
-        }
-        for rule in matching(self.egress, host, port):
-            wanted = Limits(requests=rule.request_limit, bytes=rule.byte_limit, rate=rule.rate)
-            if wanted.any() and (request is None or _speaks_of(rule, request)):
-                limits[rule] = wanted
-        return tuple(self._budget(key, wanted) for key, wanted in limits.items() if wanted.any())
+        limits = limits_of(self.egress, host, port, request)
+        return tuple(self._budget(key, wanted) for key, wanted in limits.items())
 
     # ---- the record
 
@@ -353,15 +351,27 @@ class Session:
         for budget in budgets:
             exceeded = budget.missing(now)
             if exceeded:
-                return self.refuse(connection, "budget-exceeded", exceeded, host=host, port=port)
+                return self._exceeded(connection, budget, exceeded, host=host, port=port)
         for budget in budgets:
             budget.take()
         return None
 
+    def _exceeded(
+        self, connection: Connection, budget: Budget, exceeded: str, *, host: str = "", port: int = 0
+    ) -> Refusal:
+        """Record which limit was reached and where it was set; the contained side is not told the place."""
+        pause_s = budget.pause_s(self.clock())
+        rule = next((key for key, known in self._budgets.items() if known is budget), None)
+        reason = f"{exceeded}; the limit was set by {rule.source if rule else '`network`'}"
+        code = "rate-exceeded" if pause_s else "budget-exceeded"
+        named = rule_text(rule) if rule else ""
+        refusal = self.refuse(connection, code, reason, host=host, port=port, rule=named)
+        return msgspec.structs.replace(refusal, limit=exceeded, pause_s=pause_s)
+
     def _budget(self, key: EgressRule | None, limits: Limits) -> Budget:
         budget = self._budgets.get(key) or self._inherited(key)
         if budget is None:
-            budget = Budget(limits, self.clock())
+            budget = Budget(limits, self.clock(), "" if key else " of the whole run")
         self._budgets[key] = budget
         budget.limits = limits
         return budget
@@ -374,20 +384,9 @@ class Session:
         return None
 
 
-def descends(rule: EgressRule, earlier: EgressRule) -> bool:
-    """Tell whether a rule is an earlier one, narrowed: of the same place in policy, with the same limits."""
-    names = ("source", "request_limit", "byte_limit", "rate")
-    same = all(getattr(rule, name) == getattr(earlier, name) for name in names)
-    return same and (rule.host == earlier.host or matches(earlier.host, rule.host))
-
-
 def target(host: str, port: int) -> str:
     """Name a host and port as records do; an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if port else host
-
-
-def _speaks_of(rule: EgressRule, request: Request) -> bool:
-    return decide_request(Egress(rules=(rule,)), request).verdict is not Verdict.DENY
 
 
 def _fitting(fields: Fields) -> Fields:

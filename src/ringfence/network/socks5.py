@@ -47,6 +47,7 @@ _REPLIES = {
     "egress-denied": Reply.NOT_ALLOWED,
     "address-denied": Reply.NOT_ALLOWED,
     "budget-exceeded": Reply.NOT_ALLOWED,
+    "rate-exceeded": Reply.NOT_ALLOWED,
     "mismatch": Reply.NOT_ALLOWED,
     "not-found": Reply.HOST_UNREACHABLE,
     "unreachable": Reply.CONNECTION_REFUSED,

@@ -24,6 +24,9 @@ def _post(reason: str, host: str, *paths: str) -> PresetHost:
     return PresetHost(host, reason, methods=("POST",), paths=paths)
 
 
+UNTESTED: frozenset[PresetName] = frozenset({"rust", "ruby", "aider", "gemini", "opencode", "cursor-agent"})
+"""Presets made from what makers document: no test runs their program."""
+
 AGENT_READS: dict[PresetName, tuple[tuple[str, str], ...]] = {
     "claude": (("~/.local/share/claude", "the program, where its own installer puts it"),),
     "opencode": (("~/.opencode/bin", "the program, where its own installer puts it"),),

@@ -36,7 +36,8 @@ KeyPath = tuple[str | int, ...]
 Ecosystem = Literal["python", "node", "rust", "go", "java", "ruby"]
 Service = Literal["github", "gitlab", "anthropic", "openai", "google-ai", "mistral", "openrouter"]
 Agent = Literal["claude", "codex", "aider", "gemini", "opencode", "cursor-agent"]
-PresetName = Literal[Ecosystem, Service, Agent]
+Pattern = Literal["daily", "refactor", "triage", "pipeline"]
+PresetName = Literal[Ecosystem, Service, Agent, Pattern]
 
 _A_WAIT = 'seconds as a whole number from 1, or a string such as "30s" or "5m"'
 _PATHS = "a list of paths"
@@ -112,11 +113,12 @@ class HostEntry(Table, frozen=True):
         ),
     ] = UNSET
     methods: Annotated[
-        tuple[Annotated[str, Meta(pattern=METHOD)], ...],
+        Annotated[tuple[Annotated[str, Meta(pattern=METHOD)], ...], Meta(min_length=1)],
         key("Only these methods.", "a list of methods", entry="a method in capital letters"),
     ] = ()
     paths: Annotated[
-        tuple[NoNul, ...], key("Only these paths; `*` within a segment, `**` across.", "a list", entry="a path")
+        Annotated[tuple[NoNul, ...], Meta(min_length=1)],
+        key("Only these paths; `*` within a segment, `**` across.", "a list", entry="a path"),
     ] = ()
     http2: Annotated[bool, key("Offer HTTP/2, as gRPC needs.", "`true` or `false`")] = False
     addresses: Annotated[
@@ -318,7 +320,7 @@ class Document(Table, frozen=True):
     audit: Annotated[AuditTable, key("How the audit is kept.", "a table")] = AuditTable()
     secrets: Annotated[
         dict[SecretName, SecretTable] | UnsetType,
-        key("Secrets, by name.", "tables `[secrets.NAME]`", entry="a table under a name of `a-z`, `0-9` and `-`"),
+        key("Secrets, by name.", "tables `[secrets.NAME]`", entry="`[secrets.NAME]` with NAME of `a-z`, `0-9`, `-`"),
     ] = UNSET
     secret_files: Annotated[
         tuple[SecretFileTable, ...] | UnsetType,
@@ -329,15 +331,22 @@ class Document(Table, frozen=True):
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
-    """One document with the scope it speaks for and the line of each of its keys and list entries."""
+    """One document with the scope it speaks for and the line of each of its keys and list entries.
+
+    `spelled` has what a person wrote instead of some of them: an option of the command line.
+    """
 
     scope: str
     document: Document
     file: str = ""
     lines: dict[KeyPath, int] = {}
+    spelled: dict[KeyPath, str] = {}
 
     def source(self, *path: str | int) -> Source:
         """Tell where `path` was written; an unknown place falls back to the table around it."""
+        spelled = (self.spelled[path[:length]] for length in range(len(path), 0, -1) if path[:length] in self.spelled)
+        if option := next(spelled, ""):
+            return Source(scope=self.scope, file=option)
         while path and path not in self.lines:
             path = path[:-1]
         return Source(scope=self.scope, file=self.file, line=self.lines.get(path, 0))

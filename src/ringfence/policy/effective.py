@@ -54,7 +54,8 @@ class TrustRules(msgspec.Struct, frozen=True, kw_only=True):
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force. `origins` maps each dotted scalar key (`limits.memory`) to where its value was written.
 
-    `network` is `off`, and `egress` None, or `allow-list`.
+    `network` is `off`, and `egress` None, or `allow-list`. Either way `network_values` has the single values of the
+    `network` table, and no rule.
     """
 
     tier: str
@@ -74,6 +75,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     presets: tuple[str, ...]
     origins: dict[str, Source]
     egress: Egress | None = None
+    network_values: Egress = Egress()
     trust: TrustRules = TrustRules()
     secrets: Secrets = Secrets()
     signing: Signing = Signing()

@@ -104,6 +104,11 @@ def may_hold(pattern: Pattern, directory: str) -> bool:
     return all(first == second for first, second in zip(fixed, names, strict=False))
 
 
+def stands_above(pattern: Pattern, path: str) -> bool:
+    """Tell whether all that a pattern matches is below `path`, or is it: then what is there takes their place."""
+    return may_hold(pattern, path) and pattern.prefix.count("/") >= path.count("/") and pattern.prefix != "/"
+
+
 def matches_names(patterns: Sequence[str], name: str) -> bool:
     """Tell whether one of `patterns` matches a name of components, and none of those that begin with `!`."""
     taken = any(_components(text[1:].casefold()).fullmatch(name.casefold()) for text in patterns if text[:1] == "!")

@@ -6,7 +6,7 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -54,11 +54,9 @@ def remotes(ordered: Sequence[Layer]) -> tuple[Remote, ...]:
 def egress_rules(one: Remote) -> list[EgressRule]:
     """Return what may be asked of the host so that git can do what `one` says."""
     remote = one.remote
-    asked = {"GET": ["info/refs"], "POST": ["git-upload-pack"] if remote.fetch else []}
-    asked["POST"] += ["git-receive-pack"] if remote.push else []
-    asked["POST"] += ["info/lfs/objects/batch"] if remote.lfs is not LargeFiles.NONE else []
-    asked["POST"] += ["info/lfs/locks/verify"] if remote.lfs is LargeFiles.UPLOAD else []
-    places = [place for name in remote.repositories if name[0] != "!" for place in _places(name)]
+    named = [name for name in remote.repositories if name[0] != "!"]
+    places = [place for name in named for place in _places(name)]
+    bare = [_bare(name) for name in named]
     return [
         EgressRule(
             host=remote.host,
@@ -66,12 +64,17 @@ def egress_rules(one: Remote) -> list[EgressRule]:
             source=remote.source,
             ports=one.ports,
             methods=(method,),
-            paths=tuple(f"/{place}/{name}" for place in places for name in names),
+            paths=paths,
             reason=remote.reason or "git",
         )
-        for method, names in asked.items()
-        if names
+        for method in ("GET", "POST", "PUT")
+        if (paths := (*_below(places, _ANYWHERE[method], remote), *_below(bare, _BARE[method], remote)))
     ]
+
+
+def _below(places: Sequence[str], names: Mapping[str, Callable[[GitRemote], bool]], remote: GitRemote) -> list[str]:
+    """Return the paths of those requests in each place that git makes for what `remote` allows."""
+    return [f"/{place}/{name}" for place in places for name, is_needed in names.items() if is_needed(remote)]
 
 
 def signing(ordered: Sequence[Layer], home: str) -> Signing:
@@ -127,6 +130,48 @@ def _repository(text: str, source: Source) -> str:
         hint = "write `owner/name`; `*` stands for any name, `**` for any number of them"
         raise UsageError(f"{shown(text)} is not a repository", place=str(source), hint=hint)
     return ("!" if text.startswith("!") else "") + name
+
+
+def _fetches(remote: GitRemote) -> bool:
+    return remote.fetch
+
+
+def _pushes_to(remote: GitRemote) -> bool:
+    return remote.push is not None
+
+
+def _large_files(remote: GitRemote) -> bool:
+    return remote.lfs is not LargeFiles.NONE
+
+
+def _large_uploads(remote: GitRemote) -> bool:
+    return remote.lfs is LargeFiles.UPLOAD
+
+
+# Below each spelling of a repository (network/git_endpoints.py). Many servers keep large files beside it, GitLab under
+# `gitlab-lfs`; those of GitHub and others are at hosts of their own, which rules have to name.
+_ANYWHERE: Mapping[str, Mapping[str, Callable[[GitRemote], bool]]] = {
+    "GET": {"info/refs": lambda _: True, "info/lfs/objects/**": _large_files},
+    "POST": {
+        "git-upload-pack": _fetches,
+        "git-receive-pack": _pushes_to,
+        "info/lfs/objects/batch": _large_files,
+        "info/lfs/locks/verify": _large_uploads,
+        "info/lfs/verify": _large_uploads,
+    },
+    "PUT": {"info/lfs/objects/**": _large_uploads},
+}
+# Below `NAME.git` alone, since elsewhere they would not be git's: with the dumb protocol what a server has as files.
+_BARE: Mapping[str, Mapping[str, Callable[[GitRemote], bool]]] = {
+    "GET": {"HEAD": _fetches, "objects/**": _fetches, "gitlab-lfs/**": _large_files},
+    "POST": {},
+    "PUT": {"gitlab-lfs/**": _large_uploads},
+}
+
+
+def _bare(repository: str) -> str:
+    """Return the path of a repository with `.git`."""
+    return f"{repository}/*.git" if repository.rpartition("/")[2] == "**" else f"{repository}.git"
 
 
 def _places(repository: str) -> tuple[str, ...]:

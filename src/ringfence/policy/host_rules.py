@@ -24,6 +24,7 @@ Ports = tuple[tuple[int, int], ...]
 
 # Names below which nobody registers; `*` in front of any other single label is a wildcard on a public suffix.
 _PRIVATE_SUFFIXES = frozenset("internal intranet private corp home lan local localdomain test".split())
+_NETWORK = re.compile(r"\[?[0-9A-Fa-f.:]*[.:][0-9A-Fa-f.:]*\]?/[0-9]+(:.*)?")
 # What registries of country codes have as second labels (publicsuffix.org lists all; these are the usual ones).
 _SECOND_LABELS = frozenset("ac co com edu gob gov govt gouv go ltd mil ne net nom or org plc sch".split())
 _OWN_ADDRESSES = {"loopback", "unspecified"}
@@ -122,6 +123,9 @@ def _host_and_ports(text: str, source: Source) -> tuple[str, str]:
         host, _, ports = text.partition(":")
         if not ports:
             raise _error(f"{shown(text)} names no port behind the `:`", source, "write `HOST` or `HOST:PORT`")
+    if _NETWORK.fullmatch(host):
+        hint = "a rule names one host or address; `addresses` of a table `{ host, addresses }` takes networks"
+        raise _error(f"{shown(text)} is a network, not a host", source, hint)
     if host == "*":
         hint = 'name the hosts; `unknown = "ask"` asks about all others, `mode = "off"` denies all'
         raise _error("`*` alone is every host", source, hint)
@@ -134,6 +138,8 @@ def _host_and_ports(text: str, source: Source) -> tuple[str, str]:
 
 def _port_range(text: int | str, source: Source) -> tuple[int, int]:
     low, dash, high = str(text).partition("-")
+    if dash and not (low and high):
+        raise _error(f"{shown(text)} is half a range of ports", source, "write both ends, as in `8000-8010`")
     first = port(low, source)
     last = port(high, source) if dash else first
     if first > last:

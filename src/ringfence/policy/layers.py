@@ -112,6 +112,7 @@ def merge(layers: Sequence[Layer], *, home: str, workspace: str) -> Policy:
         seccomp=_text(deciding, "isolation", "seccomp"),
         network=network.mode,
         egress=network.egress,
+        network_values=network.single_values,
         read=(*_rules(ordered, "read", places), *preset_rules),
         write=_rules(ordered, "write", places),
         deny_read=(*_rules(ordered, "deny-read", places), *_sources_of_secrets(kept)),

@@ -34,6 +34,7 @@ from .units import size_bytes, time_s
 
 MAX_LISTEN = 240  # their descriptors, and a few more, go to the proxy in one message of at most 253 (SCM_MAX_FD)
 RESERVED = frozenset({53, PROXY[1]})  # what answers there inside is ours; the proxy takes requests for these ports
+_HERE = Source(scope="default")
 _VERDICTS = {"deny": Verdict.DENY, "ask": Verdict.ASK, "allow": Verdict.ALLOW}
 _UNKNOWN = {"deny": Verdict.DENY, "ask": Verdict.ASK}
 _OPERATOR_KEYS = ("allow", "ask_timeout", "proxy_variables", "parent_proxy", "publish")
@@ -41,9 +42,13 @@ _OPERATOR_KEYS = ("allow", "ask_timeout", "proxy_variables", "parent_proxy", "pu
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """The egress in force, or None where the network is off, and where each single value was written."""
+    """The egress in force, or None where the network is off, and where each single value was written.
+
+    `single_values` has no rule: what is said of a network, on or off.
+    """
 
     egress: Egress | None
+    single_values: Egress
     origins: dict[str, Source]
 
     @property
@@ -69,24 +74,27 @@ def merge_network(ordered: Sequence[Layer], presets: Sequence[PresetName]) -> Ne
         place = one.remote.source
         check_inspected(one.remote.host, one.ports, rules, what="of a git remote", place=place)
     unknown = values.tightest("unknown", _UNKNOWN.__getitem__, max)
-    egress = Egress(
-        rules=rules,
+    said = Egress(
         unknown=unknown,
-        listen=_listen(rules, unknown),
-        literals=tuple(dict.fromkeys(rule.host for rule in rules if grants(rule) and is_address(rule.host))),
-        denied_addresses=tuple(dict.fromkeys(_denied_addresses(ordered))),
         ask_timeout_s=_ask_timeout(values),
         request_limit=values.tightest("requests", size_bytes, _smaller),
         byte_limit=values.tightest("bytes", size_bytes, _smaller),
         proxy_variables=bool(values.highest("proxy_variables")),
         parent_proxy=_parent_proxy(values),
+    )
+    egress = msgspec.structs.replace(
+        said,
+        rules=rules,
+        listen=_listen(rules, unknown),
+        literals=tuple(dict.fromkeys(rule.host for rule in rules if grants(rule) and is_address(rule.host))),
+        denied_addresses=tuple(dict.fromkeys(_denied_addresses(ordered))),
         publish=_publish(ordered),
         git_remotes=tuple(one.remote for one in git),
     )
     wanted = unknown is not Verdict.DENY or bool(egress.publish) or any(grants(rule) for rule in rules)
     mode, source = _mode(ordered, wanted=wanted)
     values.origins["network.mode"] = source
-    return Network(egress=egress if mode == "allow-list" else None, origins=values.origins)
+    return Network(egress=egress if mode == "allow-list" else None, single_values=said, origins=values.origins)
 
 
 def refuse_loosening(layer: Layer, hint: str) -> None:
@@ -229,9 +237,11 @@ def _ask_timeout(values: _Values) -> int:
 def _parent_proxy(values: _Values) -> str:
     """Return the parent proxy as `http://HOST:PORT`, canonical."""
     url = values.highest("parent_proxy")
-    source = values.origins["network.parent-proxy"]
-    if url is UNSET:
-        return ""
+    return "" if url is UNSET else parent_proxy(url, values.origins["network.parent-proxy"])
+
+
+def parent_proxy(url: str, source: Source = _HERE) -> str:
+    """Return the canonical form of a parent proxy's URL; raise `UsageError` at `source` for what is none."""
     found = re.fullmatch(r"http://(\[[^\]@]*\]|[^\[\]/?#:@]*):([^/?#:@]*)/?", url, re.IGNORECASE)
     # SECURITY: neither shown nor kept: policy files are read by many, and what is in force is written to the audit.
     if "@" in url:
@@ -249,11 +259,17 @@ def _parent_proxy(values: _Values) -> str:
 
 
 def _publish(ordered: Sequence[Layer]) -> tuple[tuple[int, int], ...]:
-    """Join the published ports; of two on one port of the host the higher layer's stays."""
+    """Join the published ports; of two on one port of the host the higher layer's stays; one layer has no two."""
     found: dict[int, int] = {}
     for layer in ordered:
+        here: dict[int, int] = {}
         listed = layer.document.network.publish
         for index, entry in enumerate(() if listed is UNSET else listed):
-            outer, inner = published(entry, layer.source("network", "publish", index))
-            found.setdefault(outer, inner)
+            place = layer.source("network", "publish", index)
+            outer, inner = published(entry, place)
+            if outer in here:
+                hint = "give each a port of its own, as in `8081:3000`"
+                raise UsageError(f"port {outer} of the host is published twice", place=str(place), hint=hint)
+            here[outer] = inner
+        found |= {outer: inner for outer, inner in here.items() if outer not in found}
     return tuple(found.items())

@@ -26,8 +26,11 @@ _LATER_TIERS = ("gvisor", "vm", "container", "seatbelt")
 _LATER_TABLES = ("approvals", "monitor")
 
 
-def parse(text: str, *, file: str, scope: str) -> Layer:
-    """Read policy `text` that was found in `file` and speaks for `scope`; raise `UsageError` for what is wrong."""
+def parse(text: str, *, file: str, scope: str, spelled: dict[KeyPath, str] | None = None) -> Layer:
+    """Read policy `text` that was found in `file` and speaks for `scope`; raise `UsageError` for what is wrong.
+
+    `spelled` maps keys and entries to what a person wrote instead, for text that was made from that.
+    """
     if len(text) > MAX_TEXT:
         raise UsageError(f"policy is longer than {MAX_TEXT} characters", place=str(Source(scope=scope, file=file)))
     try:
@@ -37,9 +40,10 @@ def parse(text: str, *, file: str, scope: str) -> Layer:
         raise UsageError("policy is nested too deeply", place=str(Source(scope=scope, file=file))) from None
     except ValueError as error:
         raise _syntax_error(error, text, Source(scope=scope, file=file)) from None
-    checker = _Checker(Layer(scope=scope, file=file, lines=lines, document=Document(version=1)), raw)
+    layer = Layer(scope=scope, file=file, lines=lines, spelled=spelled or {}, document=Document(version=1))
+    checker = _Checker(layer, raw)
     checker.keys(raw, Document, ())
-    return Layer(scope=scope, file=file, lines=lines, document=checker.document())
+    return msgspec.structs.replace(layer, document=checker.document())
 
 
 def _syntax_error(error: ValueError, text: str, where: Source) -> UsageError:
@@ -90,6 +94,10 @@ class _Checker:
         meant = nearest(key, known)
         if table == () and key in _LATER_TABLES:
             hint = f"`{key}` is not available in this version"
+        elif table[:1] == ("secrets",) and table[2:] == ("source",) and key == "value":
+            hint = "a value does not belong in policy; name where it is kept: " + ", ".join(
+                f"`{n}`" for n in known if n != "field"
+            )
         elif meant:
             hint = f"did you mean `{meant}`?"
         else:
@@ -119,7 +127,9 @@ class _Checker:
             missing = message.split("`")[1]
             return UsageError(f"`{dotted(path)}` lacks `{missing}`", place=place)
         valid = _valid(path)
-        return UsageError(f"`{dotted(path)}` is {shown(value)}, not {valid}", place=place, hint=_remedy(path, value))
+        # SECURITY: whoever takes a secret's source for its value writes the value there, and errors end up in logs.
+        found = "text" if path[0] == "secrets" and path[2:3] == ("source",) and isinstance(value, str) else shown(value)
+        return UsageError(f"`{dotted(path)}` is {found}, not {valid}", place=place, hint=_remedy(path, value))
 
     def path_of(self, message: str) -> KeyPath:
         """Read the path out of a message of msgspec; unknown keys are gone, so it holds only names of ours."""
@@ -152,8 +162,12 @@ def _remedy(path: KeyPath, value: Any) -> str:
         return f"the tier `{value}` is not built in this version; use `process`"
     if path[:2] == ("env", "pass") and value == "*":
         return "passing every variable would pass every secret; name the variables or a prefix such as `LC_*`"
+    if path[:1] == ("secrets",) and path[2:] == ("source",) and isinstance(value, str):
+        return 'name where the value is kept, not the value: `{ env = "TOKEN" }`, `{ file = "~/token" }`'
     if path == ("version",):
         return "this ringfence reads version 1 of the format"
+    if value == [] and _valid(path).startswith("a list"):
+        return f"name at least one, or leave `{path[-1]}` out"
     choices = _choices(_hint(path))
     meant = nearest(value, choices) if isinstance(value, str) else ""
     return f"did you mean `{meant}`?" if meant else ""
@@ -169,7 +183,7 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     text = str(value).lower() if isinstance(value, bool) else str(value) or '""'
     text = text if text.isprintable() else ascii(text)[1:-1]
     return f"`{text[:60]}…`" if len(text) > 60 else f"`{text}`"

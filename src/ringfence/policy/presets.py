@@ -14,7 +14,7 @@ import msgspec
 
 from ringfence.model.plan import Limits
 
-from .agent_presets import AGENT_HOSTS, AGENT_READS, AGENT_VARIABLES
+from .agent_presets import AGENT_HOSTS, AGENT_READS, AGENT_VARIABLES, UNTESTED
 from .document import (
     AuditTable,
     Document,
@@ -24,6 +24,7 @@ from .document import (
     Layer,
     LimitsTable,
     Network,
+    Pattern,
     PresetName,
     TrustTable,
     WorkspaceTable,
@@ -35,12 +36,16 @@ from .secrets.tables import SecretTable
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
-    """A named bundle: readable paths, passed variables, hosts and secrets, each with its reason."""
+    """A named bundle: readable paths, passed variables, hosts and secrets, each with its reason.
+
+    `untested` is one whose program the tests do not run. What a deployment pattern sets is in session/deployments.py.
+    """
 
     read: tuple[tuple[str, str], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     hosts: tuple[PresetHost, ...] = ()
     secrets: tuple[tuple[str, SecretTable], ...] = ()
+    untested: bool = False
 
 
 _CACHE = "its caches stay private to the run, because a shared writable cache is a way to persist"
@@ -154,6 +159,8 @@ PRESETS |= {
     for name, hosts in AGENT_HOSTS.items()
 }
 PRESETS |= {name: msgspec.structs.replace(PRESETS[name], secrets=secrets) for name, secrets in PRESET_SECRETS.items()}
+PRESETS |= {name: msgspec.structs.replace(PRESETS[name], untested=True) for name in UNTESTED}
+PRESETS |= {name: Preset() for name in get_args(Pattern)}
 
 DEFAULT = Preset(
     variables=(

@@ -10,7 +10,7 @@ import msgspec
 from ringfence.model.errors import RingfenceError
 from ringfence.sandbox import doctor
 from ringfence.sandbox.doctor import Finding, Status
-from ringfence.session import elsewhere, network_check, places, prepare
+from ringfence.session import elsewhere, network_check, places, prepare, shell_proxy
 from ringfence.session import options as options_module
 from ringfence.session import run as session
 
@@ -33,7 +33,7 @@ def assess(directory: str) -> Assessment:
         detail = f"{places.state()}: {error.strerror or error}"
         remedy = "set XDG_STATE_HOME to a directory that you may write to"
         found.insert(0, Finding(name="state directory", status=Status.MISSING, detail=detail, remedy=remedy))
-    found += policy_files(directory)
+    found += [*policy_files(directory), *parent_proxy(directory)]
     if doctor.cause(found) is None:
         found += [network_check.check(), real_run()]
     return Assessment(findings=tuple(found), limits=doctor.mechanisms(), works=doctor.cause(found) is None)
@@ -84,6 +84,24 @@ def policy_files(directory: str) -> list[Finding]:
         return [Finding(name="policy", status=Status.MISSING, detail=str(error), remedy=remedy)]
     detail = ", ".join(there) or "no policy file: the built-in default applies"
     return [Finding(name="policy", status=Status.OK, detail=detail)]
+
+
+def parent_proxy(directory: str) -> list[Finding]:
+    """How connections leave where this shell, or policy, names a proxy; nothing where neither does."""
+    try:
+        workspace = options_module.workspace_of(os.path.realpath(directory))
+        chosen = prepare.effective_policy(options_module.Options(), workspace).network_values.parent_proxy
+    except RingfenceError:
+        return []  # said of the policy
+    name = "parent proxy"
+    if chosen:
+        return [Finding(name=name, status=Status.OK, detail=f"connections leave by {chosen}, as policy says")]
+    variable = shell_proxy.variable()
+    if not variable:
+        return []
+    detail = f"{variable} of this shell is not used: runs connect directly"
+    remedy = f"if this network wants it, `{shell_proxy.setting(variable)}` under `[network]` of {places.user_policy()}"
+    return [Finding(name=name, status=Status.DEGRADED, detail=detail, remedy=remedy)]
 
 
 def real_run() -> Finding:

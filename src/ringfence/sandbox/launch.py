@@ -42,13 +42,26 @@ one_at_a_time = _thread.allocate_lock()
 
 
 class Boundary:
-    """A started boundary: the monitor's pid and our end of the conversation with the first process."""
+    """A started boundary: the monitor's pid and our end of the conversation with the first process.
 
-    __slots__ = ("control", "monitor")
+    `untold`: where an order that was not known at the start is still to be written, -1 where it was.
+    """
 
-    def __init__(self, monitor: int, control: "_socket.socket") -> None:
+    __slots__ = ("control", "monitor", "untold")
+
+    def __init__(self, monitor: int, control: "_socket.socket", untold: int = -1) -> None:
         self.monitor = monitor
         self.control = control
+        self.untold = untold
+
+    def tell(self, order: bytes) -> None:
+        """Write the order; a boundary that has ended meanwhile is found out by whoever waits for it to be ready."""
+        untold, self.untold = self.untold, -1
+        try:
+            with open(untold, "wb") as pipe:
+                pipe.write(order)
+        except BrokenPipeError:
+            pass
 
     def receive(self) -> tuple[bytes, int, int]:
         """The next message, the sender's pid on this host and a descriptor that came along (-1 if none)."""
@@ -70,9 +83,14 @@ class Boundary:
         """End the boundary from outside: without its supervisor the first process ends everything."""
         self.control.close()
         try:
+            if self.untold >= 0:  # it takes the first process along, which would complain of an order cut off
+                os.kill(self.monitor, _signal.SIGKILL)
             os.waitpid(self.monitor, 0)
-        except ChildProcessError:
+        except (ChildProcessError, ProcessLookupError):
             pass  # its end had already been seen
+        if self.untold >= 0:
+            os.close(self.untold)
+            self.untold = -1
 
 
 def memory_file(name: str, data: bytes) -> int:
@@ -98,16 +116,21 @@ def pairs(items: "list[tuple[str, str]]") -> bytes:
 class Request:
     """What a launch needs beside the artefact.
 
-    `order`: pairs for the first process. `directory`: the run's own. `stdio`: the descriptors that become 0, 1 and 2 of
-    the command.
+    `order`: pairs for the first process; None where they are told later (`Boundary.tell`). `directory`: the run's own.
+    `stdio`: the descriptors that become 0, 1 and 2 of the command.
     """
 
     __slots__ = ("directory", "order", "stdio")
 
-    def __init__(self, order: "list[tuple[str, str]]", directory: str, stdio: "tuple[int, int, int]") -> None:
+    def __init__(self, order: "list[tuple[str, str]] | None", directory: str, stdio: "tuple[int, int, int]") -> None:
         self.order = order
         self.directory = directory
         self.stdio = stdio
+
+
+def ordered(artefact: "Artefact", order: "list[tuple[str, str]]") -> bytes:
+    """The whole order; its last pair is one without which it is not obeyed, so that one cut short never is."""
+    return pairs([*order, ("filter_bytes", str(len(artefact.filter)))])
 
 
 def start(artefact: "Artefact", request: Request) -> Boundary:
@@ -120,17 +143,25 @@ def start(artefact: "Artefact", request: Request) -> Boundary:
     ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
     files = [memory_file("file", os.fsencode(text)) for text in artefact.files]
     filters = memory_file("filters", artefact.filter + artefact.init_filter)
-    told = memory_file("order", pairs([*request.order, ("filter_bytes", str(len(artefact.filter)))]))
+    untold = -1
+    if request.order is None:
+        told, untold = os.pipe()
+    else:
+        told = memory_file("order", ordered(artefact, request.order))
     told_to = (told, theirs.fileno(), filters)
     begin = fork if artefact.idmap else spawn
     with one_at_a_time:
         try:
             child = begin(artefact, request, files, told_to)
+        except BaseException:
+            if untold >= 0:
+                os.close(untold)
+            raise
         finally:
             theirs.close()
             for descriptor in (*files, filters, told):
                 os.close(descriptor)
-    return Boundary(child, ours)
+    return Boundary(child, ours, untold)
 
 
 def fork(artefact: "Artefact", request: Request, files: "list[int]", told: "tuple[int, int, int]") -> int:

@@ -74,7 +74,7 @@ def observed(call: Notification, is_inside: "_Inside") -> "Notification | None":
     """What an observed call is worth in the record: reaching out of the boundary, which the boundary denied."""
     if call.name == "kill":
         kind, _, number = call.target.partition(" ")
-        if kind and not is_inside(int(number)):
+        if kind and not is_inside(int(number)) and is_outside(kind, int(number)):
             call.code = "signal-denied"
             return call
     elif call.target in LOOKUPS:
@@ -84,6 +84,17 @@ def observed(call: Notification, is_inside: "_Inside") -> "Notification | None":
         call.code = "egress-denied"
         return call
     return None
+
+
+def is_outside(kind: str, number: int) -> bool:
+    """Whether this host has such a process or group: else it has ended inside, and there was nothing to reach for."""
+    try:
+        (os.killpg if kind == "group" else os.kill)(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def local(target: str) -> bool:

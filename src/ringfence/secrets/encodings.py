@@ -10,7 +10,7 @@ there to the text of equal length that takes their place. So one form covers eve
   and `/` escaped or not; Base32 at each of its five. The letters at the edges, which hold bits of what stands next to
   the value too, are matched as the set of letters they may be, and keep the bits that are not of the value.
 - hexadecimal, in capitals or not, with separators (`67 68`, `67:68`, `0x67, 0x68`); decimal numbers (`[103, 104]`).
-- UTF-16: with a zero between characters.
+- UTF-16 and UTF-32: with one zero, or three, between characters.
 
 What is not covered: the value reversed, in pieces, compressed or encrypted within a body, or encoded twice but for
 percent signs and backslashes (docs/secrets.md).
@@ -20,6 +20,7 @@ lengths; where they have not (`&#99;` and `&#100;`), the replacement is a mask o
 INVARIANT: for each unit, len(needle) == len(replacement) (tests/unit/secrets/test_encodings.py).
 """
 
+import string
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
 
@@ -58,10 +59,11 @@ _MASKS = {2: b"95", 3: b"120"}
 class Unit:
     """What may stand for one character, each with what takes its place; made once for all that need the same."""
 
-    def __init__(self, table: Mapping[bytes, bytes]) -> None:
-        """Take the texts; `lengths` are theirs, in order."""
+    def __init__(self, table: Mapping[bytes, bytes], shape: "Unit | None" = None) -> None:
+        """Take the texts; `lengths` are theirs, in order. `shape` has those of every letter and digit alike."""
         self.table = table
         self.lengths = sorted({len(text) for text in table})
+        self.shape = shape or self
 
     @cached_property
     def begins(self) -> frozenset[bytes]:
@@ -78,6 +80,7 @@ class Unit:
 
 
 Form = tuple[Unit, ...]
+_ALNUM = tuple((string.digits + string.ascii_letters).encode())
 
 
 def forms(value: bytes, replacement: bytes) -> list[Form]:
@@ -87,7 +90,7 @@ def forms(value: bytes, replacement: bytes) -> list[Form]:
         _form(pairs, _character),
         _form(pairs, _hexadecimal, _SEPARATORS),
         _form(pairs, _number, _BETWEEN_NUMBERS),
-        _form(pairs, _plain, (b"\0",)),
+        _form(pairs, _plain, (b"\0", b"\0\0\0")),
     ]
     found += [_packed(value, replacement, before, _BASE64) for before in range(3)]
     found += [_packed(value, replacement, before, _BASE32) for before in range(5)]
@@ -105,7 +108,13 @@ def _form(pairs: list[tuple[int, int]], spell: _Spelling, before: tuple[bytes, .
 
 @lru_cache(maxsize=16384)
 def _unit(spell: _Spelling, pair: tuple[int, int], before: tuple[bytes, ...]) -> Unit:
-    return Unit(_prefixed(spell(*pair), before))
+    return Unit(_prefixed(spell(*pair), before), _any(spell, before) if pair[0] in _ALNUM else None)
+
+
+@lru_cache(maxsize=64)
+def _any(spell: _Spelling, before: tuple[bytes, ...]) -> Unit:
+    """Make the unit of any letter or digit: that there is one here, the placeholder tells as well."""
+    return Unit({text: made for byte in _ALNUM for text, made in _prefixed(spell(byte, byte), before).items()})
 
 
 def _prefixed(table: Table, before: tuple[bytes, ...]) -> Table:
@@ -166,7 +175,18 @@ def _letters(alphabet: bytes, own: int, bits: int, new: int, *, wraps: tuple[byt
     table: Table = {}
     for other in _subsets(free):
         table |= _letter(alphabet, bits | other, new | other)
-    return Unit(_prefixed(table, wraps))
+    return Unit(_prefixed(table, wraps), _any_letter(alphabet, wraps))
+
+
+@lru_cache(maxsize=64)
+def _any_letter(alphabet: bytes, wraps: tuple[bytes, ...]) -> Unit:
+    return Unit(
+        {
+            text: made
+            for number in range(len(alphabet))
+            for text, made in _prefixed(_letter(alphabet, number, number), wraps).items()
+        }
+    )
 
 
 def _subsets(mask: int) -> Iterator[int]:

@@ -4,11 +4,13 @@ A secret can have several values: that of its source and those that answers have
 of its own, so what a client still holds of before goes on to work.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
 from ringfence.model.passage import Destination, Outgoing
 from ringfence.model.secrets import Capture, Injection, Placing, Secret, Secrets
 from ringfence.policy import urls
+from ringfence.policy.hosts import matches
 
 from .encodings import forms
 from .injecting import applies, path_of, reaches
@@ -99,6 +101,18 @@ class Holdings:
     def _values(self) -> Iterable[Needle]:
         return [_needle(Kind.VALUE, held.name, held.value.reveal(), held.scrubbed) for held in self._held]
 
+    def unfolded(self, text: bytes, *, blank: bool) -> bytes:
+        """Replace values that have lost their capitals, as the names of hosts and headers do.
+
+        With `blank` nothing takes the place of those, nor of placeholders.
+        """
+        for held in self._held:
+            for folded in {held.value.reveal().lower(), *((held.stand_in.lower(),) if blank else ())}:
+                made = b"." * len(folded) if blank else held.scrubbed.lower()
+                for found in reversed(list(re.finditer(re.escape(folded), text.lower()))):
+                    text = text[: found.start()] + made + text[found.end() :]
+        return text
+
     def injections(self, destination: Destination, request: Outgoing) -> list[tuple[str, Injection]]:
         """List the injections that hold for a request, each with its secret's name."""
         return [
@@ -107,6 +121,11 @@ class Holdings:
             for rule in secret.inject
             if applies(rule, destination, request)
         ]
+
+    def injected(self, name: str, host: str) -> list[Injection]:
+        """List the injections of a secret at a host, whatever else they demand."""
+        found = (rule for secret in self.policy.secrets if secret.name == name for rule in secret.inject)
+        return [rule for rule in found if matches(rule.host, host)]
 
     def is_served(self, destination: Destination) -> bool:
         """Tell whether a host has a secret of this run: it needs no other credential."""
@@ -124,10 +143,16 @@ class Holdings:
         )
 
     def capture(self, destination: Destination, request: Outgoing) -> dict[str, str]:
-        """Return the fields of the answer to a request that bring values, each with the secret's name."""
+        """Return the fields of the answer to a request that bring values, each with the secret's name.
+
+        SECURITY: what a server may take for one of the paths is one, or a value would come in by another spelling.
+        """
         found: dict[str, str] = {}
         for rule in self._captures():
-            if reaches(rule, destination) and (not rule.paths or urls.allows(rule.paths, path_of(request))):
+            path = path_of(request)
+            readings = (path, path.rstrip("/"))
+            named = not rule.paths or any(urls.denies(rule.paths, reading) for reading in readings)
+            if reaches(rule, destination) and named:
                 found |= {field: name for field, name in rule.fields if name in self._secrets}
         return found
 

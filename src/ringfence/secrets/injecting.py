@@ -10,6 +10,7 @@ something else is left alone, and its placeholder stops the request.
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, unquote_to_bytes
 
@@ -22,6 +23,8 @@ from ringfence.policy.hosts import matches
 
 Table = Mapping[bytes, bytes]
 """What replaces each placeholder; equally long."""
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 
 
 def reaches(rule: Injection | Capture, destination: Destination) -> bool:
@@ -91,13 +94,18 @@ def in_form(text: bytes, name: str, table: Table) -> bytes:
 def in_json(text: bytes, name: str, table: Table) -> bytes:
     """Replace in the field `name` (`a.b` within objects) of JSON, where each placeholder occurs once in all.
 
-    The text is changed and not written anew, so that numbers stay as the client wrote them.
+    The text is changed and not written anew, so that numbers stay as the client wrote them. A string may be written in
+    many ways, with escapes that the client chooses: each is read, and the one with the placeholder is written anew.
     """
     for placeholder, value in table.items():
         before = _read(text, name)
-        changed = text.replace(placeholder, _quoted(value))
-        # Once, and there: it could stand in another field as it is, and in this one with escapes.
-        if text.count(placeholder) == 1 and before.count(placeholder) == 1:
+        if before.count(placeholder) != 1:
+            continue
+        found = [one for one in _STRING.finditer(text) if placeholder in _unquoted(one.group())]
+        # Once, and there: it could stand in another field as well.
+        if len(found) == 1:
+            after = _unquoted(found[0].group()).replace(placeholder, value)
+            changed = text[: found[0].start()] + _quoted(after) + text[found[0].end() :]
             if _read(changed, name) == before.replace(placeholder, value):
                 text = changed
     return text
@@ -121,9 +129,19 @@ def field(document: object, name: str) -> object:
     return document
 
 
-def _quoted(value: bytes) -> bytes:
-    """Write a text as it stands in JSON between quotes; what is no text is left as it is, and makes no JSON."""
+def _unquoted(text: bytes) -> bytes:
+    """Read a string as it stands in JSON; nothing where it is none."""
+    if b"\\" not in text:
+        return text[1:-1]
     try:
-        return msgspec.json.encode(value.decode())[1:-1]
+        return msgspec.json.decode(text, type=str).encode()
+    except (msgspec.DecodeError, UnicodeError):
+        return b""
+
+
+def _quoted(value: bytes) -> bytes:
+    """Write a text as a string of JSON; what is no text is left as it is, and makes no JSON."""
+    try:
+        return msgspec.json.encode(value.decode())
     except UnicodeDecodeError:
         return value

@@ -12,8 +12,11 @@ from ringfence.model.secrets import Secrets
 
 from .answering import Answering
 from .holdings import Holdings, kept
-from .leaks import Rules
-from .sending import Sending
+from .leaks import Rules, Watch
+from .scanner import apply
+from .sending import MASK, Sending, masked
+
+WITHHELD = "withheld"
 
 
 class Exchange:
@@ -107,6 +110,22 @@ class Keeper:
         if problem is not None:
             return problem
         return Exchange(self, sending, Answering(self._holdings, destination, request, sending))
+
+    def cleansed(self, text: str, *, cut: bool) -> str:
+        """Return a text for the record without any value, and nothing of it where a rule finds a credential in it.
+
+        With `cut` it went on, and perhaps a value at its end with it.
+        """
+        data = text.encode("utf-8", "replace")
+        hits, hold = self._holdings.outbound.scan(data, last=not cut)
+        if self._holdings.policy.leaks is not None:
+            blank = self._holdings.unfolded(masked(data, hits), blank=True)
+            found, until = Watch(self._rules, "", home=False).judge(blank, last=not cut)
+            if found is not None:
+                return WITHHELD
+            hold = min(hold, until)
+        kept = apply(data, hits, len(data))[:hold] + MASK * (len(data) - hold)
+        return self._holdings.unfolded(kept, blank=False).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Zero every value."""

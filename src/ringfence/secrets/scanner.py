@@ -4,7 +4,12 @@ Theory of operation. RE2 looks for the first `ANCHOR` units of any form: one pas
 depend on how many forms there are, nor on the text. From where it finds something, `_follow` walks the units of the
 forms that may begin there, and so tells what matches, by which spelling of each character, or that the text ends too
 early to tell. What is found is what leftmost-longest search of the whole text finds, however it is cut into pieces; a
-second expression, run over the last bytes alone, finds where an anchor may just be beginning; that, too, is followed.
+second expression, run over the last bytes alone, finds where something may just be beginning; that, too, is followed.
+
+SECURITY: what is kept back is seen by both sides as a pause, and both may be one attacker, who would try one character
+after the other. So whether a text is kept back depends on the first `_BEGINNING` characters of a value, and otherwise
+on its shape alone, which its placeholder tells as well (test_scanner.py, `test_what_is_kept_back_*`). Nor is time spent
+on texts that go on like a value for longer than an anchor, but for very long values.
 
 INVARIANT: feeding in pieces gives what feeding at once gives (tests/unit/secrets/test_scanner.py).
 INVARIANT: a piece that ends in nothing that a form begins with is given whole, at once (same place).
@@ -12,14 +17,17 @@ INVARIANT: a piece that ends in nothing that a form begins with is given whole, 
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from functools import cached_property
 
 import msgspec
 
 from .encodings import Form, Unit
-from .expressions import compiled
+from .expressions import Expression, compiled
 
 ANCHOR = 6
-_BEGINNING = 3  # units; more would cost more to compile than following a few false beginnings does
+_BEGINNING = 2  # units
+_WINDOW = 1024  # bytes; longer than a token in its longest spelling
+_COMPILED = 256  # units of a form that is compiled as a whole, with the first text that begins like it
 
 
 class Kind(Enum):
@@ -50,12 +58,22 @@ class Hit(msgspec.Struct, frozen=True):
 class _Track:
     """One form that is looked for."""
 
-    __slots__ = ("needle", "units")
-
     def __init__(self, needle: Needle, form: Form) -> None:
         self.needle = needle
         # What ends a match must not be the beginning of something longer: else the end of a piece would decide nothing.
         self.units = (*form[:-1], form[-1].closed)
+        self.shape = (*form[:_BEGINNING], *(unit.shape for unit in form[_BEGINNING:]))
+        self.longest = _longest(self.shape)
+
+    @cached_property
+    def _whole(self) -> Expression | None:
+        if len(self.units) > _COMPILED:
+            return None
+        return compiled(b"".join(_either(unit.table) for unit in self.units))
+
+    def may_match(self, text: bytes, start: int) -> bool:
+        """Tell whether the form stands at `start`, in a time that does not tell how much of it does."""
+        return self._whole is None or self._whole.match(text, start, len(text)) is not None
 
 
 _Chain = tuple["_Chain | None", bytes]
@@ -76,7 +94,7 @@ class Search:
         endings = sorted({_beginning(form[:_BEGINNING]) for _, form in listed})
         self._anchors = compiled(b"|".join(anchors)) if anchors else None
         self._beginnings = compiled(b"(?:" + b"|".join(endings) + rb")\z") if anchors else None
-        self._window = max((_longest(form[:ANCHOR]) for _, form in listed), default=0)
+        self._window = min(_WINDOW, max((_longest(form) for _, form in listed), default=0))
 
     def scan(self, text: bytes, *, last: bool) -> tuple[list[Hit], int]:
         """Return what is found in `text`, in order, and from where on the text cannot be judged before it goes on."""
@@ -87,9 +105,9 @@ class Search:
         hold = end if last else self._hold(text, 0)
         while (found := self._anchors.search(text, at, end)) is not None and found.start() < hold:
             start = found.start()
-            hit, open_ended = self._follow(text, start)
-            if open_ended and not last:
+            if not last and self._goes_on(text, start):
                 return hits, start
+            hit = self._follow(text, start)
             if hit is None:
                 at = start + 1
                 continue
@@ -108,21 +126,28 @@ class Search:
         """Return where, from `at` on, the last bytes begin to be the beginning of something."""
         at = max(at, len(text) - self._window)
         while self._beginnings is not None and (found := self._beginnings.search(text, at, len(text))) is not None:
-            if self._follow(text, found.start())[1]:
+            if self._goes_on(text, found.start()):
                 return int(found.start())
             at = found.start() + 1
         return len(text)
 
-    def _follow(self, text: bytes, start: int) -> tuple[Hit | None, bool]:
-        """Return the longest match at `start`, and whether the text ends where something still goes on."""
+    def _follow(self, text: bytes, start: int) -> Hit | None:
+        """Return the longest match at `start`."""
         best: Hit | None = None
-        open_ended = False
         for track in self._tracks.get(text[start], ()):
-            end, chain, more = _walk(track.units, text, start)
-            open_ended |= more
+            if not track.may_match(text, start):
+                continue
+            end, chain = _walk(track.units, text, start)
             if chain is not None and (best is None or end > best.end):
                 best = Hit(track.needle.kind, track.needle.name, start, end, _joined(chain))
-        return best, open_ended
+        return best
+
+    def _goes_on(self, text: bytes, start: int) -> bool:
+        """Tell whether the text ends where something that may begin at `start` still goes on."""
+        return any(
+            len(text) - start < track.longest and _is_beginning(track.shape, text, start)
+            for track in self._tracks.get(text[start], ())
+        )
 
 
 class Stream:
@@ -155,10 +180,9 @@ def apply(text: bytes, hits: Sequence[Hit], end: int) -> bytes:
     return b"".join((*pieces, text[at:end]))
 
 
-def _walk(units: Sequence[Unit], text: bytes, start: int) -> tuple[int, _Chain | None, bool]:
-    """Follow one form from `start`: the longest end with what was chosen on the way, and whether the text ended."""
+def _walk(units: Sequence[Unit], text: bytes, start: int) -> tuple[int, _Chain | None]:
+    """Follow one form from `start`: the longest end, with what was chosen on the way."""
     places: dict[int, _Chain | None] = {start: None}
-    open_ended = False
     for unit in units:
         after: dict[int, _Chain | None] = {}
         for place, chain in places.items():
@@ -166,13 +190,25 @@ def _walk(units: Sequence[Unit], text: bytes, start: int) -> tuple[int, _Chain |
                 made = unit.table.get(text[place : place + length])
                 if made is not None:
                     after.setdefault(place + length, (chain, made))
-            if len(text) - place < unit.lengths[-1] and text[place:] in unit.begins:
-                open_ended = True
         places = after
         if not places:
-            return start, None, open_ended
+            return start, None
     end = max(places)
-    return end, places[end], open_ended
+    return end, places[end]
+
+
+def _is_beginning(units: Sequence[Unit], text: bytes, start: int) -> bool:
+    """Tell whether `text` ends within one form that begins at `start`."""
+    places = {start}
+    for unit in units:
+        if any(len(text) - place < unit.lengths[-1] and text[place:] in unit.begins for place in places):
+            return True
+        places = {
+            place + length for place in places for length in unit.lengths if text[place : place + length] in unit.table
+        }
+        if not places:
+            return False
+    return False
 
 
 def _joined(chain: _Chain | None) -> bytes:

@@ -30,7 +30,7 @@ _FORM = b"application/x-www-form-urlencoded"
 _BODY = "the body"
 _WATCHED = ("its head", _BODY, _BODY)  # the last one is the body without its coding
 _SAFE = (b"GET", b"HEAD")
-_MASK = b"."
+MASK = b"."
 _NO_LEAKS = Leaks(known=Verdict.ALLOW, found=Verdict.ALLOW)
 
 
@@ -234,6 +234,8 @@ class Sending:
             self._kept_decoded += self._decoder.feed(data, last=last)
         except UnreadableError as error:
             return Stopped("secret-body", f"the body cannot be read: {error}")
+        if self.whole and len(self._kept_decoded) > WHOLE_BYTES:
+            return Stopped("secret-body", "the body expands to more than can be judged")
         return None
 
     def _decoded(self, *, last: bool) -> Stopped | Doubt | None:
@@ -254,7 +256,7 @@ class Sending:
         # A model is told what programs print, and `env` prints placeholders: in bodies there they stay as they are.
         if misused is not None and not (self._told and _WATCHED[which] == _BODY):
             reason = f"the placeholder of `{misused.name}` stands in {place(misused)}, where no rule puts a value"
-            return Stopped("secret-misuse", f"{reason} for {self._host}", misused.name), hold
+            return Stopped("secret-misuse", f"{reason} for {self._elsewhere(misused.name)}", misused.name), hold
         if not self._searched:
             return None, hold
         verdict = None
@@ -263,7 +265,7 @@ class Sending:
             reason = f"the value of `{hit.name}` stands in {place(hit)}, on its way to {self._host}"
             verdict = verdict or self._by_policy(self._leaks.known, reason, hit.name)
         # What policy says of known values is said: they are not looked at by the rules as well.
-        unknown = apply(text, [msgspec.structs.replace(hit, replacement=_mask(hit)) for hit in hits], len(text))
+        unknown = masked(text, hits)
         found, until = self._watches[which].judge(unknown, last=last)
         if verdict is None and found is not None:
             reason = f"a credential (`{found}`) stands in {_WATCHED[which]}, on its way to {self._host}"
@@ -272,6 +274,12 @@ class Sending:
         if verdict is None:
             self._watches[which].passed(unknown[:cut])
         return verdict, cut
+
+    def _elsewhere(self, name: str) -> str:
+        """Name the host, and where rules put a value of this secret in there, if not into this."""
+        rules = self._holdings.injected(name, self._host)
+        conditions = [" ".join(("TLS", *rule.methods, *rule.paths)) for rule in rules]
+        return self._host + (f"; its rules there are for {' or '.join(dict.fromkeys(conditions))}" if rules else "")
 
     def _by_policy(self, verdict: Verdict, reason: str, name: str = "", *, rule: str = "") -> Stopped | Doubt | None:
         if verdict is Verdict.DENY:
@@ -288,12 +296,14 @@ class Sending:
         return None
 
 
-def _mask(hit: Hit) -> bytes:
-    return _MASK * (hit.end - hit.start)
+def masked(text: bytes, hits: Sequence[Hit]) -> bytes:
+    """Return `text` with nothing to be read where something was found."""
+    blank = [msgspec.structs.replace(hit, replacement=MASK * (hit.end - hit.start)) for hit in hits]
+    return apply(text, blank, len(text))
 
 
 def _masks(table: Table) -> dict[bytes, bytes]:
-    return {stand_in: _MASK * len(stand_in) for stand_in in table}
+    return {stand_in: MASK * len(stand_in) for stand_in in table}
 
 
 def _place(names: Sequence[bytes], text: bytes, hit: Hit) -> str:

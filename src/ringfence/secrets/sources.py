@@ -25,6 +25,12 @@ TIMEOUT_S = 20.0
 CONTROL = bytes({*range(0x20), 0x7F} - set(b"\t\r\n"))
 
 
+EMPTY = {
+    Origin.ENVIRONMENT: "set it to the value, or unset it where the secret is `optional`",
+    Origin.FILE: "write the value into the file",
+    Origin.COMMAND: "the command must print the value, and nothing else",
+}
+
 _Read = bytes | tuple[bytes, str]  # with what is unwise about it
 
 
@@ -62,7 +68,7 @@ def read(source: SecretSource, outside: Outside) -> Found | Missing:
     data, warning = found if isinstance(found, tuple) else (found, "")
     data = data.rstrip(b"\r\n")
     if not data:
-        return Missing("it is empty")
+        return Missing("it is empty", EMPTY.get(source.origin, "store the value there, or name another source"))
     if len(data) > VALUE_BYTES:
         return Missing(f"it has more than {VALUE_BYTES} bytes", "name the field that holds the secret: `field`")
     if len(data.translate(None, CONTROL)) < len(data):
@@ -100,7 +106,7 @@ def _file(source: SecretSource, outside: Outside) -> _Read | Missing:
                 f"`{path}` has no field `{source.field}`", "fields are `a.b` of JSON, TOML or `[a]` `b = ...`"
             )
         data = field
-    return data, f"`{path}` {warning}" if warning else ""
+    return data, f"`{path}` {warning}: `chmod 600` it" if warning else ""
 
 
 def _command(source: SecretSource, outside: Outside) -> _Read | Missing:

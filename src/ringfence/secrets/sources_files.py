@@ -10,6 +10,7 @@ OPEN_TO_ALL = "anybody may write to it"
 HINTS = {
     OPEN_TO_ALL: "`chmod 600` it, then look whether the value is still yours",
     "there is no such file": "write it, or name another source",
+    "it is not a file": "name a file; a directory, socket or device is none",
     "it cannot be read": "it must be readable for the user who runs ringfence",
 }
 

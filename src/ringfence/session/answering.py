@@ -10,12 +10,12 @@ import _thread
 import contextlib
 import functools
 import os
+import select
 from collections import deque
 
 import msgspec
 
 from ringfence.model.egress import Egress
-from ringfence.model.errors import RingfenceError
 from ringfence.model.guest_network import PROXY, SYNTHETIC_PREFIXES
 from ringfence.network import capture, messages
 from ringfence.network.dialer import Dialer
@@ -28,6 +28,8 @@ from .vaults import Vaults
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
     from .egress import Way
+
+    Fields = dict[str, str | int | bool | None]
 
 CALLERS_KEPT = 4096
 EXPECTED_KEPT = 64
@@ -55,17 +57,12 @@ class Answering:
         if way.tainting:
             way.tainting.join(self)
         self.vaults = Vaults(way.vault, self) if way.vault else None
-        self.control = Control(way.directory, self)
+        self.control = Control(way.listener, self) if way.listener else None
 
     def serve(self) -> None:
-        """Answer until the proxy ends. Whatever goes wrong here ends the run."""
-        try:
-            while (message := self.receive()) is not None:
-                self.take(message)
-            if not self.way.closing:
-                self.report("lost", "egress-proxy", {"status": self.way.reap()})
-        except RingfenceError as error:
-            self.way.give_up(error)
+        """Answer until the proxy ends; raise RingfenceError where the run must end."""
+        while (message := self.receive()) is not None:
+            self.take(message)
 
     def take(self, message: messages.FromProxy) -> None:
         """Do what one message asks for."""
@@ -84,7 +81,7 @@ class Answering:
             case messages.Record():
                 self.record(message)
             case messages.Named():
-                self.names[message.address] = message.host
+                self.names[message.address] = str(self.cleansed({"host": message.host})["host"])
             case messages.Authority():
                 pass  # told before
 
@@ -125,6 +122,8 @@ class Answering:
 
     def receive(self) -> messages.FromProxy | None:
         """The next message; None when the proxy has ended, or says what it should not, which ends it."""
+        if self.way.loading.locked() and not select.select([self.way.channel], [], [], 0)[0]:
+            self.way.heard()
         try:
             data = self.way.channel.recv(messages.PACKET_BYTES)
             return messages.from_proxy.decode(data) if data else None
@@ -163,8 +162,9 @@ class Answering:
 
     def ask(self, asked: messages.Ask) -> None:
         """Put a question to the operator; the answer may come from any thread, or never."""
-        request = (asked.method, asked.path)
-        question = Question(asked.host, asked.port, request, self.caller(asked.connection))
+        shown = self.cleansed({"host": asked.host, "method": asked.method, "path": asked.path})
+        request = (str(shown["method"]), str(shown["path"]))
+        question = Question(str(shown["host"]), asked.port, request, self.caller(asked.connection))
 
         def answer(*, allowed: bool, reason: str) -> None:
             if allowed:
@@ -188,9 +188,17 @@ class Answering:
         if told.kind not in RECORDED:
             return
         caller = self.caller(told.connection)
-        self.report(told.kind, told.code, {**told.fields, "pid": caller.pid, "program": caller.program})
+        fields = self.cleansed(told.fields)
+        tainting = self.way.tainting
+        if told.code == "egress-denied" and tainting and (reason := tainting.lost(told.fields)):
+            fields = {**fields, "reason": reason}  # no rule is missing
+        self.report(told.kind, told.code, {**fields, "pid": caller.pid, "program": caller.program})
         if told.code == "secret-misuse" and self.way.tainting:
-            self.way.tainting.taint(told.code, told.fields)
+            self.way.tainting.taint(told.code, fields)
+
+    def cleansed(self, fields: "Fields") -> "Fields":
+        """What the proxy says, without values of secrets; it knows none, and so cannot tell."""
+        return self.vaults.cleansing.cleansed(fields) if self.vaults else fields
 
     def replace(self, egress: Egress) -> None:
         """Put other rules in force at once, for new connections and for those that are open.
@@ -225,7 +233,8 @@ class Answering:
 
     def refuse_questions(self) -> None:
         """The run has ended: take no more from the operator, and answer whatever is still asked."""
-        self.control.close()
+        if self.control:
+            self.control.close()
         self.questions.close()
 
     def close(self) -> None:

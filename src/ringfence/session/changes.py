@@ -19,7 +19,7 @@ from ringfence.workspace.text import Difference, differences
 
 from . import applying, places
 from .options import Options
-from .wiring import TERMS, Recorder
+from .wiring import TERMS, Kept, Recorder
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,7 +239,7 @@ class _Recording:
     """The audit for the length of one operation, under the terms of its run."""
 
     def __init__(self, run: Run) -> None:
-        self.recorder = Recorder(run.run, terms(run).audit, [], [])
+        self.recorder = Recorder(run.run, terms(run).audit, Kept())
 
     def __enter__(self) -> Callable[[str, Sequence[Result], Sequence[str]], None]:
         return self.record

@@ -14,20 +14,19 @@ import msgspec
 from ringfence.model.decision import Verdict
 from ringfence.model.egress import Egress, EgressRule
 from ringfence.model.errors import HostError, RingfenceError, SandboxError, UsageError
-from ringfence.policy import layers, parse
 from ringfence.policy.egress import decide_connection, decide_name
 from ringfence.policy.hosts import matches
 
-from .unix_sockets import at_short_path, peer_uid
+from .unix_sockets import CONTROL, at_short_path, peer_uid
 
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Sequence
 
     from .answering import Answering
     from .questions import Question
 
-SOCKET = "control"
 PACKET_BYTES = 64 << 10
 ANSWER_TIMEOUT_S = 5.0
 RELOAD_TIMEOUT_S = 300.0  # programs that hold secrets may be waiting for somebody
@@ -61,6 +60,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[str, ...] = ()
     reloaded: tuple[str, ...] = ()
     error: str = ""
+    hint: str = ""
 
 
 def rules(verb: str, hosts: "Sequence[str]") -> tuple[EgressRule, ...]:
@@ -70,6 +70,8 @@ def rules(verb: str, hosts: "Sequence[str]") -> tuple[EgressRule, ...]:
 
 def read(verb: str, host: str) -> Egress:
     """What one entry stands for, with the ports and addresses that it wants captured."""
+    from ringfence.policy import layers, parse  # 13 ms, and few runs are given rules
+
     text = f"version = 1\n[network]\nmode = 'allow-list'\n{verb} = {msgspec.json.encode([host]).decode()}\n"
     try:
         layer = parse.parse(text, file="command line", scope="cli")
@@ -80,15 +82,11 @@ def read(verb: str, host: str) -> Egress:
 
 
 class Control:
-    """The listening end, on a thread of its own."""
+    """Serves the listening end, on a thread of its own."""
 
-    def __init__(self, directory: str, answering: "Answering") -> None:
+    def __init__(self, listener: "_socket.socket", answering: "Answering") -> None:
         self.answering = answering
-        self.path = f"{directory}/{SOCKET}"
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        at_short_path(directory, SOCKET, self.listener.bind)
-        os.chmod(self.path, 0o600)
-        self.listener.listen(8)
+        self.listener = socket.socket(fileno=os.dup(listener.fileno()))
         threading.Thread(target=self.serve, name="control", daemon=True).start()
 
     def serve(self) -> None:
@@ -171,13 +169,15 @@ class Control:
         try:
             return Answer(reloaded=self.answering.vaults.reload(descriptors[0] if descriptors else -1))
         except (UsageError, HostError, SandboxError) as error:
-            return Answer(error=f"the values from before stay in force: {error}")
+            return Answer(error=f"the values from before stay in force: {error}", hint=error.hint)
 
     def close(self) -> None:
-        """Stop listening."""
-        self.listener.shutdown(socket.SHUT_RDWR)
+        """Stop listening; once more is nothing."""
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # closed before
         self.listener.close()
-        os.unlink(self.path)
 
 
 def joined(egress: Egress, others: "Sequence[Egress]") -> Egress:
@@ -231,7 +231,7 @@ def tell(directory: str, request: Change | Pending | Reload, descriptors: "Seque
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
         channel.settimeout(RELOAD_TIMEOUT_S if isinstance(request, Reload) else ANSWER_TIMEOUT_S)
         try:
-            at_short_path(directory, SOCKET, channel.connect)
+            at_short_path(directory, CONTROL, channel.connect)
             socket.send_fds(channel, [msgspec.json.encode(request)], list(descriptors))
             return msgspec.json.decode(channel.recv(PACKET_BYTES), type=Answer)
         except (OSError, msgspec.DecodeError):

@@ -3,7 +3,12 @@
 Theory of operation. `Way` lives beside the supervisor, for one run. The proxy (network/proxy.py, a confined process) is
 there, or on its way, while the boundary is being built. Once the boundary stands, the sockets that were opened in its
 network namespace go to the proxy, and what the proxy's authority signs is made known inside. Everything that only has
-to be there when the first connection is made (answering.py) is loaded on a thread while the command starts.
+to be there when the first connection is made (answering.py) is loaded on a thread: as soon as anybody speaks, which is
+the proxy, a program that connects, an operator or the vault, or else when the command has had the processors for
+a while. A run that ends before needs none of it.
+
+INVARIANT: a run does not end before the proxy's last word was heard: by the thread, or, while that loads, by `close`,
+which then leaves it alone if there was none (`over`). `claim` is held by whichever listens.
 
 Import budget (tests/unit/session/test_run_imports.py): nothing that brings msgspec or the rules.
 """
@@ -21,6 +26,7 @@ from ringfence.network import capture
 from ringfence.sandbox import launch, staging
 
 from . import standby
+from .unix_sockets import CONTROL, at_short_path
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
@@ -42,6 +48,8 @@ UNPRIVILEGED_UID = 65534
 PACKET_BYTES = 64 << 10  # network/messages.py
 DESCRIPTORS_AT_MOST = 16
 LOG = "proxy.log"
+QUIET_S = 0.5
+LOAD_TIMEOUT_S = 2.0
 
 
 class Way:
@@ -63,7 +71,12 @@ class Way:
         self.look: Callable[[], None] = lambda: None  # acts on what was opened inside until now
         self.vault: Vault | None = None  # set before `attach` where the run has secrets
         self.published: Publisher | None = None
+        self.listener: _socket.socket | None = None
         self.ended = _thread.allocate_lock()  # held while the thread of `answering` runs
+        self.loading = _thread.allocate_lock()  # held until what was said at first has been heard
+        self.claim = _thread.allocate_lock()
+        self.over = False
+        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.own_proxy, self.proxy, channel = start_proxy(directory, artefact, installed)
         self.channel = _socket.socket(fileno=channel)
 
@@ -83,6 +96,7 @@ class Way:
             launch.send_descriptors(self.channel, self.artefact.serve, descriptors[:-1])
             if self.vault:
                 launch.send_descriptors(self.channel, self.vault.marked(), [])
+                self.tell_missing(self.vault.missing)
             self.take_authority()
         except ConnectionError as error:
             raise self.no_proxy() from error
@@ -90,8 +104,23 @@ class Way:
             for descriptor in descriptors[:-1]:
                 os.close(descriptor)
         self.publish()
+        self.listen()
         self.ended.acquire()
+        self.loading.acquire()
+        self.claim.acquire()
         _thread.start_new_thread(self.answer, (descriptors[-1],))
+
+    def tell_missing(self, missing: "list[tuple[str, str]]") -> None:
+        """Record which secrets have no value, and why."""
+        for name, reason in missing:
+            self.report("secret", "missing", {"secret": name, "reason": reason})
+
+    def listen(self) -> None:
+        """Be there for the operator."""
+        self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        at_short_path(self.directory, CONTROL, self.listener.bind)
+        os.chmod(f"{self.directory}/{CONTROL}", 0o600)
+        self.listener.listen(8)
 
     def publish(self) -> None:
         """Listen on the host for what is published; raise HostError for a port that is taken."""
@@ -136,14 +165,11 @@ class Way:
         return SandboxError(f"the egress proxy did not start: {said or 'it said nothing'}", hint="`ringfence doctor`")
 
     def answer(self, diagnosis: int) -> None:
-        """Answer the proxy until it ends; on a thread of its own."""
+        """Answer the proxy until it ends, from when that is needed; on a thread of its own."""
         try:
-            from .answering import Answering
-
-            self.answering = Answering(self, diagnosis)
             if self.own_proxy and standby.is_wanted():
                 standby.start(self.installed)
-            self.answering.serve()
+            self.serve(diagnosis)
         except RingfenceError as error:
             self.give_up(error)
         except BaseException as error:
@@ -153,7 +179,50 @@ class Way:
             if not self.closing:
                 self.channel.shutdown(_socket.SHUT_RDWR)
             os.close(diagnosis)
+            self.heard()
             self.ended.release()
+
+    def serve(self, diagnosis: int) -> None:
+        """Load what answers, and let it; record a proxy that ends before the run."""
+        if self.is_needed():
+            self.claim.release()
+            from .answering import Answering
+
+            self.claim.acquire()
+            if self.over:
+                return
+            self.answering = Answering(self, diagnosis)
+            self.answering.serve()
+        if not self.closing:
+            self.report("lost", "egress-proxy", {"status": self.reap()})
+
+    def is_needed(self) -> bool:
+        """Wait until somebody speaks or some time is over; False where the proxy ends without having said anything."""
+        poller = select.poll()
+        spoken = [self.wake, self.channel.fileno(), *(one.fileno() for one in (self.listener,) if one)]
+        spoken += [self.vault.channel.fileno()] if self.vault else []
+        for descriptor in spoken:
+            poller.register(descriptor, select.POLLIN)
+        found = [descriptor for descriptor, _ in poller.poll(QUIET_S * 1000)]
+        if self.closing or self.channel.fileno() in found:
+            return not self.is_silent()
+        return True
+
+    def is_silent(self) -> bool:
+        """Whether the proxy has ended without a word, waiting for it to end or to speak; and the vault is there."""
+        if self.vault and select.select([self.vault.channel], [], [], 0)[0]:
+            return False
+        if not select.select([self.channel], [], [], END_TIMEOUT_S)[0]:
+            return False
+        try:
+            return not self.channel.recv(1, _socket.MSG_PEEK)
+        except ConnectionError:
+            return True
+
+    def heard(self) -> None:
+        """Everything that was said until now has been acted on, or nobody is there to do so."""
+        if self.loading.locked():
+            self.loading.release()
 
     def give_up(self, error: "RingfenceError") -> None:
         """Nothing can be recorded any more, so nothing more may happen."""
@@ -169,6 +238,10 @@ class Way:
 
     def connecting(self, pid: int, target: str) -> None:
         """A program is about to connect: by the time the proxy tells of it the program may be gone."""
+        if self.loading.locked():
+            os.eventfd_write(self.wake, 1)
+            if self.loading.acquire(timeout=LOAD_TIMEOUT_S):
+                self.loading.release()
         if self.answering:
             self.answering.note(pid, target)
 
@@ -207,21 +280,39 @@ class Way:
             self.published.close()
         if self.answering:
             self.answering.refuse_questions()
-        try:
-            self.channel.shutdown(_socket.SHUT_WR)  # the proxy sees the end, says the rest, and ends
-        except OSError:
-            pass  # it has ended already
-        if self.ended.acquire(timeout=END_TIMEOUT_S):
-            self.ended.release()
+        self.hang_up()
+        os.close(self.wake)
         if self.answering:
+            self.answering.refuse_questions()  # also what was asked in the last moment
             self.answering.close()
         if self.proxy >= 0:
             try:
                 _signal.pidfd_send_signal(self.proxy, _signal.SIGKILL)
             except ProcessLookupError:
                 pass  # a child of the standby, which has ended
-            self.reap()
+            if self.own_proxy or not self.over:
+                self.reap()
+            else:
+                os.close(self.proxy)  # the standby reaps it
         self.channel.close()
+        if self.listener:
+            self.listener.close()
+
+    def hang_up(self) -> None:
+        """Say the end to operators and to the proxy, and hear its last word."""
+        if self.listener:
+            self.listener.shutdown(_socket.SHUT_RDWR)
+            os.unlink(f"{self.directory}/{CONTROL}")
+        try:
+            self.channel.shutdown(_socket.SHUT_WR)  # the proxy sees the end, says the rest, and ends
+        except OSError:
+            pass  # it has ended already
+        os.eventfd_write(self.wake, 1)
+        if self.ended.locked() and self.claim.acquire(blocking=False):
+            self.over = self.is_silent()
+            self.claim.release()
+        if not self.over and self.ended.acquire(timeout=END_TIMEOUT_S):
+            self.ended.release()
 
 
 def start_proxy(directory: str, artefact: "Artefact", installed: str) -> tuple[bool, int, int]:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from ringfence.network import confinement, messages, proxy, tls, trust
 from ringfence.sandbox import proxy_syscalls, seccomp
 
+from . import titles
+
 CHANNEL = 3
 STORES = ("authority", "bundle", "java")
 
@@ -20,12 +22,14 @@ STORES = ("authority", "bundle", "java")
 def main() -> None:
     """Serve the run that started this process. The arguments: the user to be as root, the names of files to fill."""
     os.closerange(CHANNEL + 1, (1 << 31) - 1)  # SECURITY: what the user's shell has left open
+    titles.appear_as(titles.PROXY)
     prepared = proxy.prepare()
     serve(prepared, stores(prepared, sys.argv[2:]), sys.argv[1:], CHANNEL)
 
 
 def serve_assigned(give: socket.socket) -> None:
     """Prepare, wait on `give` for a run, serve it."""
+    titles.appear_as(titles.PROXY)
     prepared = proxy.prepare()
     made = stores(prepared, STORES)
     data, descriptors, _, _ = socket.recv_fds(give, messages.PACKET_BYTES, 2)

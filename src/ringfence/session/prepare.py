@@ -16,7 +16,7 @@ from ringfence.network import capture, messages
 from ringfence.planner import build, system
 from ringfence.planner.request import Request
 from ringfence.planner.secrets import needed_if
-from ringfence.policy import layers, parse
+from ringfence.policy import parse
 from ringfence.policy.document import Layer
 from ringfence.policy.effective import Policy, TrustRules
 from ringfence.policy.egress import learning
@@ -24,7 +24,7 @@ from ringfence.policy.secrets.variables import withheld
 from ringfence.sandbox import bubblewrap, facts, seccomp
 from ringfence.sandbox.artefact import Artefact
 
-from . import places, trusting
+from . import deployments, option_layer, places, trusting
 from .options import Options, logical_directory
 
 TREE_LIMIT = 500_000
@@ -52,76 +52,9 @@ def read_layer(path: str, scope: str, *, required: bool = False) -> list[Layer]:
             raise UsageError(f"no policy file `{path}`", hint="`ringfence init` writes one") from None
         return []
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read policy: {error}", place=path, hint="a policy must be readable UTF-8") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read policy: {why}", place=path, hint="a policy must be readable UTF-8") from error
     return [parse.parse(text, file=path, scope=scope)]
-
-
-def command_line_layer(options: Options) -> list[Layer]:
-    """The options as a policy layer of their own, in the words of a policy file."""
-    tables: dict[str, dict[str, str | list[str]]] = {
-        "isolation": {"seccomp": options.seccomp},
-        "filesystem": {
-            "read": [os.path.expanduser(p) for p in options.read],
-            "write": [os.path.abspath(os.path.expanduser(p)) for p in options.write],
-            "deny-read": options.deny_read,
-            "deny-write": options.deny_write,
-        },
-        "network": {
-            "mode": options.network,
-            "allow": options.allow,
-            "ask": options.ask,
-            "deny": options.deny,
-            "publish": options.publish,
-        },
-        "env": {"pass": options.env},
-        "limits": {"wall-time": options.timeout},
-        "workspace": {"mode": options.workspace, "apply": options.apply},
-        "trust": {"mode": options.trust},
-    }
-    lines = ["version = 1"]
-    if options.presets:
-        lines.append(f"extends = {_toml(options.presets)}")
-    for name, table in tables.items():
-        chosen = [f"{key} = {_toml(value)}" for key, value in table.items() if value]
-        lines += [f"[{name}]", *chosen] if chosen else []
-    lines += secret_tables(options.secrets)
-    if len(lines) == 1:
-        return []
-    return [parse.parse("\n".join(lines) + "\n", file="command line", scope="cli")]
-
-
-def secret_tables(named: Sequence[str]) -> list[str]:
-    """Lines of a policy file for `NAME@HOST[:PORT]`: a variable's value for the header `authorization` there."""
-    hosts: dict[str, list[str]] = {}
-    for text in named:
-        variable, at, host = text.partition("@")
-        if not (at and host and variable.isidentifier() and variable.isascii()):
-            raise UsageError(
-                f"`--secret {text}` is not `NAME@HOST`", hint="NAME is a variable: `--secret TOKEN@api.host`"
-            )
-        hosts.setdefault(variable, []).append(host)
-    lines = []
-    for variable, listed in hosts.items():
-        name = variable.lower().replace("_", "-").strip("-")
-        inject = ", ".join(f'{{ {_destination(host)}, header = "authorization" }}' for host in listed)
-        lines += [f"[secrets.{_toml(name)}]", f"source = {{ env = {_toml(variable)} }}", f"inject = [{inject}]"]
-        lines += [f"variables = [{_toml(variable)}]"]
-    return lines
-
-
-def _destination(text: str) -> str:
-    """Host, and port where there is one, as keys of an injection."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal():
-        return f"host = {_toml(text)}"
-    return f"host = {_toml(host)}, ports = [{port}]"
-
-
-def _toml(value: str | Sequence[str]) -> str:
-    """A string or list of strings in TOML; JSON's escapes are a subset of basic strings'."""
-    if isinstance(value, str) and value.isdecimal():
-        return value
-    return msgspec.json.encode(value).decode()
 
 
 def policy_layers(options: Options, workspace: str) -> list[Layer]:
@@ -135,12 +68,13 @@ def judged_layers(options: Options, workspace: str) -> tuple[list[Layer], trusti
     asked = bool(options.trust_digest) or any(layer.document.trust.mode is not msgspec.UNSET for layer in found)
     rules = operator_policy(options, workspace).trust if asked else TrustRules()
     standing = trusting.standing(rules, workspace, options.trust_digest)
-    return found + (read_layer(places.project_policy(workspace), "project") if standing.trusted else []), standing
+    project = read_layer(places.project_policy(workspace), "project") if standing.trusted else []
+    return found + deployments.expanded(project), standing
 
 
 def operator_policy(options: Options, workspace: str) -> Policy:
     """The policy as it is without a word from the checkout."""
-    return layers.merge(operator_layers(options), home=facts.home_directory(), workspace=workspace)
+    return deployments.merged(operator_layers(options), home=facts.home_directory(), workspace=workspace)
 
 
 def operator_layers(options: Options) -> list[Layer]:
@@ -148,10 +82,10 @@ def operator_layers(options: Options) -> list[Layer]:
     found = read_layer(places.MANAGED_POLICY, "managed")
     found += read_layer(options.policy, "cli", required=True) if options.policy else []
     found += [parse.parse(options.policy_text, file="Policy", scope="cli")] if options.policy_text else []
-    found += command_line_layer(options)
+    found += option_layer.layers(options)
     found += [] if options.no_user_policy else read_layer(places.user_policy(), "user")
     found += [parse.parse(options.fallback, file="agent", scope="default")] if options.fallback else []
-    return found
+    return deployments.expanded(found)
 
 
 def effective_policy(options: Options, workspace: str) -> Policy:
@@ -162,12 +96,13 @@ def effective_policy(options: Options, workspace: str) -> Policy:
 def judged_policy(options: Options, workspace: str) -> tuple[Policy, trusting.Standing]:
     """The policy in force for `workspace`, and what may take effect of the checkout there."""
     found, standing = judged_layers(options, workspace)
-    policy = layers.merge(found, home=facts.home_directory(), workspace=workspace)
+    policy = deployments.merged(found, home=facts.home_directory(), workspace=workspace)
     return opened(policy) if options.learn else policy, standing
 
 
 def opened(policy: Policy) -> Policy:
     """The policy of a run that learns; raise UsageError where somebody has turned the network off."""
+    deployments.refuse_learning(policy.presets)
     origin = policy.origins.get("network.mode")
     if policy.egress is None and origin and origin.scope != "default":
         raise UsageError("the network is off by policy, so nothing can be learnt", place=str(origin))

@@ -35,13 +35,14 @@ if TYPE_CHECKING:
 class Finished:
     """How a run ended, for whoever asked for it."""
 
-    __slots__ = ("denials", "ending", "limits", "run", "standing", "status")
+    __slots__ = ("denials", "ending", "limits", "run", "standing", "status", "unreached")
 
     def __init__(self, run: str, status: int, found: "Run", ending: "Ending | None") -> None:
         self.run = run
         self.status = status
         self.denials = found.denials
         self.limits = found.limits
+        self.unreached = found.unreached
         self.ending = ending
         self.standing = found.artefact.trust.get("trust", "")
 
@@ -130,10 +131,12 @@ class Run:
         self.vault: Vault | None = None
         self.companions: list[Companion] = []
         self.early_signal = 0
+        self.is_recorded, self.is_filled = False, True  # filled: what stands for its secrets is known
         self.identifier = ""
         self.mirroring: Mirroring | None = None
         self.denials: list[tuple[str, str]] = []
         self.limits: list[str] = []
+        self.unreached: list[str] = []
         self.skeleton: list[tuple[str, str]] = []
         self.stand_ins: list[str] = []
 
@@ -166,8 +169,7 @@ class Run:
         """From the run's directory to its record."""
         from ringfence.sandbox import cgroup
 
-        workspace = self.artefact.workspace[0]
-        created = self.create(workspace)
+        created = self.create(self.artefact.workspace[0])
         limits = dict(self.artefact.order)
         # RLIMIT_NPROC in the command's user namespace holds for every kernel uid but root's.
         processes = int(limits["pid_max"]) if os.getuid() == 0 and not self.artefact.idmap else 0
@@ -175,13 +177,18 @@ class Run:
         if self.own_signals:
             block_signals()
         group = self.process_group()
-        request = launch.Request(self.order(group), created.directory, self.stdio)
+        order = self.order(group) if self.is_filled else None
+        request = launch.Request(order, created.directory, self.stdio)
         boundary = launch.start(self.artefact, request)
         joining = cgroup.Joining(groups, boundary.monitor)
         try:
             return self.attend(boundary, created, joining, group)
         except BaseException:
             boundary.abandon()
+            if not self.is_recorded:
+                from ringfence.workspace import removal
+
+                removal.remove_tree(created.directory)
             raise
         finally:
             boundary.control.close()
@@ -206,7 +213,7 @@ class Run:
 
         from . import terminal, wiring
 
-        record = wiring.Recorder(created.run, self.artefact.audit, self.denials, self.limits)
+        record = wiring.Recorder(created.run, self.artefact.audit, self)
         way = self.way_out(created.directory, record.report)
         state = terminal.save(self.stdio)
         self.supervisor = supervisor = supervise.Supervisor(
@@ -218,8 +225,14 @@ class Run:
         wiring.begin(self.artefact, created, record)
         wiring.watch_secrets(self.artefact, created.directory, supervisor, way)
         beside = [*self.companions, *wiring.companions(self.artefact)]
-        record.report("launch", "", wiring.described(self))
         try:
+            if not self.is_filled:
+                from . import vault
+
+                vault.fill(self)
+                boundary.tell(launch.ordered(self.artefact, self.order(group)))
+            record.report("launch", "", wiring.described(self))
+            self.is_recorded = True
             if not supervisor.wait_for_ready():
                 record.report("lost", "not-built", {})
                 from . import not_built

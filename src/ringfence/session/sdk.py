@@ -258,11 +258,19 @@ def check_command(argv: Sequence[str], env: Mapping[str, str]) -> None:
             raise UsageError(f"`{name}` is not a variable's name")
 
 
+def listed(name: str, words: Sequence[str]) -> list[str]:
+    """A list of words; raise UsageError for one word alone, which is a sequence of letters to Python."""
+    if isinstance(words, str):
+        raise UsageError(f"`{name}` must be a list of words", hint=f'{name}=["{words}"]')
+    return list(words)
+
+
 class Sandbox(Reviewing):
     """Contains commands under one policy: `with Sandbox(policy, directory=...) as box: box.run([...])`.
 
     `directory`: where to work, default the current one. `workspace`: `overlay`, `direct` or `readonly`; `apply`:
-    `exit`, `live` or `ask`; both as policy says when empty. `user_policy` False ignores the user's policy file, not the
+    `exit`, `live` or `ask`; both as policy says when empty. `allow` and `secrets` are what `--allow HOST[:PORT]` and
+    `--secret NAME@HOST` are to the command line. `user_policy` False ignores the user's policy file, not the
     managed one. Leaving the `with` block ends whatever is still running; changes that wait stay.
     """
 
@@ -273,6 +281,8 @@ class Sandbox(Reviewing):
         directory: str | os.PathLike[str] = "",
         workspace: str = "",
         apply: str = "",
+        allow: Sequence[str] = (),
+        secrets: Sequence[str] = (),
         user_policy: bool = True,
     ) -> None:
         super().__init__()
@@ -281,6 +291,8 @@ class Sandbox(Reviewing):
         self._options.directory = os.fspath(directory)
         self._options.workspace = workspace
         self._options.apply = apply
+        self._options.allow = listed("allow", allow)
+        self._options.secrets = listed("secrets", secrets)
         self._options.no_user_policy = not user_policy
         self._processes: list[Process] = []
 

@@ -19,6 +19,7 @@ from ringfence.model.secrets import Injection, Placing, Secret, Secrets
 from ringfence.network import messages
 from ringfence.network.dialer import TIMEOUT_S, Dialer
 from ringfence.policy.egress import Request, decide_request
+from ringfence.policy.taint import READING
 
 from . import vault_messages
 from .vault import Vault
@@ -40,13 +41,19 @@ HARMLESS = {
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """One request with one secret: its status (0: there was none), the scopes that the host named, what went wrong."""
+    """One request with one secret: its status (0: there was none), the scopes that the host named, what went wrong.
+
+    `status_without` is that of the same request without the secret, 0 where that was not asked.
+    """
 
     secret: str
     request: str
     status: int = 0
+    status_without: int = 0
     scopes: tuple[str, ...] | None = None
     problem: str = ""
+    hint: str = ""
+    is_absent: bool = False
 
 
 def kept(secrets: Secrets) -> Kept:
@@ -100,10 +107,14 @@ class Trying:
         """Send one request that changes nothing, with the placeholder where the injection puts the value."""
         port = injection.ports[0][0]
         path = next((one for one in injection.paths if "*" not in one), HARMLESS.get(host, "/"))
-        method = "GET" if not injection.methods or "GET" in injection.methods else injection.methods[0]
-        trial = Trial(secret=secret.name, request=f"{method} https://{host}{'' if port == 443 else f':{port}'}{path}")
+        method = next((one for one in READING if one in (injection.methods or READING)), "")
+        url = f"https://{host}{'' if port == 443 else f':{port}'}{path}"
+        trial = Trial(secret=secret.name, request=f"{method} {url}".lstrip())
         if absent := self.absent(secret.name):
-            return msgspec.structs.replace(trial, problem=absent.reason)
+            return msgspec.structs.replace(trial, problem=absent.reason, hint=absent.hint, is_absent=True)
+        if not method:
+            hint = f"it is put into {', '.join(injection.methods)} only, which may change something there"
+            return msgspec.structs.replace(trial, problem="cannot be tried", hint=hint)
         placeholder = self.kept.placeholders[secret.name]
         if injection.placing is Placing.QUERY:
             path += f"?{injection.name}={placeholder}"
@@ -115,7 +126,12 @@ class Trying:
         decision = decide_request(self.egress, asked)
         if decision.verdict is not Verdict.ALLOW:
             return msgspec.structs.replace(trial, problem=f"policy: {decision.reason}")
-        return self.sent(trial, asked, path, headers)
+        found = self.sent(trial, asked, path, headers)
+        if found.problem or found.status >= 400:
+            return found
+        # Many hosts answer anybody at `/`, so that their answer says nothing of the secret.
+        without = self.sent(trial, asked, asked.path, {})
+        return msgspec.structs.replace(found, status_without=without.status)
 
     def sent(self, trial: Trial, asked: Request, target: str, headers: dict[str, str]) -> Trial:
         """Connect, have the vault carry the connection, and speak HTTP to it."""

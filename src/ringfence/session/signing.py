@@ -203,11 +203,14 @@ def sign_outside(signing: Signing, text: bytes) -> bytes:
         # Without these it would ask for a passphrase at the terminal that the contained command has.
         environment |= {"SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force"}
     else:
+        key = signing.key
         words = ["gpg", "--batch", "--no-tty", "--armor", "--detach-sign", "--local-user", signing.key]
     try:
         status, made = programs.output_of(words, environment, SIGN_TIMEOUT_S, told=text)
     except TimeoutError:
         raise HostError(f"`{words[0]}` took longer than {SIGN_TIMEOUT_S:.0f} s") from None
+    if status and signing.format == "ssh" and not os.path.lexists(key):
+        raise HostError(f"there is no key `{key}`", hint="`git.signing.key` names it")
     if status or not made.startswith(BEGINNINGS[signing.format]):
         raise HostError(f"`{words[0]}` made no signature: is the key in your agent, or without a passphrase?")
     return made

@@ -1,7 +1,8 @@
 """The standby's process: fork spares and hand them to runs (standby.py says what for).
 
 Its arguments: the directory of its socket, and the socket's name. SECURITY: a peer must be of the same user. What a
-spare is told comes from that user's own run; a spare that has been handed over is out of the standby's reach.
+spare is told comes from that user's own run; a spare that has been handed over is out of the standby's reach. What is
+the same for every run, modules and the host's authorities, is loaded here, once; keys are made in each spare alone.
 """
 
 import fcntl
@@ -14,11 +15,11 @@ import time
 
 from ringfence.sandbox import launch
 
-from .egress_worker import serve_assigned
 from .standby import PACKET_BYTES
 from .unix_sockets import peer_uid
 
 IDLE_S = 900.0
+REST_S = 0.3  # before the next spare is made: the run that was given the last one starts meanwhile
 LOOK_S = 10.0  # whether the socket is still there: nobody can ask a standby whose directory was removed
 
 
@@ -28,6 +29,8 @@ class Spare:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.give = ours
+        from .egress_worker import serve_assigned
+
         pid = launch.fork_service(lambda: serve_assigned(theirs), keep={1, 2, theirs.fileno()})
         self.handle = os.pidfd_open(pid)
         theirs.close()
@@ -65,15 +68,35 @@ def main() -> None:
     listener.bind(name)
     os.chmod(name, 0o600)
     listener.listen(64)
+    from ringfence.network import tls  # 150 ms: not before whoever started this has been let go
+
+    authorities = stamps()
+    tls.prepare()
     try:
-        serve(listener, name)
+        serve(listener, name, authorities)
     finally:
         if os.path.lexists(name):
             os.unlink(name)
 
 
-def serve(listener: socket.socket, name: str) -> None:
-    """Hand one spare to each run that asks."""
+def stamps() -> list[tuple[int, int, int]]:
+    """What tells that the host's authorities are those that were read: each file that may hold them, as it is now."""
+    import ssl
+
+    from ringfence.planner import trust_store
+
+    found = []
+    for path in (ssl.get_default_verify_paths().cafile, *(path for path, _ in trust_store.BUNDLE_PATHS)):
+        try:
+            status = os.stat(path or "")
+        except OSError:
+            continue
+        found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return found
+
+
+def serve(listener: socket.socket, name: str, authorities: list[tuple[int, int, int]]) -> None:
+    """Hand one spare to each run that asks, as long as the host trusts whom it trusted."""
     spare = Spare()
     poller = select.poll()
     poller.register(listener, select.POLLIN)
@@ -82,7 +105,7 @@ def serve(listener: socket.socket, name: str) -> None:
     while os.path.lexists(name) and time.monotonic() - asked < IDLE_S:
         if not poller.poll(LOOK_S * 1000):
             continue
-        if has_ended(spare):
+        if has_ended(spare) or stamps() != authorities:
             return  # it could not be prepared: our own files have changed, and whoever asks starts anew
         peer, _ = listener.accept()
         with peer:
@@ -95,6 +118,7 @@ def serve(listener: socket.socket, name: str) -> None:
                 spare.hand_over(peer)
             except OSError:
                 pass  # the run has gone, or the spare: the next one is asked for by another run
+        select.select([listener], [], [], REST_S)
         spare = Spare()
         poller.register(spare.handle, select.POLLIN)
     spare.give.close()

@@ -43,6 +43,7 @@ WORDS = {
     "decoy-opened": "it has opened a decoy",
     "events-lost": "it has opened more than can be seen",
     "secret-misuse": "it has sent a placeholder where it may not go",
+    "secret-leak": "it has sent what looks like a secret, which did not leave",
 }
 
 
@@ -58,6 +59,8 @@ class Tainting:
         self.lock = _thread.allocate_lock()
         self.weight = self.narrowed = 0
         self.causes: set[tuple[str, str]] = set()
+        self.code = ""  # of the first cause
+        self.whole: Egress | None = None  # the rules before the first narrowing
         self.left: Egress | None = None  # what was left by the last narrowing
         self.reasons: dict[str, str] = {}
 
@@ -92,6 +95,7 @@ class Tainting:
             response = self.artefact.on_taint
             self.report("taint", code, {**fields, "response": response})
             if first:
+                self.code = code
                 self.mark(code, key[1])
             self.narrow()
         if first:
@@ -110,6 +114,7 @@ class Tainting:
         self.narrowed = self.weight
         answering = self.answering
         with answering.changing:
+            self.whole = self.whole or answering.egress
             self.left = narrowed(
                 answering.egress,
                 self.left,
@@ -118,6 +123,27 @@ class Tainting:
                 named=self.weight == READ,
             )
             answering.replace(self.left)
+
+    def lost(self, fields: "Fields") -> str:
+        """Why what a denial is about is refused, where only the taint refuses it; else empty."""
+        if self.whole is None or self.answering is None:
+            return ""
+        import msgspec
+
+        from ringfence.model.decision import Verdict
+        from ringfence.policy import connect
+
+        try:
+            what = connect.asked(str(fields.get("target") or ""))
+        except ValueError:
+            return ""
+        if fields.get("method"):
+            method, path = str(fields["method"]), str(fields.get("path") or "/")
+            what = msgspec.structs.replace(what, scheme="https", method=method, path=path)
+        before, now = (connect.decide(egress, what) for egress in (self.whole, self.answering.egress))
+        if now.verdict is not Verdict.DENY or now.rule or before.verdict is Verdict.DENY:
+            return ""
+        return f"lost when the run was tainted ({self.code})"
 
     def mark(self, code: str, target: str) -> None:
         """Leave word for `ringfence runs`."""

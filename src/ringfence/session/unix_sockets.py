@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
+CONTROL = "control"  # in a run's directory: where it listens to its operator (control.py)
 SO_PEERCRED, SOL_SOCKET = 17, 1  # unix(7), <asm-generic/socket.h>
 
 

@@ -1,5 +1,8 @@
 """A run's vault, as far as a launch waits for it: start it, learn what stands for each secret, put that in its places.
 
+Starting takes some 50 ms, during which the boundary is built: what stands for the values is only needed for the last
+thing that is told to it, the command's environment.
+
 The vault (vault_worker.py) is a process of its own, there only in runs that have secrets. It reads values itself, so
 none ever comes here: a variable that is a secret's source has its value in the environment with which the user started
 ringfence, and is handed on with all of it.
@@ -53,6 +56,7 @@ class Vault:
             raise HostError("the vault needs a Python interpreter of its own", hint="set `sys.executable`")
         self.placeholders: dict[str, str] = {}
         self.missing: list[tuple[str, str]] = []  # optional ones without a value, and why
+        self.given = variables or {}
         self.is_used = False
         self.secrets = secrets
         self.identifier = identifier
@@ -128,29 +132,42 @@ class Vault:
 
 
 def begin(run: "Run") -> None:
-    """Start the run's vault where it needs one, and put placeholders into its variables and files.
+    """Start the run's vault where it needs one.
 
-    What the run's caller sets for the command, and a secret fills or is read from, is a value for the vault. Raises
-    UsageError for a secret that is missing and not optional.
+    What the run's caller sets for the command, and a secret fills or is read from, is a value for the vault. `fill` is
+    called here where the boundary needs what stands for the values from its start, or where reading them may take the
+    user's time: until the boundary is started, Ctrl-C ends everything.
     """
     artefact = run.artefact
-    placeholders: dict[str, str] = {}
     given = {name: run.extra_environment.pop(name) for name in artefact.withheld if name in run.extra_environment}
     if is_needed(artefact, given):
         identifier = 0 if artefact.idmap else UNPRIVILEGED_UID
         run.vault = Vault(artefact.secrets, identifier=identifier, variables=given)
+    run.is_filled = False
+    if run.vault is None or artefact.secret_files or any(origin in artefact.secrets for origin in SLOW_ORIGINS):
+        fill(run)
+
+
+def fill(run: "Run") -> None:
+    """Put placeholders into the run's variables and files; raise UsageError for a secret that must be there."""
+    artefact = run.artefact
+    placeholders: dict[str, str] = {}
+    if run.vault:
         kept = run.vault.take()
         secrets = declared(artefact.secrets)
         if found := first_missing(secrets, kept):
             raise found
         placeholders = run.vault.placeholders
         run.vault.missing = [(absent.name, absent.reason) for absent in kept.missing]
+        for line in unusable(secrets, run.vault.missing, {**os.environ, **run.vault.given}):
+            run.notice(line)
         for secret in secrets:
             if secret.name in placeholders:
                 run.extra_environment.update(dict.fromkeys(secret.variables, placeholders[secret.name]))
     for number in artefact.secret_files:
         artefact.files[number] = filled(artefact.files[number], placeholders)
     artefact.secret_files = []
+    run.is_filled = True
 
 
 def is_needed(artefact: "Artefact", given: "Mapping[str, str]") -> bool:
@@ -167,6 +184,19 @@ def declared(secrets: bytes) -> "tuple[Secret, ...]":
     from ringfence.model.secrets import Secrets
 
     return msgspec.json.decode(secrets, type=Secrets).secrets
+
+
+def unusable(
+    secrets: "tuple[Secret, ...]", missing: "list[tuple[str, str]]", variables: "Mapping[str, str]"
+) -> "list[str]":
+    """What the operator is told of optional secrets: only of those whose variable is set, and is no value."""
+    reasons = dict(missing)
+    return [
+        f"ringfence: the secret `{secret.name}` is left out, though `{secret.source.locator}` is set: "
+        f"{reasons[secret.name]}"
+        for secret in secrets
+        if secret.name in reasons and secret.source.origin.value == "env" and variables.get(secret.source.locator)
+    ]
 
 
 def first_missing(secrets: "tuple[Secret, ...]", kept: "Kept") -> UsageError | None:

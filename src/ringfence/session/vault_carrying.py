@@ -8,22 +8,21 @@ import asyncio
 import itertools
 import os
 import socket
-from collections import deque
 
 from ringfence.model.passage import Destination, Doubt
 from ringfence.network import confinement, hop, tls
+from ringfence.network.channel import close_descriptors
 from ringfence.network.session import Fields
 from ringfence.network.stream import Stream
 from ringfence.sandbox import proxy_syscalls, seccomp
 from ringfence.secrets.keeper import Keeper
 
 from . import vault_messages
-from .vault_messages import Answered, Asking, Carry, FromVault, Minted, Retire, Told
+from .vault_messages import Answered, Asking, Carry, Cleanse, Cleansed, Retire
+from .vault_telling import Telling
 from .vault_worker import placed, say
 
-FAREWELL_TIMEOUT_S = 1.0
 DESCRIPTORS_AT_MOST = 2
-TAINTING = frozenset({"secret-misuse", "secret-leak"})
 
 
 def carry_on(link: socket.socket, keeper: Keeper, *, identifier: int) -> None:
@@ -50,12 +49,12 @@ class Carrying:
     def __init__(self, link: socket.socket, keeper: Keeper) -> None:
         self.keeper = keeper
         self._link = link
+        self._telling = Telling(link, keeper)
         self._ended = asyncio.Event()
         self._retired = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self._open: dict[int, asyncio.Future[bool]] = {}
-        self._unsent: deque[bytes] = deque()
 
     async def run(self) -> None:
         """Serve until the supervisor ends the conversation, or until what was carried has ended after `Retire`."""
@@ -67,13 +66,7 @@ class Carrying:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        try:
-            async with asyncio.timeout(FAREWELL_TIMEOUT_S):
-                while self._unsent:
-                    await asyncio.sleep(0.01)
-                    self._write()
-        except TimeoutError:
-            pass
+        await self._telling.farewell()
 
     # ---- from the supervisor
 
@@ -90,7 +83,8 @@ class Carrying:
             if not data:
                 self._ended.set()
                 return
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):  # there is no room for more descriptors
+                close_descriptors(tuple(descriptors))
                 raise ConnectionAbortedError("a message of the supervisor was cut short")
             self._take(data, descriptors)
 
@@ -105,6 +99,9 @@ class Carrying:
                 waiting = self._open.pop(answer.request, None)
                 if waiting and not waiting.done():
                     waiting.set_result(answer.allowed)
+            case Cleanse() as asked:
+                texts = {name: self._telling.cleansed(text) for name, text in asked.texts.items()}
+                self._telling.send(Cleansed(request=asked.request, texts=texts))
             case Retire():
                 self._retired = True
                 self._end_if_idle()
@@ -112,55 +109,35 @@ class Carrying:
                 raise ConnectionAbortedError("the supervisor began a second time")
 
     async def _carry(self, wanted: Carry, inside: socket.socket, upstream: socket.socket) -> None:
-        def told(kind: str, code: str, fields: Fields) -> None:
-            tainting = code in TAINTING and kind == "denial"
-            self._send(Told(kind=kind, code=code, connection=wanted.connection, fields=fields, tainting=tainting))
-            if minted := self.keeper.take_minted():
-                self._send(Minted(placeholders=minted))
-
         async def ask(doubt: Doubt) -> bool:
-            number = next(self._numbers)
-            self._open[number] = asyncio.get_running_loop().create_future()
-            asking = Asking(
-                request=number, connection=wanted.connection, host=wanted.host, port=wanted.port, reason=doubt.reason
-            )
-            self._send(asking)
-            return await self._open[number]
+            return await self._asked(wanted, doubt)
 
+        told = self._telling.told(wanted.connection)
         destination = Destination(wanted.scheme, wanted.host, wanted.port)
         with inside, upstream:
             await hop.serve(await Stream.over(inside), upstream, destination, self.keeper, told=told, ask=ask)
+
+    async def _asked(self, wanted: Carry, doubt: Doubt) -> bool:
+        """Put a doubt to the operator, unless whoever wants to know is gone before the answer."""
+        number = next(self._numbers)
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._open[number] = waiting
+        host, reason = self._telling.cleansed(wanted.host), self._telling.cleansed(doubt.reason)
+        asking = Asking(request=number, connection=wanted.connection, host=host, port=wanted.port, reason=reason)
+        try:
+            self._telling.send(asking)
+            return await waiting
+        finally:
+            self._open.pop(number, None)
 
     def _carried(self, task: "asyncio.Task[None]", wanted: Carry) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):  # a fault of ours: it has cost this connection
             fields: Fields = {"host": wanted.host, "port": wanted.port}
             fields["reason"] = placed(type(error), error.__traceback__)
-            self._send(Told(kind="egress", code="vault-fault", connection=wanted.connection, fields=fields))
+            self._telling.tell(wanted.connection, "egress", "vault-fault", fields)
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:
         if self._retired and not self._tasks:
             self._ended.set()
-
-    # ---- to the supervisor
-
-    def _send(self, message: FromVault) -> None:
-        self._unsent.append(vault_messages.encode(message))
-        self._write()
-
-    def _write(self) -> None:
-        while self._unsent:
-            try:
-                self._link.send(self._unsent[0])
-            except BlockingIOError:
-                asyncio.get_running_loop().add_writer(self._link, self._writable)
-                return
-            except OSError:
-                self._unsent.clear()  # nobody listens any more
-                return
-            self._unsent.popleft()
-
-    def _writable(self) -> None:
-        asyncio.get_running_loop().remove_writer(self._link)
-        self._write()

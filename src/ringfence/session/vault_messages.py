@@ -1,7 +1,8 @@
 """What the vault (a confined process that holds values of secrets) and the supervisor say to each other.
 
-As network/messages.py: SOCK_SEQPACKET, JSON with its type in `type`, descriptors as SCM_RIGHTS. No message in either
-direction holds a value. What the vault needs of the environment is in its environment when it starts.
+As network/messages.py: SOCK_SEQPACKET, JSON with its type in `type`, descriptors as SCM_RIGHTS. No message of the vault
+holds a value. One to the vault may: `Cleanse`, where a program inside has got hold of one and has sent it. What the
+vault needs of the environment is in its environment when it starts.
 """
 
 import msgspec
@@ -78,14 +79,28 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, tag="told"):
     tainting: bool = False
 
 
+class Cleanse(msgspec.Struct, frozen=True, kw_only=True, tag="cleanse"):
+    """Supervisor -> vault: take every value out of these texts. Answered by `Cleansed`, in the order of asking."""
+
+    request: int
+    texts: dict[str, str]
+
+
+class Cleansed(msgspec.Struct, frozen=True, kw_only=True, tag="cleansed"):
+    """Vault -> supervisor: the same texts; a value is replaced by its placeholder, a credential costs the whole."""
+
+    request: int
+    texts: dict[str, str]
+
+
 class Minted(msgspec.Struct, frozen=True, kw_only=True, tag="minted"):
     """Vault -> supervisor: further placeholders, of values that came with an answer."""
 
     placeholders: dict[str, str]
 
 
-FromVault = Kept | Asking | Told | Minted
-ToVault = Keep | Carry | Answered | Retire
+FromVault = Kept | Asking | Told | Cleansed | Minted
+ToVault = Keep | Carry | Answered | Cleanse | Retire
 PACKET_BYTES = 1 << 20
 
 encode = msgspec.json.encode

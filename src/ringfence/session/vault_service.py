@@ -9,6 +9,7 @@ INVARIANT: no message to the supervisor holds a value (tests/integration/test_se
 
 import os
 import socket
+import threading
 from collections.abc import Mapping
 
 from ringfence.sandbox import programs
@@ -18,6 +19,8 @@ from ringfence.secrets.placeholders import UnfitError, placeholder
 
 from . import places, vault_messages
 from .vault_messages import Absent, Keep, Kept
+
+NICE = 5
 
 
 def serve(channel: int, *, identifier: int) -> None:
@@ -31,9 +34,21 @@ def serve(channel: int, *, identifier: int) -> None:
         raise ConnectionAbortedError("the supervisor did not begin with what to keep")
     keeper, kept = opened(keep, environment(descriptors))
     link.send(vault_messages.encode(kept))
-    from . import vault_carrying  # not before: what it loads takes longer than all of the above
+    loader = threading.Thread(target=load_aside)
+    loader.start()
+    loader.join()
+    from . import vault_carrying
 
     vault_carrying.carry_on(link, keeper, identifier=identifier)
+
+
+def load_aside() -> None:
+    """Load the second half, which takes longer than all of the first, behind what builds and starts the command.
+
+    A thread has a priority of its own, and whoever has lowered it may not raise it again.
+    """
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    from . import vault_carrying  # noqa: F401 - for whoever imports it next
 
 
 def environment(descriptors: list[int]) -> dict[str, str]:

@@ -12,6 +12,8 @@ import threading
 
 from ringfence.inside import privilege
 
+from . import titles
+
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,6 +25,7 @@ LOCKED = 1 | 2 | 4  # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, <sys/mman.h>
 
 def main() -> None:
     """Be one run's vault; the argument is the user to be as root, 0 for one that no other process is."""
+    titles.appear_as(titles.VAULT)
     protect()
     from ringfence.sandbox import staging
 

@@ -15,9 +15,10 @@ from ringfence.model.errors import RingfenceError
 from ringfence.network import messages
 
 from . import vault_messages
+from .cleansing import Cleansing
 from .questions import Question
 from .vault import END_TIMEOUT_S, Vault, declared, first_missing
-from .vault_messages import Answered, Asking, Carry, Minted, Retire, Told
+from .vault_messages import Answered, Asking, Carry, Cleansed, Minted, Retire, Told
 
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
@@ -36,10 +37,9 @@ class Vaults:
         self.placeholders = dict(vault.placeholders)
         self.alive = True
         self.closing = False
+        self.cleansing = Cleansing(self)
         self.threads: list[tuple[Vault, threading.Thread]] = []
         self.begin(vault)
-        for name, reason in vault.missing:
-            answering.report("secret", "missing", {"secret": name, "reason": reason})
 
     def begin(self, vault: Vault) -> None:
         """Listen to a vault, on a thread of its own."""
@@ -87,6 +87,8 @@ class Vaults:
             self.alive = False
             self.answering.way.report_fault("vault", error)
             raise
+        finally:
+            self.cleansing.end(vault)
 
     def receive(self, vault: Vault) -> vault_messages.FromVault | None:
         """The next message; None when the vault has ended, or says what it should not, which ends it."""
@@ -98,11 +100,14 @@ class Vaults:
 
     def take(self, vault: Vault, message: vault_messages.FromVault) -> None:
         """Do what one message asks for."""
+        self.cleansing.heard(vault)
         match message:
             case Told():
                 self.record(message)
             case Asking():
                 self.ask(vault, message)
+            case Cleansed():
+                self.cleansing.take(message)
             case Minted():
                 self.placeholders |= message.placeholders
                 self.answering.tell(messages.Marked(placeholders=self.placeholders), [])

@@ -25,16 +25,28 @@ if TYPE_CHECKING:
     from .run import Run
 
 
-class Recorder:
-    """Events of one run, to the audit; denials and limits are also kept for the lines at the end."""
+OUT_OF_REACH = ("unreachable", "timed-out", "not-found")
+UNREACHED_KEPT = 100
 
-    def __init__(
-        self, run: str, policy: "tuple[str, int]", denials: "list[tuple[str, str]]", limits: "list[str]"
-    ) -> None:
+
+class Kept:
+    """What is kept of a run's events beside the audit."""
+
+    __slots__ = ("denials", "limits", "unreached")
+
+    def __init__(self) -> None:
+        self.denials: list[tuple[str, str]] = []
+        self.limits: list[str] = []
+        self.unreached: list[str] = []
+
+
+class Recorder:
+    """Events of one run, to the audit; denials, limits and what was out of reach are kept for the lines at the end."""
+
+    def __init__(self, run: str, policy: "tuple[str, int]", kept: "Kept | Run") -> None:
         fsync, rotate_bytes = policy
         self.run = run
-        self.denials = denials
-        self.limits = limits
+        self.kept = kept
         self.writer = AuditWriter(places.audit(), fsync=fsync, rotate_bytes=rotate_bytes)
         self.lock = (
             _thread.allocate_lock()
@@ -45,9 +57,11 @@ class Recorder:
         with self.lock:
             self.writer.record_fields(kind, self.run, time.time_ns(), code, fields=fields)
         if kind == "limit":
-            self.limits.append(code)
+            self.kept.limits.append(code)
+        if kind == "egress" and code in OUT_OF_REACH and len(self.kept.unreached) < UNREACHED_KEPT:
+            self.kept.unreached.append(str(fields.get("target") or ""))
         if kind == "denial":
-            self.denials.append((code, str(fields.get("target") or fields.get("call") or "")))
+            self.kept.denials.append((code, str(fields.get("target") or fields.get("call") or "")))
 
     def close(self) -> None:
         """Make the run's records durable as policy asks."""

@@ -1,9 +1,11 @@
 """What `ringfence allow` and `ringfence deny` write, and what they say of it."""
 
+from pathlib import Path
+
 import pytest
 
 from ringfence.cli import allow
-from ringfence.model.decision import Verdict
+from ringfence.model.decision import Source, Verdict
 from ringfence.model.egress import Egress
 from ringfence.model.errors import UsageError
 from ringfence.policy.effective import Policy
@@ -145,4 +147,39 @@ def test_an_allowance_that_says_nothing_is_refused_with_its_place(host: str, net
     with pytest.raises(UsageError, match=words) as caught:
         allow.refuse_without_effect("allow", rules("allow", [host]), policy(network))
     assert str(caught.value).startswith("p.toml:3: ")
+    assert "p.toml:3" in caught.value.hint or "mode" in caught.value.hint
     allow.refuse_without_effect("deny", rules("deny", [host]), policy(network))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (Source(scope="user", file="p.toml", line=7), "take it out of `network.deny` in p.toml:7"),
+        (
+            Source(scope="managed", file="/etc/p.toml", line=7),
+            "whoever manages this machine can lift it: /etc/p.toml:7",
+        ),
+        (Source(scope="preset", file="preset:python"), "leave `python` out of `extends`, or "),
+    ],
+)
+def test_how_a_denial_is_taken_back_is_said(source: Source, words: str) -> None:
+    assert allow.taking_back(source).startswith(words)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# mine\n\n"])
+def test_an_empty_file_takes_a_rule(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = tmp_path / "ringfence/policy.toml"
+    path.parent.mkdir()
+    path.write_text(text)
+    added, _ = allow.add("allow", ["a.example"], str(path), str(tmp_path))
+    (layer,) = [parse(added, file=PLACE, scope="user")]
+    assert layer.document.network.allow == ("a.example",)
+    assert text.strip() in added
+
+
+def test_nothing_is_made_where_a_link_leads_to(tmp_path: Path) -> None:
+    ours, elsewhere = tmp_path / "config/ringfence", tmp_path / "elsewhere"
+    with pytest.raises(UsageError, match="cannot write policy"), allow.editing(f"{elsewhere}/policy.toml", str(ours)):
+        pass
+    assert ours.is_dir() and not elsewhere.exists()

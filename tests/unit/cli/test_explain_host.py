@@ -144,3 +144,45 @@ def test_loopback_is_the_hosts_where_policy_opens_its_port() -> None:
 def test_a_wildcard_is_not_asked_about() -> None:
     with pytest.raises(UsageError, match="stands for many hosts"):
         explained("*.example.com")
+
+
+REMOTES = (
+    "user",
+    """extends = ["github"]
+[[git.remotes]]
+host = "github.com"
+repositories = ["acme/site"]
+push = { refs = ["refs/heads/work/*"] }
+[[git.remotes]]
+host = "github.com"
+repositories = ["acme/read"]
+""",
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "reason"),
+    [
+        ("POST https://github.com/acme/other.git/git-receive-pack", "no", "acme/other: no rule allows pushing to it"),
+        ("POST https://github.com/acme/read.git/git-receive-pack", "no", "acme/read: no rule allows pushing to it"),
+        ("GET https://github.com/acme/read/info/refs?service=git-receive-pack", "no", "no rule allows pushing to it"),
+        ("POST https://github.com/acme/other/git-upload-pack", "no", "no `git.remotes` entry speaks of the repository"),
+        ("POST https://github.com/acme/site.git/git-receive-pack", "yes", "judged by its refs: refs/heads/work/*"),
+        ("GET https://github.com/acme/read/info/refs?service=git-upload-pack", "yes", "allowed by a rule"),
+        ("GET https://github.com/acme/read/Info/Refs", "no", "path"),
+        ("POST https://github.com/acme/site/info/lfs/objects/batch", "no", "no rule allows git LFS to download"),
+    ],
+)
+def test_a_request_of_git_is_answered_by_its_remotes(request_: str, status: str, reason: str) -> None:
+    found = explained(request_, REMOTES)
+    answer = found.answers["request"]
+    assert (answer.status, answer.rule) == (status, "git.remotes")
+    assert reason in answer.reason
+    assert answer.origin.startswith("user.toml:")
+    assert ("say so in `git.remotes` at user.toml:" in advice(found)) is (status == "no")
+    assert "allow = [" not in advice(found)
+
+
+def test_what_is_not_gits_is_answered_by_the_rules() -> None:
+    found = explained("GET https://github.com/acme/other", REMOTES)
+    assert found.answers["request"].rule.startswith("network.allow")

@@ -3,7 +3,14 @@
 import msgspec
 import pytest
 
-from ringfence.cli.explain_secret import explain_secret_variable, injection_text, remarks, remote_text, source_text
+from ringfence.cli.explain_secret import (
+    explain_secret_variable,
+    holder,
+    injection_text,
+    remarks,
+    remote_text,
+    source_text,
+)
 from ringfence.model.decision import Source
 from ringfence.model.git import GitRemote, LargeFiles, Pushes
 from ringfence.model.secrets import Injection, Origin, Placing, SecretSource
@@ -43,6 +50,14 @@ def test_a_variable_that_is_read_stays_outside() -> None:
 
 def test_another_variable_is_no_matter_of_secrets() -> None:
     assert explain_secret_variable(policy(TEXT).secrets, "B") is None
+
+
+def test_a_file_that_a_value_is_read_from_is_known() -> None:
+    secrets = policy(TEXT.replace('source.env = "SOURCE"', 'source.file = "/srv/token"')).secrets
+    found = holder(secrets, ("/srv/link", "/srv/token"))
+    assert found is not None and found.name == "a"
+    assert holder(secrets, ("/srv/other",)) is None
+    assert holder(policy(TEXT).secrets, ("SOURCE",)) is None
 
 
 def test_a_host_is_told_of_its_secrets_and_remotes() -> None:

@@ -1,5 +1,6 @@
 """What `ringfence secrets` says of each secret, and of a host's answer to it."""
 
+import msgspec
 import pytest
 
 from ringfence.cli import secrets as subject
@@ -75,9 +76,32 @@ def test_a_host_is_canonical_or_refused() -> None:
     assert subject.read_host("API.Example.com.") == "api.example.com"
     with pytest.raises(UsageError):
         subject.read_host("not a host")
+    with pytest.raises(UsageError) as caught:
+        subject.read_host("https://api.example.com/v1")
+    assert caught.value.hint == "write the host alone, as in `api.example.com`"
 
 
 @pytest.mark.parametrize("words", [["frob"], ["list", "more"], ["test"], ["reload", "x"]])
 def test_words_that_mean_nothing(words: list[str]) -> None:
     with pytest.raises(UsageError):
         subject.main("secrets", words)
+
+
+@pytest.mark.parametrize(
+    ("status", "without", "said"),
+    [
+        (200, 401, "accepted"),
+        (204, 0, "accepted"),
+        (200, 200, "no proof: the host answers the same without it"),
+        (404, 404, "not refused"),
+    ],
+)
+def test_a_host_that_answers_anybody_proves_nothing(status: int, without: int, said: str) -> None:
+    assert subject.accepted(Trial(secret="a", request="", status=status, status_without=without)) == said
+
+
+def test_an_optional_secret_may_have_no_value() -> None:
+    absent = Trial(secret="github", request="", problem="the variable is not set", is_absent=True)
+    assert subject.spared(SECRET, absent)
+    assert not subject.spared(SECRET, Trial(secret="github", request="", problem="unreachable"))
+    assert not subject.spared(msgspec.structs.replace(SECRET, optional=False), absent)

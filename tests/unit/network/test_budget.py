@@ -58,6 +58,28 @@ def test_a_rate_allows_a_minutes_worth_and_then_so_many_a_minute() -> None:
     assert allowed(budget, 40) == 3
 
 
+def test_how_long_a_rate_makes_wait() -> None:
+    budget = Budget(Limits(rate=6), 0)
+    assert budget.pause_s(0) == 0
+    assert allowed(budget, 0) == 6
+    assert (budget.pause_s(0), budget.pause_s(4.5), budget.pause_s(10)) == (10, 6, 0)
+
+
+@pytest.mark.parametrize("limits", [Limits(rate=1, requests=1), Limits(rate=1, bytes=1)])
+def test_waiting_does_not_help_where_something_else_is_used_up(limits: Limits) -> None:
+    budget = Budget(limits, 0)
+    budget.take()
+    budget.spend(1)
+    assert budget.pause_s(0) == 0
+
+
+def test_whose_limit_it_is_is_said() -> None:
+    budget = Budget(Limits(requests=1, bytes=5), 0, " of the whole run")
+    budget.take()
+    assert budget.missing(0) == "1 request of the whole run has been made"
+    assert budget.spend(6) == "5 bytes of the whole run have passed"
+
+
 def test_a_pause_is_not_saved_up() -> None:
     budget = Budget(Limits(rate=6), 0)
     assert allowed(budget, 3600) == 6

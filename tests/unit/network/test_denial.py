@@ -43,6 +43,25 @@ def test_the_operators_reason_is_not_told(code: str, target: Target | None) -> N
     assert "internal" not in body
 
 
+def test_a_rate_says_when_to_come_again_and_a_budget_what_was_used() -> None:
+    def answered(refusal: Refusal) -> tuple[int, bytes | None, str]:
+        async def conversation() -> tuple[int, bytes | None, str]:
+            async with talk(egress=Egress()) as table:
+                answer = denial(table.session, refusal, TARGET, "GET")
+                return answer.status, dict(answer.headers).get(b"Retry-After"), answer.body.decode()
+
+        return run(conversation())
+
+    rate = Refusal("rate-exceeded", SECRET, limit="more than 2 requests a minute", pause_s=30)
+    told = (
+        "ringfence: rate-exceeded: too many requests to api.test:443: more than 2 requests a minute; try again in 30 s"
+    )
+    assert answered(rate) == (429, b"30", f"{told}\n")
+    used = Refusal("budget-exceeded", SECRET, limit="5 requests have been made")
+    told = "ringfence: budget-exceeded: the budget for api.test:443 is used up: 5 requests have been made"
+    assert answered(used) == (403, None, f"{told}\n")
+
+
 def test_what_kind_of_address_it_was_is_told() -> None:
     """The dialer's words (vetting.py): which kind of special address, and neither the address nor a rule."""
     assert told("address-denied", TARGET) == (

@@ -46,6 +46,15 @@ def test_a_tag() -> None:
         read_tag(text.replace(b"commit", b"thing"))
 
 
+def test_what_would_be_kept_of_many_commits_is_short() -> None:
+    long = WHO.replace(b"a@", b"a" * 1100 + b"@")
+    with pytest.raises(Malformed, match="address"):
+        read_commit(commit(TREE_NAME, author=long))
+    assert read_commit(commit(TREE_NAME, more=b"x-y " + b"z" * 1000 + b"\n", text=b"m" * (2 << 20))).parents == ()
+    with pytest.raises(Malformed, match="head"):
+        read_commit(commit(TREE_NAME, more=b"x-y z\n" * 200_000))
+
+
 def test_a_tree() -> None:
     found = read_tree(tree({b"a": (b"100644", TREE_NAME), b"d": (b"40000", PARENT)}))
     assert found[b"d"].is_directory and not found[b"a"].is_directory
@@ -63,6 +72,13 @@ def test_names_that_no_tree_has(name: bytes) -> None:
 def test_a_tree_with_another_form(content: bytes) -> None:
     with pytest.raises(Malformed):
         read_tree(content)
+
+
+@pytest.mark.parametrize("mode", [b"0040000", b"1040000", b"4040000", b"00100644", b"0", b"40755", b"48000", b""])
+def test_a_mode_that_git_reads_as_another_one(mode: bytes) -> None:
+    """Git takes an octal number of any length, and of that the last 16 bits: a directory must not pass for a file."""
+    with pytest.raises(Malformed):
+        read_tree(tree({b".github": (mode, TREE_NAME)}))
 
 
 def test_a_name_twice() -> None:

@@ -9,6 +9,7 @@ from ringfence.network import git_pack
 from ringfence.network.git_objects import Commit
 from ringfence.network.malformed import Malformed
 from tests.unit.network.packs import BLOB, COMMIT, TREE, commit, content_of, delta, head, identifier, pack, taken, tree
+from tests.unit.network.packs import number as size
 
 FILE = identifier(BLOB, b"file")
 ROOT = tree({b"f": (b"100644", FILE)})
@@ -132,6 +133,26 @@ def test_too_much_work_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = [("ofs", number, delta(ROOT, b"")) for number in range(100)]
     with pytest.raises(Malformed, match="work"):
         taken(pack([(TREE, ROOT), *chain]))
+
+
+def test_deltas_that_only_take_room_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megabytes of differences that make a few bytes: a chain of them is held until its base is there."""
+    monkeypatch.setattr(git_pack, "MAX_CHAIN_BYTES", 2000)
+    monkeypatch.setattr(git_pack, "CACHE_BYTES", 1)
+    data = pack([(TREE, ROOT), *[("ofs", number, _bloated(ROOT, number)) for number in range(20)]])
+    found = taken(data)
+    assert content_of(found, data, ROOT_NAME) == ROOT  # and nothing else is in the cache
+    with pytest.raises(Malformed, match="too long"):
+        content_of(found, data, identifier(TREE, ROOT[:-1] + bytes([19])))
+    monkeypatch.setattr(git_pack, "MAX_WORK", 100_000)
+    with pytest.raises(Malformed, match="work"):
+        taken(data)
+
+
+def _bloated(base: bytes, last: int) -> bytes:
+    """A difference that copies byte by byte, in the longest spelling; its result is as long as the base."""
+    body = b"".join(b"\xff" + at.to_bytes(4, "little") + b"\1\0\0" for at in range(len(base) - 1))
+    return size(len(base)) + size(len(base)) + body + b"\1" + bytes([last])
 
 
 def test_little_is_kept_of_a_large_pack() -> None:

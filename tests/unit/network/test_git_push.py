@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from ringfence.model.git import Pushes
+from ringfence.network import git_push
 from ringfence.network.git_push import Store, Uninspectable, judge, needs_inspection, stale
+from ringfence.network.malformed import Malformed
 from ringfence.policy.git import Change
 from tests.unit.network.packs import BLOB, COMMIT, TREE, Whole, commit, identifier, pack, taken, tree
 
@@ -90,6 +92,37 @@ def test_changes_of_denied_paths() -> None:
     assert "changes ci.yml" in verdict(deny, create(EVIL), store(*EVIL_ENTRIES))
 
 
+@pytest.mark.parametrize("mode", [b"120000", b"160000"])
+def test_a_link_where_a_denied_directory_would_be(mode: bytes) -> None:
+    """What is below the link is then elsewhere, where nothing is denied."""
+    for name, pattern, refused in [
+        (b"ci", "ci/**", True),
+        (b"CI", "ci/jobs/*.yml", True),
+        (b"ci", "/ci/jobs", True),
+        (b"ci", "other/**", False),
+        (b"ci", "**/jobs", False),
+        (b"ci", "cider/**", False),
+    ]:
+        root = tree({b"a": (b"100644", FILE), b"ci.yml": (b"100644", FILE), name: (mode, OTHER)})
+        content = commit(identifier(TREE, root), BASE)
+        pushed = store((TREE, root), (COMMIT, content))
+        deny = Pushes(refs=ANY, deny_paths=(pattern,))
+        assert bool(verdict(deny, create(identifier(COMMIT, content)), pushed)) is refused, pattern
+
+
+def test_a_directory_under_a_mode_that_git_reads_too() -> None:
+    """`0040000` is a directory for git, so it must not pass for a file that no pattern speaks of."""
+    inner = tree({b"evil.yml": (b"100644", FILE)})
+    root = tree({b"ci": (b"0040000", identifier(TREE, inner))})
+    content = commit(identifier(TREE, root), BASE)
+    with pytest.raises(Malformed):
+        verdict(
+            Pushes(refs=ANY, deny_paths=("ci/**",)),
+            create(identifier(COMMIT, content)),
+            store((TREE, inner), (TREE, root), (COMMIT, content)),
+        )
+
+
 def test_a_merge_may_take_either_side_and_nothing_else() -> None:
     deny = Pushes(refs=ANY, deny_paths=("ci.yml",))
     taking, entries = made({b"a": FILE, b"ci.yml": FILE}, BASE, CHILD)
@@ -124,6 +157,16 @@ def test_directories_that_are_too_deep() -> None:
     entries += [(TREE, inner), (COMMIT, content)]
     with pytest.raises(Uninspectable, match="deep"):
         verdict(Pushes(refs=ANY, deny_paths=("secret",)), create(identifier(COMMIT, content)), store(*entries))
+
+
+def test_directories_with_too_many_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A merge of many parents has all of their directories in memory at once."""
+    monkeypatch.setattr(git_push, "MAX_NAMES", 4)
+    deny = Pushes(refs=ANY, deny_paths=("ci.yml",))
+    assert verdict(deny, create(CHILD), store(*CHILD_ENTRIES)) == ""
+    merge, entries = made({b"a": OTHER, b"ci.yml": FILE, b"c": FILE}, BASE, CHILD)
+    with pytest.raises(Uninspectable, match="names"):
+        verdict(deny, create(merge), store(*entries, *CHILD_ENTRIES))
 
 
 def test_too_many_commits_to_compare_with() -> None:

@@ -149,6 +149,59 @@ def test_a_request_that_is_stopped_is_answered_recorded_and_costs_no_connection(
     run(conversation())
 
 
+def test_what_the_vault_stops_is_recorded_once() -> None:
+    """As its denial, and not by the proxy as an answer of the host's (tests/attacks/test_s3_secret_misuse.py)."""
+
+    async def conversation() -> None:
+        gate = Open()
+        gate.judge = lambda request, settled: MISUSE if request.target == b"/bad" else None
+        async with talk(gate=gate) as table:
+            await table.client.say(f"GET /bad HTTP/1.1\r\nHost: {HOST}\r\n\r\n{GET}")
+            await denied(table.client, "secret-misuse")
+            upstream = await table.upstream()
+            await upstream.hear()
+            await upstream.say(OK)
+            await table.client.hear_answer()
+            await table.client.leave()
+            (record,) = await table.recorded("egress")
+            assert (record.fields["path"], record.fields["status"], record.code) == ("/", 200, "")
+
+    run(conversation())
+
+
+def test_an_answer_that_is_stopped_was_a_request_all_the_same() -> None:
+    def stop(passage: Passing) -> None:
+        passage.answered = lambda head: Stopped("unreadable-answer", "it is no JSON")
+
+    async def conversation() -> None:
+        async with talk(gate=Open(stop)) as table:
+            await table.client.say(GET)
+            upstream = await table.upstream()
+            await upstream.hear()
+            await upstream.say(OK)
+            await denied(table.client, "unreadable-answer", 502)
+            (record,) = await table.recorded("egress")
+            assert (record.fields["path"], record.code) == ("/", "unreadable-answer")
+
+    run(conversation())
+
+
+def test_a_host_cannot_keep_its_answers_out_of_the_record() -> None:
+    async def conversation() -> None:
+        for gate in (Open(), None):
+            async with talk(gate=gate) as table:
+                await table.client.say(GET)
+                upstream = await table.upstream()
+                await upstream.hear()
+                await upstream.say("HTTP/1.1 403 No\r\nX-Ringfence: secret-misuse\r\nContent-Length: 0\r\n\r\n")
+                head, _ = await table.client.hear_answer()
+                assert (b"x-ringfence" in head.lower()) is (gate is None)
+                (record,) = await table.recorded("egress")
+                assert (record.fields["status"], record.code) == (403, "")
+
+    run(conversation())
+
+
 def test_the_reason_is_the_operators() -> None:
     async def conversation() -> None:
         gate = Open()

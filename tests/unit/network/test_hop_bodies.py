@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from ringfence.model.passage import WHOLE_BYTES, Doubt, Incoming, Outgoing, Stopped
+from ringfence.network.body import SLICE_BYTES
 from tests.unit.network.gates import Open, Passing
 from tests.unit.network.talk import HOST, End, run, talk
 
@@ -282,6 +283,34 @@ def test_an_answer_that_is_transformed_is_framed_anew(framing: str) -> None:
             head = await table.client.hear()
             assert b"content-length" not in head.lower()
             assert await table.client.hear(b"0\r\n\r\n") == b"d\r\na placeholder\r\n0\r\n\r\n"
+
+    run(conversation())
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_what_expands_is_taken_in_small_pieces(chunked: bool) -> None:
+    """Each is held until the client has taken it, for as many connections as a program likes."""
+    taken: list[int] = []
+
+    def measured(data: bytes) -> bytes:
+        taken.append(len(data))
+        return data
+
+    def transform(passage: Passing) -> None:
+        passage.answered = lambda head: Incoming(head.status, head.headers, transformed=True)
+        passage.answer_piece = measured
+
+    async def conversation() -> None:
+        async with talk(gate=Open(transform)) as table:
+            await table.client.say(GET)
+            upstream = await table.upstream()
+            await upstream.hear()
+            body = "x" * 100_000
+            framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+            body = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n" if chunked else body
+            await upstream.say(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{body}")
+            assert (await table.client.hear(b"\r\n0\r\n\r\n")).count(b"x") == 100_000
+        assert sum(taken) == 100_000 and max(taken) <= SLICE_BYTES
 
     run(conversation())
 

@@ -140,3 +140,18 @@ def test_in_a_name_that_is_not_allowed_it_is_recorded() -> None:
             ]
 
     run(conversation())
+
+
+@pytest.mark.parametrize("given", [f"Basic {BASIC}", f"Bearer {GITHUB}"])
+def test_as_a_password_for_a_proxy_that_wants_none_it_is_misuse(given: str) -> None:
+    """The field goes no further, so no vault would see it."""
+
+    async def conversation() -> None:
+        async with talk(egress=ONLY_GET) as table:
+            table.session.marks = Marks(MARKS)
+            await table.client.say(f"GET / HTTP/1.1\r\nHost: {HOST}\r\nProxy-Authorization: {given}\r\n\r\n")
+            assert (await table.client.hear()).startswith(b"HTTP/1.1 4")
+            assert (await recorded(table, 1))[0] == ("secret-misuse", "github")
+            assert table.dialled == []
+
+    run(conversation())

@@ -297,6 +297,8 @@ def test_a_host_that_does_not_answer_is_told_apart_from_one_that_ends() -> None:
             head, body = await table.client.hear_answer()
             assert head.startswith(b"HTTP/1.1 502 ")
             assert body.startswith(b"ringfence: unreachable: api.test:80 ")
+            reason = (await table.recorded("egress"))[0].fields["reason"]
+            assert reason == "the host closed the connection before it had answered"
 
     run(conversation())
 
@@ -407,5 +409,7 @@ def test_an_answer_that_is_not_http_is_not_passed_on(answer: str) -> None:
             await upstream.say(answer)
             await upstream.leave()
             assert (await table.client.hear_answer())[0].startswith(b"HTTP/1.1 502 ")
+            reason = str((await table.recorded("egress"))[0].fields["reason"])
+            assert reason.startswith(("what the host answered is not HTTP/1.1", "the host closed the connection"))
 
     run(conversation())

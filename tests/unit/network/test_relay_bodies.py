@@ -293,7 +293,8 @@ def test_a_budget_of_bytes_ends_an_upload_with_an_answer_and_a_download_without(
             upstream = await table.upstream()
             head, body = await table.client.hear_answer()
             assert head.startswith(b"HTTP/1.1 403 ")
-            assert body == b"ringfence: budget-exceeded: the budget for api.test:80 is used up\n"
+            used = b"the budget for api.test:80 is used up: 100 bytes have passed"
+            assert body == b"ringfence: budget-exceeded: " + used + b"\n"
             assert await upstream.hear_all() == b""
         async with talk(egress=egress) as table:
             await table.client.say(f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")

@@ -227,6 +227,28 @@ def test_a_rule_has_its_own_number_of_requests_and_the_session_another() -> None
     run(talk())
 
 
+def test_each_limit_is_told_apart_with_its_place() -> None:
+    async def talk() -> None:
+        rules = egress(rule(HOST, request_limit=1), rule("slow.example", rate=2), rule("other.example"), byte_limit=10)
+        async with talking(rules) as it:
+            connection = it.connection()
+            connection.host, connection.port = "other.example", 443
+            asked = [request(host=host) for host in (HOST, HOST, *["slow.example"] * 3)]
+            found = [await it.session.permit(connection, one) for one in asked]
+            found.append(it.session.spend(connection, 11))
+            refusals = [refusal for refusal in found if refusal]
+            assert [(one.code, one.limit, one.pause_s) for one in refusals] == [
+                ("budget-exceeded", "1 request has been made", 0),
+                ("rate-exceeded", "more than 2 requests a minute", 30),
+                ("budget-exceeded", "10 bytes of the whole run have passed", 0),
+            ]
+            places = [one.reason.rpartition("; ")[2] for one in refusals]
+            place = rule(HOST).source
+            assert places == [f"the limit was set by {place}"] * 2 + ["the limit was set by `network`"]
+
+    run(talk())
+
+
 def test_narrowing_a_rule_renews_no_budget() -> None:
     async def talk() -> None:
         wild = rule("*.example.com", request_limit=3)

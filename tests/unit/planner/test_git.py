@@ -179,8 +179,9 @@ def test_what_the_user_has_signed_unasked(tags: str, signed: int) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "ssh-ed25519", "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n", 'a "b\n"'])
 def test_without_a_public_key_nothing_is_planned(text: str | None) -> None:
-    with pytest.raises(UsageError, match="no public key"):
+    with pytest.raises(UsageError, match="no public key") as caught:
         plan(SIGNING, Host({} if text is None else {f"{KEY}.pub": text}))
+    assert f"`ssh-keygen -f {KEY}` makes both" in caught.value.hint
 
 
 def test_without_policy_git_is_told_nothing_of_signing() -> None:

@@ -78,6 +78,25 @@ max-bytes = "1KiB"
         ('lfs = "download"', "POST https://git.example/a/b.git/info/lfs/objects/batch", True),
         ('lfs = "download"', "POST https://git.example/a/b.git/info/lfs/locks/verify", False),
         ('lfs = "upload"', "POST https://git.example/a/b.git/info/lfs/locks/verify", True),
+        ("", "GET https://git.example/a/b.git/info/lfs/objects/01ab", False),
+        ('lfs = "download"', "GET https://git.example/a/b.git/info/lfs/objects/01ab", True),
+        ('lfs = "download"', "GET https://git.example/a/b/info/lfs/objects/01ab", True),
+        ('lfs = "download"', "GET https://git.example/a/b.git/gitlab-lfs/objects/01ab", True),
+        ('lfs = "download"', "GET https://git.example/a/b/gitlab-lfs/objects/01ab", False),
+        ('lfs = "download"', "GET https://git.example/a/c.git/gitlab-lfs/objects/01ab", False),
+        ('lfs = "download"', "PUT https://git.example/a/b.git/gitlab-lfs/objects/01ab/5", False),
+        ('lfs = "download"', "PUT https://git.example/a/b.git/info/lfs/objects/01ab", False),
+        ('lfs = "upload"', "PUT https://git.example/a/b.git/gitlab-lfs/objects/01ab/5", True),
+        ('lfs = "upload"', "PUT https://git.example/a/b.git/info/lfs/objects/01ab", True),
+        ('lfs = "upload"', "POST https://git.example/a/b.git/info/lfs/verify", True),
+        ('lfs = "upload"', "DELETE https://git.example/a/b.git/info/lfs/objects/01ab", False),
+        ("", "GET https://git.example/a/b.git/HEAD", True),
+        ("", "GET https://git.example/a/b.git/objects/info/packs", True),
+        ("", "GET https://git.example/a/b.git/objects/pack/pack-01.pack", True),
+        ("", "PUT https://git.example/a/b.git/objects/01/ab", False),
+        ("", "GET https://git.example/a/b.git/config", False),
+        ("", "GET https://git.example/a/b/HEAD", False),
+        ("fetch = false", "GET https://git.example/a/b.git/objects/01/ab", False),
     ],
 )
 def test_a_remote_allows_the_requests_of_git_alone(keys: str, request_text: str, verdict: bool) -> None:
@@ -88,6 +107,11 @@ def test_wildcards_take_in_the_suffix() -> None:
     text = REMOTE.replace("a/b", "a/**")
     assert allowed(text, "GET https://git.example/a/x/y.git/info/refs")
     assert not allowed(text, "GET https://git.example/b/x.git/info/refs")
+    for pattern in ("a/**", "a/*"):
+        text = REMOTE.replace("a/b", pattern) + 'lfs = "download"\n'
+        assert allowed(text, "GET https://git.example/a/x.git/gitlab-lfs/objects/01ab")
+        assert allowed(text, "GET https://git.example/a/x.git/objects/01/ab")
+        assert not allowed(text, "GET https://git.example/a/x/objects/01/ab")
 
 
 def test_ports_are_written_behind_the_host() -> None:

@@ -134,6 +134,20 @@ def test_no_more_ports_than_can_be_listened_on() -> None:
     assert "ports that are needed" in refused(user='allow = ["a.example:1-200", "b.example:300-400"]').hint
 
 
+@pytest.mark.parametrize("second", ['"8080:81"', "8080"])
+def test_one_port_of_the_host_leads_to_one_port_inside(second: str) -> None:
+    error = refused(user=f'publish = [\n"8080:80",\n{second}]')
+    assert (error.message, error.place) == ("port 8080 of the host is published twice", "user.toml:5")
+
+
+def test_single_values_are_known_while_the_network_is_off() -> None:
+    found = policy(project="requests = 5", user='bytes = "1KiB"\nparent-proxy = "http://proxy.example:3128"')
+    assert found.egress is None
+    said = found.network_values
+    assert (said.request_limit, said.byte_limit, said.parent_proxy) == (5, 1024, "http://proxy.example:3128")
+    assert said.rules == ()
+
+
 def test_denied_addresses_and_published_ports_are_joined() -> None:
     found = policy(
         managed='denied-addresses = ["192.0.2.0/24"]\npublish = ["8080:1"]',

@@ -111,7 +111,17 @@ def test_a_layer_without_a_file_is_named_by_its_scope() -> None:
         ('version = 1\n[isolation]\nseccomp = "?"', "p.toml:3", "not `default`, `debug` or `nested`", ""),
         ('version = 1\nextends = [\n"python",\n"nod"]', "p.toml:4", "`extends[1]` is `nod`", "did you mean `node`?"),
         ('version = 1\nextends = "go"', "p.toml:2", "`extends` is `go`, not a list of presets", ""),
-        ("version = 1\nlimits = []", "p.toml:2", "`limits` is a list, not a table", ""),
+        ("version = 1\nlimits = []", "p.toml:2", "`limits` is an empty list, not a table", ""),
+        *(
+            (
+                f'version = 1\n[network]\n{rules} = [\n{{ host = "a.example", {name} = [] }}]',
+                "p.toml:4",
+                f"`network.{rules}[0].{name}` is an empty list",
+                f"leave `{name}` out",
+            )
+            for rules in ("allow", "deny")
+            for name in ("methods", "paths")
+        ),
         ("version = 1\n[[limits]]", "p.toml:2", "`limits` is a list, not a table", ""),
         ('version = 1\n[limits]\nmemory = "4 gigs"', "p.toml:3", '`limits.memory` is `4 gigs`, not bytes', ""),
         ('version = 1\n[limits]\nmemory = "4GiB\\n"', "p.toml:3", "`limits.memory` is `4GiB\\n`, not", ""),
@@ -138,6 +148,7 @@ def test_a_layer_without_a_file_is_named_by_its_scope() -> None:
         ('version = 1\n[env]\npass = ["A=1"]', "p.toml:3", "`env.pass[0]` is `A=1`, not a variable name", ""),
         ('version = 1\n[env.set]\nA = "x"\nB = 1', "p.toml:4", "`env.set.B` is `1`, not a string", ""),
         ('version = 1\n[env.set]\n"a.b" = "x"', "p.toml:3", "`env.set.a.b` is `x`, not a string under a name", ""),
+        ("version = 1\n[secrets.A]", "p.toml:2", "`secrets.A` is a table, not `[secrets.NAME]` with NAME of `a-z`", ""),
         ("version = 1\n[env]\nset = 3", "p.toml:3", "`env.set` is `3`, not a table of variables", ""),
         ('version = 1\n"\\u001b[1m" = 2', "p.toml:2", "unknown key `\\x1b[1m`", ""),
         ("version = 1\n" + "k" * 99 + " = 2", "p.toml:2", "unknown key `" + "k" * 60 + "…`", ""),

@@ -3,7 +3,10 @@
 import base64
 import json
 
+import msgspec
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from ringfence.model.passage import Destination, Outgoing
 from ringfence.model.secrets import Injection, Placing
@@ -100,3 +103,35 @@ def test_what_is_not_that_field_of_json_is_left_alone(text: bytes) -> None:
 def test_a_value_that_is_no_text_does_not_go_into_json() -> None:
     text = b'{"token": "tok_abcDEF123456"}'
     assert in_json(text, "token", {STAND_IN: b"\xff\xfe"}) == text
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+VALUES = st.text(st.sampled_from('aZ9"\\/&\u00e9\U0001f511\n\x7f \u2028'), min_size=8, max_size=16)
+
+
+def written(text: str, *, escapes: bool) -> bytes:
+    """As some client writes a string: with as few escapes as may be, or each character as one."""
+    if escapes:
+        units = memoryview(text.encode("utf-16-le")).cast("H")
+        return b'"%b"' % "".join(f"\\u{unit:04X}" for unit in units).encode()
+    return msgspec.json.encode(text)
+
+
+@settings(max_examples=300)
+@given(before=TEXTS, stand_in=VALUES, value=VALUES, other=TEXTS, escapes=st.booleans())
+@example(before="", stand_in='Zz1"y\\x&w', value='Aa1"b\\c&d', other="", escapes=False)
+@example(before="a", stand_in="aaaaaaaa", value="99999999", other="", escapes=True)
+def test_whatever_the_value_and_however_the_client_writes_it(
+    before: str, stand_in: str, value: str, other: str, escapes: bool
+) -> None:
+    """It is put in where the placeholder stands once, and everything else stays as it was written."""
+    text = before + stand_in
+    if stand_in in other or text.count(stand_in) != 1:
+        return
+    token, beside = written(text, escapes=escapes), written(other, escapes=escapes)
+    document = b'{"other": ' + beside + b', "n": 1.50, "a": {"token": ' + token + b"}}"
+    made = in_json(document, "a.token", {stand_in.encode(): value.encode()})
+    assert json.loads(made) == {"other": other, "n": 1.5, "a": {"token": text.replace(stand_in, value)}}
+    assert made.startswith(b'{"other": ' + beside + b', "n": 1.50, "a": {"token": ') and made.endswith(b"}}")
+    twice = document[:-1] + b', "more": ' + token + b"}"
+    assert in_json(twice, "a.token", {stand_in.encode(): value.encode()}) == twice

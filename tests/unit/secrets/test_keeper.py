@@ -440,6 +440,21 @@ def test_captured_values_never_come_in_and_are_injected_as_their_secret(keeper: 
     assert answered(passage, b"at-0123456789abcdefXYZ") == minted["access"].encode()
 
 
+def test_a_body_that_is_judged_whole_and_expands_is_refused_before_it_fills_the_memory(keeper: Keeper) -> None:
+    fields: Fields = [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")]
+    passage = opened(keeper, OAUTH, get(b"/token", *fields, method=b"POST"))
+    bomb = gzip.compress(bytes(4 << 20))
+    assert [passage.request_body(bomb, last=False) for _ in range(2)] == [b"", b""]
+    refused(passage.request_body(bomb, last=False), "secret-body")
+
+
+@pytest.mark.parametrize("target", [b"/token/", b"//token", b"/TOKEN", b"/x/%2e%2e/token", b"/token;a=b", b"/./token"])
+def test_values_are_captured_under_every_spelling_of_the_path(keeper: Keeper, target: bytes) -> None:
+    body = b'{"access_token": "at-0123456789abcdefXYZ"}'
+    made = answered(opened(keeper, OAUTH, get(target, method=b"POST")), body)
+    assert b"0123456789abcdef" not in made and keeper.take_minted()["access"].encode() in made
+
+
 def test_the_same_answer_brings_the_same_placeholders(keeper: Keeper) -> None:
     assert refreshed(keeper) == refreshed(keeper)
 

@@ -63,6 +63,8 @@ ENCODINGS: dict[str, Encoding] = {
     "quoted-printable": lambda text: escaped(text, "={:02X}"),
     "UTF-16": lambda text: text.decode().encode("utf-16-le"),
     "UTF-16 big": lambda text: text.decode().encode("utf-16-be"),
+    "UTF-32": lambda text: text.decode().encode("utf-32-le"),
+    "UTF-32 big": lambda text: text.decode().encode("utf-32-be"),
 }
 
 
@@ -154,6 +156,39 @@ def test_only_what_may_begin_something_is_kept_back() -> None:
     assert stream.feed(b"?\n") == b"ghp_Zk3?\n"
     assert stream.feed(TOKEN[:20]) == b""
     assert stream.feed(TOKEN[20:] + b" ") == STAND_IN_OF_TOKEN + b" "
+
+
+@pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
+@pytest.mark.parametrize("value", [TOKEN, PASSWORD, b"Zk3vQ9xW2bL7nR5tY8uI1oP4aS6dF0gH2jK9aaaa"])
+def test_what_is_kept_back_tells_no_more_than_the_placeholder_and_two_characters(
+    encode: Encoding, value: bytes
+) -> None:
+    """Whoever sends a guess and pauses sees whether it was kept back: that must say nothing of the third character."""
+    search = Search([needle("token", value)])
+    for known in range(3, len(value) - 4):
+        guess = value[:known]
+        for at in range(3, known):
+            own = guess[at : at + 1]
+            if not own.isalnum():
+                continue
+            other = b"3" if own.isdigit() else b"q" if own.islower() else b"Q"
+            wrong = guess[:at] + other + guess[at + 1 :]
+            kept = [search.scan(encode(text).rstrip(b"=\n"), last=False)[1] < 8 for text in (guess, wrong)]
+            assert kept[0] == kept[1], (known, at)
+
+
+def test_time_does_not_tell_how_much_of_a_value_a_text_has() -> None:
+    """Wrong guesses cost about the same, however far they are right beyond what an anchor has."""
+
+    def spent(known: int) -> float:
+        text = (TOKEN[:known] + b"!") * 4000
+        start = time.process_time()
+        assert SEARCH.replaced(text)[1] == []
+        return time.process_time() - start
+
+    SEARCH.replaced(TOKEN[:-1] + b"!")  # compiles
+    times = {known: min(spent(known) for _ in range(3)) for known in (8, 20, 39)}
+    assert max(times.values()) < 3 * min(times.values()), times
 
 
 STAND_IN_OF_TOKEN = SEARCH.replaced(TOKEN)[0]

@@ -46,12 +46,13 @@ def test_a_variable() -> None:
     assert value(read(source, outside(TOKEN=VALUE))) == VALUE
     assert "`TOKEN` is not set" in missing(read(source, outside())).reason
     assert missing(read(source, outside(TOKEN=""))).reason == "it is empty"
+    assert "set it to the value" in missing(read(source, outside(TOKEN=""))).hint
 
 
 def test_a_variable_that_is_no_text() -> None:
     source = SecretSource(origin=Origin.ENVIRONMENT, locator="TOKEN")
-    assert missing(read(source, outside(TOKEN="caf\udce9-secret-word"))).reason == "it is not UTF-8 text"
-    assert value(read(source, outside(TOKEN="caf\xe9-secret-word"))) == "caf\xe9-secret-word"
+    assert missing(read(source, outside(TOKEN="z\udce9-secret-word"))).reason == "it is not UTF-8 text"
+    assert value(read(source, outside(TOKEN="z\xe9-secret-word"))) == "z\xe9-secret-word"
 
 
 def test_a_file_and_one_of_its_fields(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_a_file_in_the_home_directory(tmp_path: Path) -> None:
     place = Outside(environment={}, home=str(tmp_path), execute=Programs())
     found = read(SecretSource(origin=Origin.FILE, locator="~/token"), place)
     assert value(found) == VALUE
-    assert isinstance(found, Found) and found.warning == "`~/token` can be read by others"
+    assert isinstance(found, Found) and found.warning == "`~/token` can be read by others: `chmod 600` it"
 
 
 def test_a_file_that_anybody_may_write_is_refused(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_command_is_given_its_words_and_nothing_else() -> None:
 )
 def test_a_command_that_fails(programs: Programs, reason: str) -> None:
     found = missing(read(SecretSource(origin=Origin.COMMAND, argv=("pass", "show", "x")), outside(programs)))
-    assert found.reason == reason
+    assert found.reason == reason and found.hint
     assert VALUE not in found.reason + found.hint
 
 

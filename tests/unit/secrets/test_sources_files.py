@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.secrets import sources_files
-from ringfence.secrets.sources_files import field, loose, read
+from ringfence.secrets.sources_files import HINTS, field, loose, read
 
 NPMRC = b"; mine\n//npm.example.com/:_authToken=npm_abc\nemail = me@example.com\n"
 AWS = b"[default]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key=wJalr/x=\n[other.one]\nkey = 'q'\n"
@@ -59,6 +59,7 @@ def test_what_is_unwise_about_a_mode(mode: int, said: str) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     assert read(str(tmp_path / "none")) == "there is no such file"
     assert read(str(tmp_path)) == "it is not a file"
+    assert "it is not a file" in HINTS
     os.mkfifo(tmp_path / "pipe")
     assert read(str(tmp_path / "pipe")) == "it is not a file"  # and nobody waits for a writer
     (tmp_path / "loop").symlink_to("loop")

@@ -128,6 +128,7 @@ def test_secrets_are_read_anew_or_stay_as_they_are() -> None:
     assert "no secrets" in running.told(Reload()).error
     running.vaults = Reloading()
     assert running.told(Reload()).reloaded == ("a", "from -1")
-    for error in (UsageError("`TOKEN` is not set"), SandboxError("it did not start"), HostError("no Landlock")):
+    unset = UsageError("`TOKEN` is not set", hint="set it")
+    for error in (unset, SandboxError("it did not start"), HostError("no Landlock")):
         running.vaults = Reloading(error)
-        assert running.told(Reload()) == Answer(error=f"the values from before stay in force: {error}")
+        assert running.told(Reload()) == Answer(error=f"the values from before stay in force: {error}", hint=error.hint)

@@ -3,6 +3,7 @@
 import _socket
 import _thread
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -53,14 +54,19 @@ def answered(report: "Report", stopped: list[int]) -> Way:
     made.artefact = SimpleNamespace(egress=b"{")  # type: ignore[assignment] # all it asks
     made.report, made.stop = report, lambda: stopped.append(1)
     made.closing, made.failure = False, None
+    made.own_proxy, made.over, made.vault, made.listener = False, False, None, None
+    made.directory = ""
+    made.wake = os.eventfd(1)
     made.channel, other = _socket.socketpair()
-    made.ended = _thread.allocate_lock()
-    made.ended.acquire()
+    made.ended, made.loading, made.claim = (_thread.allocate_lock() for _ in range(3))
+    for lock in (made.ended, made.loading, made.claim):
+        lock.acquire()
     with pytest.raises(msgspec.DecodeError):
         made.answer(os.open("/dev/null", os.O_RDONLY))
     assert other.recv(1) == b"" and not made.ended.locked()  # the proxy ends with the thread
     made.channel.close()
     other.close()
+    os.close(made.wake)
     return made
 
 
@@ -79,3 +85,59 @@ def test_and_where_there_can_be_no_record_the_run_ends() -> None:
     stopped: list[int] = []
     assert isinstance(answered(report, stopped).failure, SandboxError)
     assert stopped == [1]
+
+
+def test_secrets_without_a_value_are_in_the_record() -> None:
+    told: list[tuple[object, ...]] = []
+    made = way(None)
+    made.report = lambda *event: told.append(event)
+    made.tell_missing([("b", "it is not set")])
+    assert told == [("secret", "missing", {"secret": "b", "reason": "it is not set"})]
+
+
+class Ended:
+    """A way that is closed while `said` is all that the proxy has told; whether anything answered it."""
+
+    def __init__(self, said: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.heard: list[bytes] = []
+        told = self.heard
+
+        class Answering:
+            def __init__(self, way: Way, diagnosis: int) -> None:
+                self.way = way
+
+            def serve(self) -> None:
+                while data := self.way.channel.recv(64):
+                    told.append(data)
+
+            def refuse_questions(self) -> None:
+                pass
+
+            close = refuse_questions
+
+        monkeypatch.setattr("ringfence.session.answering.Answering", Answering)
+        made = way(None)
+        made.directory, made.published, made.vault, made.proxy, made.own_proxy = str(tmp_path), None, None, -1, False
+        made.closing = made.over = False
+        made.wake = os.eventfd(0)
+        made.channel, other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        made.ended, made.loading, made.claim = (_thread.allocate_lock() for _ in range(3))
+        for lock in (made.ended, made.loading, made.claim):
+            lock.acquire()
+        made.listen()
+        _thread.start_new_thread(made.answer, (os.open("/dev/null", os.O_RDONLY),))
+        if said:
+            other.send(said)
+        other.close()
+        made.closing = not said
+        made.close()
+        self.way = made
+
+
+def test_the_last_word_of_a_proxy_is_heard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert Ended(b"a record", monkeypatch, tmp_path).heard == [b"a record"]
+
+
+def test_and_for_one_that_has_said_nothing_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ended = Ended(b"", monkeypatch, tmp_path)
+    assert ended.way.answering is None and not (tmp_path / "control").exists()

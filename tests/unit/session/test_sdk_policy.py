@@ -1,6 +1,7 @@
 """`Policy` as mappings says exactly what the same policy file says."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from ringfence.model.errors import UsageError
 from ringfence.policy import parse
-from ringfence.session.sdk import Policy, toml
+from ringfence.session.sdk import Policy, Sandbox, toml
 
 TEXT = st.text(max_size=8)
 WITHOUT_NUL = TEXT.map(lambda text: text.replace("\0", ""))
@@ -88,3 +89,13 @@ def test_what_toml_or_policy_cannot_hold_is_refused(value: object) -> None:
     for source in ({"limits": {"memory": value}}, {"env": value}, {"filesystem": {"read": [value]}}):
         with pytest.raises(UsageError, match="a policy cannot hold"):
             Policy(source)
+
+
+def test_hosts_and_secrets_without_a_policy(tmp_path: Path) -> None:
+    """They are checked as options are, before anything is executed."""
+    for words, place in (({"allow": ["a.example", "*"]}, "--allow *"), ({"secrets": ["NAME"]}, "")):
+        with pytest.raises(UsageError) as caught:
+            Sandbox(directory=tmp_path, **words).run(["true"])  # type: ignore[arg-type]  # lists, by their names
+        assert caught.value.place == place
+    with pytest.raises(UsageError, match="`allow` must be a list of words"):
+        Sandbox(allow="a.example")

@@ -1,6 +1,7 @@
 """Which requests for a signature are granted, and what the record says of them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from ringfence.inside import sign
 from ringfence.model import guest_network
 from ringfence.model.errors import HostError
 from ringfence.model.git import Pushes, Signing
-from ringfence.session.signing import REFUSALS_RECORDED, Signer
+from ringfence.session.signing import REFUSALS_RECORDED, Signer, sign_outside
 from tests.unit.session.test_signable import COMMIT, TAG
 
 KEY = Signing(key="/keys/sign", max_signatures=3)
@@ -137,3 +138,9 @@ def test_what_cannot_be_recorded_is_not_signed() -> None:
 
 def test_both_sides_know_the_same_place() -> None:
     assert sign.ADDRESS == guest_network.SIGNING
+
+
+@pytest.mark.require("ssh-keygen")
+def test_a_key_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=f"there is no key `{tmp_path}/sign`"):
+        sign_outside(Signing(key=f"{tmp_path}/sign"), b"text")

@@ -10,8 +10,11 @@ import pytest
 from ringfence.model.decision import Source, Verdict
 from ringfence.model.egress import Egress, EgressRule
 from ringfence.model.secrets import TaintResponse
+from ringfence.network.messages import Record
 from ringfence.policy.egress import decide_connection
-from ringfence.session.tainting import CAUSES_AT_MOST, MARK, WATCHED_AT_MOST, Tainting, find
+from ringfence.session.answering import Answering
+from ringfence.session.tainting import CAUSES_AT_MOST, CODES, MARK, WATCHED_AT_MOST, WORDS, Tainting, find
+from ringfence.session.vault_telling import TAINTING
 
 HOME = "/home/agent"
 USER = Source(scope="user")
@@ -165,3 +168,47 @@ def test_only_so_many_are_watched(tmp_path: Path) -> None:
     for number in range(WATCHED_AT_MOST + 5):
         (tmp_path / f".env.{number}").write_text("A=1")
     assert len(list(find(str(tmp_path)))) == WATCHED_AT_MOST
+
+
+def test_every_cause_is_told_in_words() -> None:
+    assert WORDS.keys() >= {*TAINTING, *CODES, "decoy-opened", "events-lost"}
+
+
+def test_what_only_the_taint_refuses_says_so(tmp_path: Path) -> None:
+    found, answers = Tainted(tmp_path), Answers(("a.wild.example", 443))
+    joined(found, answers)
+    assert found.lost({"target": "named.example:443"}) == ""
+    found.tripped("path-protected", f"{HOME}/.ssh/id_ed25519")
+    said = "lost when the run was tainted (decoy-opened)"
+    assert found.lost({"target": "named.example:443"}) == said
+    assert found.lost({"target": "named.example"}) == said  # a name that was asked for
+    assert found.lost({"target": "named.example:443", "method": "GET", "path": "/x"}) == said
+    for other in ("other.example:443", "a.wild.example:443", "named.example:22", "x y", ""):
+        assert found.lost({"target": other}) == "", other
+
+
+def test_a_method_that_the_taint_took_away_says_so(tmp_path: Path) -> None:
+    found, answers = Tainted(tmp_path, TaintResponse.NO_WRITES), Answers(("named.example", 443))
+    joined(found, answers)
+    found.taint("secret-misuse", {"target": "x"})
+    asked = {"target": "named.example:443", "path": "/"}
+    assert found.lost(asked | {"method": "POST"}) == "lost when the run was tainted (secret-misuse)"
+    assert found.lost(asked | {"method": "GET"}) == ""
+
+
+def test_the_record_of_a_refusal_has_the_taint_for_its_reason(tmp_path: Path) -> None:
+    tainting, records = Tainted(tmp_path), []
+    answers = Answers()
+    joined(tainting, answers)
+    tainting.taint("decoy-opened", {"target": "x"})
+    made = Answering.__new__(Answering)
+    made.way = SimpleNamespace(tainting=tainting)  # type: ignore[assignment] # all that is asked of it
+    made.report = lambda *said: records.append(said)
+    made.callers, made.vaults = {}, None
+    told: dict[str, str | int | bool | None] = {"target": "named.example:443", "reason": "no rule allows it"}
+    made.record(Record(kind="denial", code="egress-denied", connection=0, fields=told))
+    made.record(Record(kind="denial", code="egress-denied", connection=0, fields=told | {"target": "b.example:443"}))
+    assert [fields["reason"] for _, _, fields in records] == [
+        "lost when the run was tainted (decoy-opened)",
+        "no rule allows it",
+    ]

@@ -50,3 +50,11 @@ def test_the_first_missing_one_that_is_needed_is_told_with_its_place() -> None:
 def test_what_policy_declares_survives_the_way_through_the_artefact() -> None:
     secrets = Secrets(secrets=(secret("a"), secret("b", optional=True)))
     assert vault.declared(msgspec.json.encode(secrets)) == secrets.secrets
+
+
+def test_a_variable_that_is_set_and_is_no_value_is_told_to_the_operator() -> None:
+    secrets, missing = (secret("a", optional=True), secret("b", optional=True)), [("a", "it is too short")]
+    (line,) = vault.unusable(secrets, missing, {"TOKEN": "short"})
+    assert line == "ringfence: the secret `a` is left out, though `TOKEN` is set: it is too short"
+    assert vault.unusable(secrets, missing, {}) == vault.unusable(secrets, missing, {"TOKEN": ""}) == []
+    assert vault.unusable(secrets, [], {"TOKEN": "long enough"}) == []

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -13,7 +14,18 @@ from ringfence.network.messages import Dial, Dialed, Marked
 from ringfence.sandbox.peers import UNKNOWN
 from ringfence.session.questions import Questions
 from ringfence.session.vault import Vault
-from ringfence.session.vault_messages import Answered, Asking, Carry, Kept, Minted, Told, encode, to_vault
+from ringfence.session.vault_messages import (
+    Answered,
+    Asking,
+    Carry,
+    Cleanse,
+    Cleansed,
+    Kept,
+    Minted,
+    Told,
+    encode,
+    to_vault,
+)
 from ringfence.session.vaults import Vaults
 
 DIAL = Dial(request=3, connection=9, host="api.example.com", port=443, scheme="https")
@@ -119,10 +131,6 @@ def test_a_vault_that_takes_no_more_is_busy(pair: Pair) -> None:
     assert pair.answering.handed[-1][0].code == "busy" and not pair.answering.handed[-1][1]
 
 
-def test_optional_ones_without_a_value_are_in_the_record(pair: Pair) -> None:
-    assert pair.answering.records == [("secret", "missing", {"secret": "b", "reason": "it is not set"})]
-
-
 def test_what_it_tells_is_recorded_with_the_process(pair: Pair) -> None:
     fields: dict[str, str | int | bool | None] = {"secret": "a"}
     pair.say(
@@ -161,3 +169,21 @@ def test_what_is_no_message_ends_it(pair: Pair) -> None:
     pair.far.send(b'{"type": "keep"}')
     pair.vaults.threads[0][1].join(10)
     assert not pair.vaults.alive
+
+
+def test_records_of_the_proxy_come_back_without_values(pair: Pair) -> None:
+    def answer() -> None:
+        asked = to_vault.decode(pair.far.recv(4096))
+        assert isinstance(asked, Cleanse)
+        texts = {name: text.replace("value", "placeholder") for name, text in asked.texts.items()}
+        pair.far.send(encode(Cleansed(request=asked.request, texts=texts)))
+
+    vault = threading.Thread(target=answer)
+    vault.start()
+    assert pair.vaults.cleansing.cleansed({"path": "/the/value", "count": 3}) == {
+        "path": "/the/placeholder",
+        "count": 3,
+    }
+    vault.join(10)
+    pair.end()
+    assert pair.vaults.cleansing.cleansed({"path": "/the/value", "count": 3}) == {"path": "withheld", "count": 3}

@@ -68,7 +68,7 @@ def _find_roots(words: Sequence[str]) -> list[str]:
 
 
 def _is_critical(target: str, cwd: str, places: Places) -> bool:
-    if _VARIABLE_ROOT.fullmatch(target) and not target.startswith(("$HOME/", "${HOME}/")):
+    if _VARIABLE_ROOT.fullmatch(target):
         return True
     known = re.sub(r"\$\{HOME\}|\$HOME\b", places.home, target)
     known = re.sub(r"\$\{PWD\}|\$PWD\b", cwd, known)

@@ -101,8 +101,6 @@ def _operand(operand: operands.Operand, part: Part, settings: Settings, facts: P
     word = operand.word
     if word.fixed and "$" in word.text:
         return asked(f"`{word.raw}` holds a `$`, which another reader would expand")
-    if word.raw.startswith(("~", "$")) and "$HOME" not in word.expands and not word.raw.startswith(("~/", "~")):
-        return asked(f"where `{word.raw}` leads is decided when it runs")
     if word.text.startswith("~") and word.text[1:2] not in ("", "/"):
         return asked(f"`{word.raw}` is another user's home")
     if ".." in word.text.split("/")[1:] and word.text.strip("./"):

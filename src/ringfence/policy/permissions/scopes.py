@@ -112,9 +112,9 @@ def _contained(scopes: Iterable[Scope]) -> bool:
     """Tell whether commands run in the client's sandbox and are allowed for it; a checkout can only say no."""
     sandboxed = allows = None
     for scope in scopes:
-        if sandboxed is None and not (scope.name == "project" and scope.sandboxed):
+        if sandboxed is None and not (scope.name in _CHECKOUT and scope.sandboxed):
             sandboxed = scope.sandboxed
-        if allows is None and not (scope.name == "project" and scope.allows_sandboxed):
+        if allows is None and not (scope.name in _CHECKOUT and scope.allows_sandboxed):
             allows = scope.allows_sandboxed
     return bool(sandboxed and allows)
 

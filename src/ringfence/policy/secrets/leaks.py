@@ -6,14 +6,27 @@ from typing import Any
 from msgspec import UNSET
 
 from ringfence.model.decision import Verdict
+from ringfence.model.errors import UsageError
 from ringfence.model.secrets import Leaks, TaintResponse
 from ringfence.policy.document import HostEntry, Layer
 from ringfence.policy.host_rules import host_rule
+from ringfence.policy.parse import nearest
 
 _VERDICTS = {"deny": Verdict.DENY, "ask": Verdict.ASK, "allow": Verdict.ALLOW}
 OPERATOR_KEYS = ("exempt", "rules", "mentions")
-_SEARCHING = ("known", "found", "exempt", "rules")
 """What a project may not say; the other keys count where they are tighter."""
+_SEARCHING = ("known", "found", "exempt", "rules")
+RULES = frozenset(
+    """
+    age-secret-key anthropic-key assigned-secret aws-access-key aws-secret-key azure-client-secret azure-storage-key
+    databricks-token digitalocean-token discord-webhook docker-token github-fine-grained-token github-token gitlab-token
+    google-api-key google-client-secret google-oauth-token grafana-token groq-key hashicorp-vault-token
+    huggingface-token json-web-token linear-key mailgun-key notion-token npm-token openai-key password-in-url
+    private-key pypi-token replicate-token rubygems-token sendgrid-key shopify-token slack-token slack-webhook
+    stripe-key telegram-bot-token twilio-key xai-key
+    """.split()
+)
+"""The rules for credentials that there are (secrets/credentials.py, which policy does not load)."""
 
 
 def leaks(ordered: Sequence[Layer]) -> Leaks | None:
@@ -21,12 +34,12 @@ def leaks(ordered: Sequence[Layer]) -> Leaks | None:
     written = [layer for layer in ordered if any(_said(layer, name) is not UNSET for name in _SEARCHING)]
     if not written:
         return None
-    rules = next((said for layer in written if (said := _said(layer, "rules")) is not UNSET), UNSET)
+    rules = next((said for layer in written if (said := _rules(layer)) is not None), None)
     return Leaks(
         known=_verdict(written, "known"),
         found=_verdict(written, "found"),
         exempt=_hosts(written, "exempt"),
-        rules=None if rules is UNSET else tuple(sorted(set(rules))),
+        rules=rules,
     )
 
 
@@ -63,6 +76,20 @@ def _verdict(written: Sequence[Layer], name: str) -> Verdict:
 def _said(layer: Layer, name: str) -> Any:
     table = layer.document.leaks
     return UNSET if table is UNSET else getattr(table, name)
+
+
+def _rules(layer: Layer) -> tuple[str, ...] | None:
+    """Return the rules that a layer names, None where it says nothing; raise `UsageError` for one there is not."""
+    said = _said(layer, "rules")
+    if said is UNSET:
+        return None
+    for index, name in enumerate(said):
+        if name not in RULES:
+            meant = nearest(name, sorted(RULES))
+            hint = f"did you mean `{meant}`?" if meant else "docs/secrets.md lists them"
+            place = str(layer.source("leaks", "rules", index))
+            raise UsageError(f"there is no rule `{name}` for credentials", place=place, hint=hint)
+    return tuple(sorted(set(said)))
 
 
 def _operator(ordered: Sequence[Layer], name: str) -> Any:

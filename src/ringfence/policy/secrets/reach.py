@@ -11,7 +11,7 @@ from ringfence.model.egress import Egress
 from ringfence.model.errors import UsageError
 from ringfence.model.secrets import Capture, Injection, Secret
 from ringfence.policy.egress import grants
-from ringfence.policy.hosts import bracketed
+from ringfence.policy.hosts import bracketed, is_address
 from ringfence.policy.inspected import check_inspected, meet
 from ringfence.policy.parse import shown
 
@@ -30,7 +30,17 @@ def _check_allowed(where: Injection | Capture, egress: Egress, secret: Secret) -
     if egress.unknown is not Verdict.DENY:
         return
     if not any(grants(rule) and meet(rule, where.host, where.ports) for rule in egress.rules):
-        port = "" if where.ports == ((443, 443),) else f":{where.ports[0][0]}"
-        hint = f'add `allow = ["{bracketed(where.host)}{port}"]` to `[network]`, or name a preset that allows it'
         message = f"the secret `{secret.name}` is for {shown(bracketed(where.host))}, which no rule allows"
-        raise UsageError(message, place=str(secret.declared), hint=hint)
+        raise UsageError(message, place=str(secret.declared), hint=_hint(where, secret))
+
+
+def _hint(where: Injection | Capture, secret: Secret) -> str:
+    """Say what would allow the host: in the words of the command line, where the secret is written there."""
+    host, port = bracketed(where.host), where.ports[0][0]
+    if is_address(where.host):  # an address is not inspected unless its rule says so
+        rule = f'{{ host = "{host}", ports = [{port}], inspection = "inspect" }}'
+        return f"add `allow = [{rule}]` to `[network]` of a policy file"
+    written = host if where.ports == ((443, 443),) else f"{host}:{port}"
+    if secret.declared.file == "command line" or secret.declared.file.startswith("--secret "):
+        return f"add `--allow {written}`"
+    return f'add `allow = ["{written}"]` to `[network]`, or name a preset that allows it'

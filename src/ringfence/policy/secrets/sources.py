@@ -18,6 +18,10 @@ _FORMS = {
     Origin.AWS: (re.compile(r"[^#\s]+(#[^#\s]+)?"), "write `SECRET-ID` or `SECRET-ID#FIELD`"),
     Origin.ONE_PASSWORD: (re.compile(r"op://[^/\x00-\x1f]+(/[^/\x00-\x1f]+){2,3}"), "write `op://VAULT/ITEM/FIELD`"),
 }
+# What begins like a well-known token, and could otherwise pass for the name of a variable or of a key.
+_TOKEN = re.compile(
+    r"(gh[pousr]_|github_pat_|gl[a-z]{2,4}-|npm_|hf_|sk-|pypi-|xox[abpse]-|A[KS]IA|AIza)[A-Za-z0-9_-]{16}"
+)
 
 
 def source(table: SourceTable, name: str, place: Source, places: Places) -> SecretSource:
@@ -33,6 +37,9 @@ def source(table: SourceTable, name: str, place: Source, places: Places) -> Secr
     said = getattr(table, origin.value)
     if origin is Origin.COMMAND:
         return SecretSource(origin=origin, argv=_command(said, name, place))
+    if _TOKEN.match(str(said)):  # SECURITY: it would stand in errors, records and what `list` and `plan` print
+        hint = "take it out of the file, count it as known to others, and name where the value is kept, not the value"
+        raise UsageError(f"`secrets.{name}.source` holds what looks like a token", place=str(place), hint=hint)
     locator = _path(said, place, places) if origin is Origin.FILE else str(said)
     form, hint = _FORMS.get(origin, (None, ""))
     if form and not form.fullmatch(locator):

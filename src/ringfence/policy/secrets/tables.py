@@ -44,11 +44,12 @@ class InjectTable(Table, frozen=True):
     host: Annotated[NoNul, key("The host, or `*.host` for all below it.", _A_HOST)]
     ports: Annotated[Ports, key("Ports and ranges.", "a list of ports", entry=_A_PORT)] = (443,)
     methods: Annotated[
-        tuple[Annotated[str, Meta(pattern=METHOD)], ...],
+        Annotated[tuple[Annotated[str, Meta(pattern=METHOD)], ...], Meta(min_length=1)],
         key("Only these methods.", "a list of methods", entry="a method in capital letters"),
     ] = ()
     paths: Annotated[
-        tuple[NoNul, ...], key("Only these paths; `*` within a segment, `**` across.", "a list", entry="a path")
+        Annotated[tuple[NoNul, ...], Meta(min_length=1)],
+        key("Only these paths; `*` within a segment, `**` across.", "a list", entry="a path"),
     ] = ()
     header: Annotated[
         Annotated[str, Meta(pattern=HEADER)] | UnsetType,
@@ -83,9 +84,9 @@ class CaptureTable(Table, frozen=True):
 class SecretTable(Table, frozen=True):
     """A secret: its value stays outside, a placeholder stands for it inside."""
 
-    source: Annotated[SourceTable | UnsetType, key("Where its value is read from.", "a table such as `{ env = }`")] = (
-        UNSET
-    )
+    source: Annotated[
+        SourceTable | UnsetType, key("Where its value is read from.", 'a table such as `{ env = "TOKEN" }`')
+    ] = UNSET
     inject: Annotated[
         tuple[InjectTable, ...],
         key("Where its placeholder is replaced by the value.", "a list of tables", entry="a table `{ host, header }`"),

@@ -192,3 +192,70 @@ def test_fetching(url: str, expected: str) -> None:
         deny=["WebFetch(domain:evil.example.com)"],
     )
     assert verdict(rules, "WebFetch", {"url": url}) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("rm -rf *", "ask"),
+        ("rm -rf ./*", "ask"),
+        ("rm -rf /*", "ask"),
+        ("rm -rf ~/*", "ask"),
+        ("rm -rf $HOME/*", "ask"),
+        ('rm -rf "$X"/*', "ask"),
+        ("cd / && rm -rf *", "ask"),
+        ("cd / && rm -rf etc", "ask"),
+        ("cd sub && rm -rf etc", "allow"),
+        ("rm -rf $(pwd)", "ask"),
+        ("mv ~ /tmp/x", "allow"),
+        ("rm -rf sub/*", "allow"),
+        ("rm -rf $X/build", "allow"),
+        ("rm -rf sub", "allow"),
+    ],
+)
+def test_critical_removals_are_asked_about_in_every_mode(command: str, said: str) -> None:
+    assert verdict(settings(mode="bypassPermissions"), "Bash", command) == said
+
+
+def test_a_command_that_is_none_is_asked_about_in_every_mode() -> None:
+    inputs: list[dict[str, object]] = [{}, {"command": 5}, {"command": None}]
+    for given in inputs:
+        assert verdict(settings(allow=["Bash"], mode="bypassPermissions"), "Bash", given) == "ask"
+
+
+def test_a_denial_of_the_whole_tool_is_not_about_commands() -> None:
+    rules = settings(deny=["Read"], mode="bypassPermissions")
+    assert (verdict(rules, "Bash", "cat a"), verdict(rules, "Read", "a")) == ("allow", "deny")
+
+
+def test_a_program_whose_name_holds_a_blank_is_no_prefix() -> None:
+    assert verdict(settings(allow=["Bash(my tool *)"]), "Bash", "'my tool' x") == "ask"
+    assert verdict(settings(allow=["Bash(my tool *)"]), "Bash", "my tool x") == "allow"
+
+
+def test_moving_what_is_obeyed_later_is_never_an_edit() -> None:
+    rules = settings(mode="acceptEdits")
+    for command in ("cp .git/config x", "mv .envrc x", "cp x .git/config"):
+        assert verdict(rules, "Bash", command) == "ask"
+
+
+def test_a_file_opened_for_both_is_no_edit() -> None:
+    assert verdict(settings(allow=["Bash(pfs *)"], mode="acceptEdits"), "Bash", "pfs <> x") == "ask"
+
+
+def test_an_allowance_of_one_skill_counts_where_a_classifier_would_judge() -> None:
+    rules = settings(allow=["Skill(one)"], mode="auto")
+    assert (verdict(rules, "Skill", {"skill": "one"}), verdict(rules, "Skill", {"skill": "two"})) == ("allow", "deny")
+
+
+def test_from_a_directory_that_is_not_known_every_denial_of_a_file_may_be_meant() -> None:
+    rules = settings(deny=["Read(secrets/**)"], mode="bypassPermissions")
+    for command in ("cd $X; cat k", "cd $X; cd b; cat k", "cd -; cat k"):
+        assert verdict(rules, "Bash", command) == "deny"
+    assert verdict(rules, "Bash", "cd b; cat k") == "allow"
+
+
+def test_notations_that_lead_elsewhere_are_asked_about_when_they_are_written() -> None:
+    rules = settings(allow=["Edit(//dev/**)", "Edit(//w/**)"])
+    assert verdict(rules, "Write", "/dev/tcp/h/1") == verdict(rules, "Write", "//w/proj/a") == "ask"
+    assert verdict(rules, "Read", "//w/proj/a") == verdict(rules, "Write", "/w/proj/a") == "allow"

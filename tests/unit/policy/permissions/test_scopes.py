@@ -82,8 +82,17 @@ def test_managed_rules_only() -> None:
 def test_a_checkout_cannot_claim_that_it_is_contained() -> None:
     claim: Any = {"sandbox": {"enabled": True, "autoAllowBashIfSandboxed": True}}
     assert not merged(project=claim).contained
+    assert not merged(local=claim).contained
+    assert not merged(local=claim, user={"sandbox": {"enabled": True}}).contained
     assert merged(user=claim).contained
     assert not merged(user=claim, project={"sandbox": {"enabled": False}}).contained
+
+
+def test_the_highest_scope_that_speaks_of_a_sandbox_counts() -> None:
+    said: Any = {"enabled": True, "autoAllowBashIfSandboxed": True}
+    for key in said:
+        assert not merged(managed={"sandbox": {key: False}}, user={"sandbox": said}).contained
+        assert merged(managed={"sandbox": said}, user={"sandbox": {key: False}}).contained
 
 
 def test_within_a_boundary_of_ours_commands_are_contained() -> None:

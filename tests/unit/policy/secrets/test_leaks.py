@@ -1,12 +1,15 @@
 """What may carry a secret out: the highest word counts, a project's only where it is tighter."""
 
+from pathlib import Path
+
 import pytest
 
 from ringfence.model.decision import Verdict
 from ringfence.model.errors import UsageError
 from ringfence.model.secrets import Leaks, TaintResponse
 from ringfence.policy.parse import parse
-from ringfence.policy.secrets.leaks import leaks, mentions, on_taint, refused_keys
+from ringfence.policy.secrets.leaks import RULES, leaks, mentions, on_taint, refused_keys
+from ringfence.secrets import credentials
 
 ALLOW, ASK, DENY = Verdict.ALLOW, Verdict.ASK, Verdict.DENY
 
@@ -42,8 +45,11 @@ def test_models_may_be_told_of_placeholders() -> None:
 
 
 def test_the_highest_layer_that_says_something_counts() -> None:
-    found = merged(managed='leaks.known = "ask"', user='leaks = { known = "allow", found = "ask", rules = ["b", "a"] }')
-    assert found == Leaks(known=ASK, found=ASK, rules=("a", "b"))
+    found = merged(
+        managed='leaks.known = "ask"',
+        user='leaks = { known = "allow", found = "ask", rules = ["npm-token", "age-secret-key"] }',
+    )
+    assert found == Leaks(known=ASK, found=ASK, rules=("age-secret-key", "npm-token"))
 
 
 def test_exemptions_are_joined_in_canonical_form() -> None:
@@ -93,3 +99,18 @@ def test_what_a_project_may_not_say() -> None:
 def test_a_wildcard_on_a_public_suffix_is_no_exemption() -> None:
     with pytest.raises(UsageError, match="anybody registers"):
         merged(user='leaks.exempt = ["*.com"]')
+
+
+@pytest.mark.parametrize(("name", "hint"), [("github-tokens", "did you mean `github-token`?"), ("zzz", "secrets.md")])
+def test_a_rule_that_there_is_not_is_an_error(name: str, hint: str) -> None:
+    """Else a misspelt name would find nothing, and say nothing."""
+    with pytest.raises(UsageError, match=f"there is no rule `{name}` for credentials") as caught:
+        merged(user=f'[leaks]\nrules = ["npm-token",\n"{name}"]')
+    assert hint in caught.value.hint
+    assert caught.value.place.startswith("user:")
+
+
+def test_the_rules_are_those_that_are_searched_for() -> None:
+    text = (Path(__file__).parents[4] / "docs/secrets.md").read_text()
+    assert {rule.name for rule in credentials.RULES} == RULES
+    assert [name for name in sorted(RULES) if f"`{name}`" not in text] == []

@@ -70,3 +70,18 @@ def test_hosts_that_pass_unseen(allow: str, said: str) -> None:
     assert f"at u.toml:2 has `{said}`" in caught.value.message
     assert caught.value.place == "u.toml:4"
     assert said in caught.value.hint
+
+
+def test_the_hint_is_in_the_words_of_whoever_wrote_the_secret() -> None:
+    text = "version = 1\n[secrets.a]\nsource.env = 'A'\ninject = [{ host = 'x.example', header = 'x' }]\n"
+    with pytest.raises(UsageError) as caught:
+        merge([parse(text, file="command line", scope="cli")], home="/home/u", workspace="/home/u/w")
+    assert caught.value.hint == "add `--allow x.example`"
+
+
+def test_an_address_must_be_inspected() -> None:
+    with pytest.raises(UsageError, match="which no rule allows") as caught:
+        check("", "10.0.0.1", ports="[8443]")
+    rule = '{ host = "10.0.0.1", ports = [8443], inspection = "inspect" }'
+    assert f"`allow = [{rule}]`" in caught.value.hint
+    check(rule, "10.0.0.1", ports="[8443]")

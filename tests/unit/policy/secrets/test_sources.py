@@ -8,6 +8,7 @@ from ringfence.model.decision import Source
 from ringfence.model.errors import UsageError
 from ringfence.model.secrets import Origin, SecretSource
 from ringfence.policy.entries import Places
+from ringfence.policy.parse import parse
 from ringfence.policy.secrets.sources import source
 from ringfence.policy.secrets.tables import SourceTable
 
@@ -63,3 +64,35 @@ def test_what_is_no_place(keys: dict[str, Any], message: str) -> None:
         built(**keys)
     assert message in caught.value.message
     assert (caught.value.place, bool(caught.value.hint)) == ("u.toml:7", True)
+
+
+TOKEN = "gh" + "p_" + "Abc0" * 9
+
+
+@pytest.mark.parametrize("origin", ["env", "file", "keyring", "aws"])
+def test_a_value_in_the_place_of_its_name_is_not_repeated(origin: str) -> None:
+    with pytest.raises(UsageError, match=r"`secrets\.a\.source` holds what looks like a token") as caught:
+        built(**{origin: TOKEN})
+    assert TOKEN not in caught.value.message + caught.value.hint
+
+
+def test_names_that_begin_like_tokens_are_names() -> None:
+    assert built(env="npm_token").locator == "npm_token"
+    assert built(env="GITHUB_TOKEN_FOR_THE_WHOLE_COMPANY").locator == "GITHUB_TOKEN_FOR_THE_WHOLE_COMPANY"
+
+
+@pytest.mark.parametrize("written", [f'"{TOKEN}"', f'{{ env = "{TOKEN}-x" }}', '{ env = "sk-ant-api03-abcdef" }'])
+def test_no_error_about_a_source_repeats_its_text(written: str) -> None:
+    with pytest.raises(UsageError, match="is text, not") as caught:
+        parse(f"version = 1\n[secrets.a]\nsource = {written}\n", file="u.toml", scope="user")
+    assert TOKEN not in caught.value.message and "sk-ant" not in caught.value.message
+    assert caught.value.place == "u.toml:3"
+
+
+def test_a_source_that_is_the_value_is_told_what_to_write() -> None:
+    with pytest.raises(UsageError, match=r"unknown key `value` in `secrets\.a\.source`") as caught:
+        parse("version = 1\n[secrets.a]\nsource = { value = 'x' }\n", file="u.toml", scope="user")
+    assert "name where it is kept: `env`, `file`, `command`" in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        parse("version = 1\n[secrets.a]\nsource = 'x'\n", file="u.toml", scope="user")
+    assert '`{ env = "TOKEN" }`' in caught.value.hint

@@ -65,6 +65,9 @@ a=d; a+=ny; $a x
 a=dny; a=other; $a x
 A=dny eval '$A x'
 at now <<< 'dny x'
+batch <<< 'dny x'
+cat $PWD/secrets/k
+cat ${PWD}/secrets/k
 tmux new-session 'dny x'
 grep --file=secrets/k a
 diff --from-file=secrets/k a
@@ -82,6 +85,7 @@ uv pip install dny x
 git commit -m 'dny x'
 timeout 5 grep dny x
 git log --grep 'dny x'
+. script <<< 'dny x'
 """
 
 

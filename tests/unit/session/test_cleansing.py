@@ -1,0 +1,154 @@
+"""Records of the proxy without values: what goes to the vault, what comes back, what is left without a vault."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from ringfence.model.decision import Source, Verdict
+from ringfence.model.egress import Egress, EgressRule
+from ringfence.session import cleansing
+from ringfence.session.cleansing import WITHHELD, Cleansing
+from ringfence.session.vault_messages import Cleanse, Cleansed, to_vault
+
+VALUE, STAND_IN = "ghp_Zk3vQ9xW2bL7nR5tY8uI1oP4aS6dF0gH2jK9", "ghp_" + "x" * 36
+RULES = Egress(
+    rules=tuple(
+        EgressRule(host=host, ports=((443, 443),), verdict=Verdict.ALLOW, source=Source(scope="user"))
+        for host in ("api.example.com", "*.wild.example.com", "2001:db8::1")
+    )
+)
+DENIAL: dict[str, str | int | bool | None] = {
+    "target": f"{VALUE}.wild.example.com:443",
+    "reason": f"the value stands in the header `{VALUE}`",
+    "path": f"/{VALUE}",
+    "method": "GET",
+    "rule": "user policy.toml:7",
+    "count": 10,
+}
+
+
+class FakeVault:
+    """A vault that answers at once, from another thread, unless it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.asked: list[Cleanse] = []
+        self.cleansing: Cleansing | None = None
+        self.answers = True
+        self.error: OSError | None = None
+
+    def send(self, message: bytes, descriptors: list[int]) -> None:
+        if self.error:
+            raise self.error
+        asked = to_vault.decode(message)
+        assert isinstance(asked, Cleanse) and not descriptors
+        self.asked.append(asked)
+        if self.answers:
+            threading.Thread(target=self.answer, args=(asked,)).start()
+
+    def answer(self, asked: Cleanse, **more: str) -> None:
+        assert self.cleansing
+        texts = {name: text.replace(VALUE, STAND_IN) for name, text in asked.texts.items()}
+        self.cleansing.heard(self)  # type: ignore[arg-type] # all that is asked of it
+        self.cleansing.take(Cleansed(request=asked.request, texts=texts | more))
+
+
+@pytest.fixture
+def vault() -> FakeVault:
+    found = FakeVault()
+    way = SimpleNamespace(closing=False)
+    vaults = SimpleNamespace(current=found, answering=SimpleNamespace(egress=RULES, way=way))
+    found.cleansing = Cleansing(vaults)  # type: ignore[arg-type] # all that is asked of it
+    return found
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
+    """How long is waited, which is not long."""
+    monkeypatch.setattr(cleansing, "ANSWER_TIMEOUT_S", 0.1)
+    return 0.1
+
+
+def cleansed(vault: FakeVault, **fields: str | int | bool | None) -> dict[str, str | int | bool | None]:
+    assert vault.cleansing
+    return vault.cleansing.cleansed(fields or DENIAL)
+
+
+def test_texts_come_back_without_values(vault: FakeVault) -> None:
+    made = cleansed(vault)
+    assert made == {
+        name: text.replace(VALUE, STAND_IN) if isinstance(text, str) else text for name, text in DENIAL.items()
+    }
+    assert list(vault.asked[0].texts) == ["target", "reason", "path"]  # no value is in the others
+
+
+@pytest.mark.parametrize("target", ["api.example.com:443", "[2001:db8::1]:443", "api.example.com"])
+def test_a_host_that_policy_names_is_no_matter_of_the_vault(vault: FakeVault, target: str) -> None:
+    fields: dict[str, str | int | bool | None] = {"target": target, "host": "api.example.com", "port": 443}
+    assert cleansed(vault, **fields) == fields and vault.asked == []
+    cleansed(vault, target="other.wild.example.com:443")
+    assert len(vault.asked) == 1
+
+
+def left() -> dict[str, str | int | bool | None]:
+    return {**DENIAL, "target": WITHHELD, "reason": WITHHELD, "path": WITHHELD}
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), BlockingIOError()])
+def test_a_vault_that_takes_nothing_costs_the_texts(vault: FakeVault, error: OSError, impatient: float) -> None:
+    vault.error = error
+    assert cleansed(vault) == left()
+
+
+def test_a_vault_that_has_ended_costs_the_texts_at_once(vault: FakeVault) -> None:
+    assert vault.cleansing
+    vault.answers = False
+    threading.Timer(0.05, vault.cleansing.end, (vault,)).start()
+    started = time.monotonic()
+    assert cleansed(vault) == left() == cleansed(vault)
+    assert time.monotonic() - started < cleansing.ANSWER_TIMEOUT_S and len(vault.asked) == 1
+
+
+def test_one_that_is_late_is_not_waited_for_until_it_answers(vault: FakeVault, impatient: float) -> None:
+    vault.answers = False
+    started = time.monotonic()
+    assert [cleansed(vault) for _ in range(50)] == [left()] * 50
+    assert time.monotonic() - started < 10 * impatient and len(vault.asked) == 1
+    vault.answer(vault.asked[0])
+    vault.answers = True
+    assert cleansed(vault)["path"] == f"/{STAND_IN}"
+
+
+def test_one_that_is_late_at_the_end_is_not_waited_for_again(vault: FakeVault, impatient: float) -> None:
+    assert vault.cleansing
+    vault.answers = False
+    vault.cleansing.vaults.answering.way.closing = True
+    cleansed(vault)
+    vault.answer(vault.asked[0])
+    assert cleansed(vault) == left() and len(vault.asked) == 1
+
+
+def test_an_answer_to_something_else_is_none(vault: FakeVault, impatient: float) -> None:
+    vault.answers = False
+    cleansed(vault)
+    late = vault.asked[0]
+    vault.answer(late)
+    threading.Timer(0.02, vault.answer, (late,)).start()
+    assert cleansed(vault, path=f"/other/{VALUE}") == {"path": WITHHELD}
+
+
+def test_it_adds_no_field(vault: FakeVault) -> None:
+    vault.answers = False
+    threading.Timer(0.05, lambda: vault.answer(vault.asked[0], verdict="allow")).start()
+    assert cleansed(vault) == left()
+
+
+def test_a_successor_is_asked_instead(vault: FakeVault, impatient: float) -> None:
+    assert vault.cleansing
+    vault.answers = False
+    cleansed(vault)
+    fresh = FakeVault()
+    fresh.cleansing = vault.cleansing
+    vault.cleansing.vaults.current = fresh  # type: ignore[assignment] # all that is asked of it
+    assert cleansed(vault)["path"] == f"/{STAND_IN}" and len(vault.asked) == 1
