@@ -10,8 +10,8 @@ from ringfence.secrets.coding import MOST_BYTES, Decoder, UnreadableError, codin
 TEXT = b"some text, and more of it. " * 50
 RAW = zlib.compressobj(wbits=-15)
 BODIES = [
-    ("gzip", gzip.compress(TEXT)),
-    ("x-gzip", gzip.compress(TEXT[:100]) + gzip.compress(TEXT[100:])),
+    ("gzip", gzip.compress(TEXT, mtime=0)),
+    ("x-gzip", gzip.compress(TEXT[:100], mtime=0) + gzip.compress(TEXT[100:], mtime=0)),
     ("deflate", zlib.compress(TEXT)),
     ("deflate", RAW.compress(TEXT) + RAW.flush()),
 ]
