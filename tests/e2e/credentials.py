@@ -55,9 +55,22 @@ class Client:
 
     def holds(self, *values: str) -> list[Path]:
         """The files of home and workspace that hold one of these."""
-        files = (path for top in (self.commands.home, self.workspace) for path in top.rglob("*"))
-        plain = (path for path in files if path.is_file() and not path.is_symlink())
-        return [path for path in plain if any(value.encode() in path.read_bytes() for value in values)]
+        return [path for top in (self.commands.home, self.workspace) for path in holding(top, *values)]
+
+
+def holding(top: Path, *values: str) -> list[Path]:
+    """The files below `top` that hold one of these."""
+    plain = (path for path in top.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path for path in plain if any(value.encode() in content(path) for value in values)]
+
+
+def content(path: Path) -> bytes:
+    """What a file holds; one that nobody may read, as runs keep to cover others with, must hold nothing."""
+    found = path.stat()
+    if found.st_mode & 0o777 == 0:
+        assert found.st_size == 0, path
+        return b""
+    return path.read_bytes()
 
 
 def nothing() -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commands import Commands
-from tests.e2e.credentials import Client
+from tests.e2e.credentials import Client, holding
 from tests.integration.lab import accounts, repositories
 from tests.lab import Lab
 
@@ -225,7 +225,7 @@ def test_the_token_is_nowhere_while_it_is_used(remote: Remote) -> None:
     assert int(found[2]) > 2 and "memory of git-remote-http" in found[4] and "/trace" in found[4], found[0]
     assert "refs/heads/agent/one" in remote.refs()
     state = remote.client.commands.state
-    assert not [path for path in state.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+    assert not holding(state, TOKEN)
     arrived = json.dumps(remote.client.arrived("github.com"))
     assert repositories.basic(TOKEN) in arrived
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.commands import Commands
-from tests.e2e.credentials import TIMEOUT_S, Client, authorization, nothing
+from tests.e2e.credentials import TIMEOUT_S, Client, authorization, holding, nothing
 from tests.e2e.test_agents import FIXED, Project
 from tests.integration.lab import accounts
 from tests.integration.lab.models import SCENARIO
@@ -324,9 +324,7 @@ def check(
     named = "ANTHROPIC_API_KEY" if "anthropic" in host else "OPENAI_API_KEY"
     seen = (agents.workspace / "seen.txt").read_text()
     assert f"{named}={credential[:7]}" in seen and credential not in seen
-    state = agents.commands.state
-    files = (path for path in state.rglob("*") if path.is_file())
-    assert not [path for path in files if credential.encode() in path.read_bytes()]
+    assert not holding(agents.commands.state, credential)
     assert "secret" in {entry["kind"] for entry in map(json.loads, agents.commands.good("log", "--json").splitlines())}
 
 
