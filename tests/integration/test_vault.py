@@ -1,4 +1,7 @@
-"""The vault of a live run: placeholders inside, values at the host they are for, and nowhere else on this machine."""
+"""The vault of a live run: placeholders inside, values at the host they are for, and nowhere else on this machine.
+
+Longer than 400 lines: one live run, from its sources to its end, and everything of it that is searched for a value.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""The hop between the proxy and a host: what the gate says happens, and everything else is as without it."""
+"""The hop between the proxy and a host: what the gate says happens, and everything else is as without it.
+
+Longer than 400 lines: one conversation, and every way in which each of its three sides may behave.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,7 @@
-"""Bodies through the hop: judged whole or in pieces, grown and shrunk, kept back, and never ended where cut."""
+"""Bodies through the hop: judged whole or in pieces, grown and shrunk, kept back, and never ended where cut.
+
+Longer than 400 lines: each framing of a body, both ways.
+"""
 
 import asyncio
 
