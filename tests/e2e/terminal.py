@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import pyte
+
 TIMEOUT_S = 20.0
 ROWS, COLUMNS = 24, 100
 CONTROL_C, CONTROL_D, CONTROL_Z, CONTROL_BACKSLASH = b"\x03", b"\x04", b"\x1a", b"\x1c"
@@ -33,6 +35,8 @@ class Terminal:
             os.fchown(self.line, account["user"], -1)  # type: ignore[arg-type]  # Place.identity gives a number
         self.screen = b""
         self.seen = 0
+        self.display = pyte.Screen(COLUMNS, ROWS)
+        self.painter = pyte.ByteStream(self.display)
         self.process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]  # account is what Popen takes
             ["setsid", "--ctty", *argv],
             stdin=self.line,
@@ -88,6 +92,26 @@ class Terminal:
         self.seen = found.end()
         return found
 
+    def shows(self, pattern: str, *, within_s: float = TIMEOUT_S) -> "re.Match[str]":
+        """Wait until `pattern` is to be read on the screen as it is now; give the match."""
+        end = time.monotonic() + within_s
+        while (found := re.search(pattern, "\n".join(self.display.display))) is None:
+            left = end - time.monotonic()
+            if left <= 0 or not self._read(left):
+                raise AssertionError(f"no `{pattern}` on\n" + "\n".join(self.display.display))
+        return found
+
+    def press(self, keys: bytes, pattern: str) -> None:
+        """Type `keys`, again each second, until `pattern` is to be read on the screen."""
+        for _ in range(int(TIMEOUT_S)):
+            self.send(keys)
+            try:
+                self.shows(pattern, within_s=1)
+            except AssertionError:
+                continue
+            return
+        self.shows(pattern)
+
     def _read(self, longest_s: float) -> bool:
         if not select.select([self.person], [], [], longest_s)[0]:
             return False
@@ -96,6 +120,7 @@ class Terminal:
         except OSError:  # EIO: nobody holds the other end
             return False
         self.screen += part
+        self.painter.feed(part)
         return bool(part)
 
     def wait(self) -> int:
