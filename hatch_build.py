@@ -1,7 +1,8 @@
-"""Compile the optional native first process (src/ringfence/inside/init.c) into wheels and editable installations.
+"""Compile the optional native programs into wheels and editable installations.
 
-Without a C compiler, or on another system than Linux, the package is built without it and stays pure: the first
-process then runs in Python, slower and otherwise the same.
+The first process (src/ringfence/inside/init.c), and the command `ringfence` (src/ringfence/session/client.c), which
+executes `ringfence-python` for all that the resident supervisor does not do. Without a C compiler, or on another system
+than Linux, the package is built without them and stays pure: slower and otherwise the same.
 """
 
 import os
@@ -14,6 +15,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 INSTALLED = "ringfence/inside/native-init"
+COMMAND = "ringfence"
 
 
 class NativeInit(BuildHookInterface[Any]):
@@ -23,13 +25,19 @@ class NativeInit(BuildHookInterface[Any]):
         """Compile; give a wheel that holds the program a platform tag."""
         if self.target_name != "wheel":
             return
+        self.scratch = tempfile.mkdtemp(prefix="ringfence-native-")
+        client = os.path.join(self.scratch, "client")
+        has_client = self.compile(client, "--client")
+        command = client if has_client else os.path.join(self.root, "scripts", "ringfence")
+        build_data["shared_scripts"][command] = COMMAND
         if version == "editable":
             self.compile(os.path.join(self.root, "src", INSTALLED))
             return
-        self.scratch = tempfile.mkdtemp(prefix="ringfence-native-")
         program = os.path.join(self.scratch, "native-init")
-        if self.compile(program):
+        has_program = self.compile(program)
+        if has_program:
             build_data["force_include"][program] = INSTALLED
+        if has_program or has_client:
             build_data["pure_python"] = False
             build_data["tag"] = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
@@ -40,13 +48,16 @@ class NativeInit(BuildHookInterface[Any]):
                 os.unlink(os.path.join(scratch, name))
             os.rmdir(scratch)
 
-    def compile(self, program: str) -> bool:
+    def compile(self, program: str, *which: str) -> bool:
         """Whether `program` was made; if not, say so and go on."""
         if not sys.platform.startswith("linux"):
             return False
         script = os.path.join(self.root, "scripts", "native")
-        done = subprocess.run([script, "--tolerant", program], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            [script, "--tolerant", *which, program], stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["it failed without a word"])[-1]
-            self.app.display_warning(f"the native first process was not built: {reason}")
+            what = "command" if which else "first process"
+            self.app.display_warning(f"the native {what} was not built: {reason}")
         return done.returncode == 0

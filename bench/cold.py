@@ -1,4 +1,7 @@
-"""Cold start of `X -- true`, interleaved, as ratios to raw bubblewrap: `python -m bench.cold [ROUNDS]`."""
+"""Start of `X -- true`, interleaved, as ratios to raw bubblewrap: `python -m bench.cold [ROUNDS]`.
+
+`ringfence run` is measured on each path, with a supervisor that is there and boundaries that stand (docs/speed.md).
+"""
 
 import os
 import random
@@ -10,6 +13,8 @@ import time
 
 from . import contenders
 
+REST_S = 0.15  # between two runs: what a run leaves to be done afterwards must not be the next one's burden
+
 
 def elapsed_ms(contender: contenders.Contender, directory: str) -> float:
     """Wall-clock time of one run; a run that fails ends the measurement."""
@@ -18,6 +23,7 @@ def elapsed_ms(contender: contenders.Contender, directory: str) -> float:
     process = subprocess.Popen(
         contender.argv,
         cwd=directory,
+        env={**os.environ, **contender.environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -39,15 +45,17 @@ def measure(rounds: int) -> dict[str, list[float]]:
             contenders.Contender(name="no sandbox", argv=[contenders.TRUE]),
             contenders.bubblewrap_typical(directory),
             contenders.bubblewrap_same(directory, os.path.join(place, "run")),
-            contenders.ringfence(),
+            *contenders.ringfence(),
             *contenders.peers(place),
         ]
         times: dict[str, list[float]] = {contender.name: [] for contender in field}
-        for contender in field:
-            elapsed_ms(contender, directory)  # caches, ours and the kernel's
+        for contender in field * 3:
+            elapsed_ms(contender, directory)  # caches, ours and the kernel's; a supervisor and its pool
+            time.sleep(REST_S)
         for _ in range(rounds):
             for contender in random.sample(field, len(field)):
                 times[contender.name].append(elapsed_ms(contender, directory))
+                time.sleep(REST_S)
     return times
 
 

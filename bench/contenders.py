@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ringfence.sandbox import facts, launch
@@ -22,6 +22,7 @@ class Contender:
     name: str
     argv: list[str]
     files: tuple[int, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
     def rewind(self) -> None:
         """Make the next run see the files from their start."""
@@ -55,11 +56,18 @@ def bubblewrap_same(directory: str, run: str) -> Contender:
     return Contender(name="bubblewrap, ringfence's view", argv=argv, files=tuple(files))
 
 
-def ringfence() -> Contender:
-    """The command line that is installed beside the running interpreter."""
-    return Contender(
-        name="ringfence run", argv=[os.path.join(os.path.dirname(sys.executable), "ringfence"), "run", TRUE]
-    )
+def ringfence() -> list[Contender]:
+    """The command that is installed beside the running interpreter, on every path that a run can take."""
+    place = os.path.dirname(sys.executable)
+    python = os.path.join(place, "ringfence-python")
+    found = [
+        Contender(name="ringfence run, cold", argv=[python, "run", TRUE], environment={"RINGFENCE_SUPERVISOR": "0"}),
+        Contender(name="ringfence run, supervised, Python client", argv=[python, "run", TRUE]),
+    ]
+    native = os.path.join(place, "ringfence")
+    if Path(native).read_bytes()[:4] == b"\x7fELF":
+        found.append(Contender(name="ringfence run, supervised, native client", argv=[native, "run", TRUE]))
+    return found
 
 
 def peers(place: str) -> list[Contender]:

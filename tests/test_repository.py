@@ -16,12 +16,16 @@ from tests.house.sources import ROOT, nothing, python_files
 FILES = documents.repository_files(ROOT)
 
 # Files that may name a place on a developer's machine or a registry's host, and why.
-MAY_NAME_PLACES: dict[str, str] = {}
+MAY_NAME_PLACES: dict[str, str] = {
+    "tests/data/permissions/differences.jsonl": "the corpus was measured in a project of that name, on no machine",
+}
 MAY_NAME_REGISTRIES: dict[str, str] = {
     "src/ringfence/policy/preset_hosts.py": "policy says which registries may be read; nothing is fetched from there",
     "tests/unit/policy/test_preset_hosts.py": "asks what policy says of them",
     "src/ringfence/secrets/credentials.py": "where a registry's own tokens may go",
     "tests/e2e/test_secrets.py": "the lab plays a registry, under its name, that an upload must not reach",
+    "tests/e2e/test_secret_programs.py": "the same",
+    "tests/data/presets.json": "what the presets are, held against their code",
     "tests/integration/lab/web.py": "the same",
     "tests/integration/lab/world.py": "the same",
     "tests/integration/test_network_lab.py": "the same",

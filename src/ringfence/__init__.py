@@ -12,9 +12,10 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "Applied": "ringfence.session.review",
-    "CommandFailedError": "ringfence.session.sdk",
-    "CommandTimeoutError": "ringfence.session.sdk",
-    "Completed": "ringfence.session.sdk",
+    "CommandFailedError": "ringfence.session.sdk_process",
+    "CommandLimits": "ringfence.session.warm",
+    "CommandTimeoutError": "ringfence.session.sdk_process",
+    "Completed": "ringfence.session.sdk_process",
     "FileChange": "ringfence.session.review",
     "HostError": "ringfence.model.errors",
     "InternalError": "ringfence.model.errors",
@@ -23,6 +24,8 @@ _PLACES = {
     "RingfenceError": "ringfence.model.errors",
     "Sandbox": "ringfence.session.sdk",
     "SandboxError": "ringfence.model.errors",
+    "SandboxSession": "ringfence.session.sdk_session",
+    "SessionProcess": "ringfence.session.sdk_session",
     "UsageError": "ringfence.model.errors",
 }
 
@@ -30,17 +33,23 @@ TYPE_CHECKING = False  # what a type checker sees of the lazy names
 if TYPE_CHECKING:
     from .model.errors import HostError, InternalError, RingfenceError, SandboxError, UsageError
     from .session.review import Applied, FileChange
-    from .session.sdk import CommandFailedError, CommandTimeoutError, Completed, Policy, Process, Sandbox
+    from .session.sdk import Policy, Process, Sandbox
+    from .session.sdk_process import CommandFailedError, CommandTimeoutError, Completed
+    from .session.sdk_session import SandboxSession, SessionProcess
+    from .session.warm import CommandLimits
 
 __all__ = [  # noqa: RUF022 - errors last
     "Applied",
     "CommandFailedError",
+    "CommandLimits",
     "CommandTimeoutError",
     "Completed",
     "FileChange",
     "Policy",
     "Process",
     "Sandbox",
+    "SandboxSession",
+    "SessionProcess",
     "HostError",
     "InternalError",
     "RingfenceError",

@@ -19,6 +19,7 @@ import msgspec
 import ringfence
 from ringfence.model.plan import Plan
 from ringfence.session import prepare
+from tests import paths
 
 if TYPE_CHECKING:
     from tests.attacks.attack import Attack
@@ -66,6 +67,7 @@ class Arena:
         arena = cls(root=root, canary=f"canary-{secrets.token_hex(12)}", lab=lab, began=lab.mark() if lab else 0)
         with arena.closing:
             arena.closing.callback(remove, root)
+            arena.closing.enter_context(paths.ended(arena.audit.parent))
             arena.values = {
                 "home": str(arena.home),
                 "workspace": str(arena.workspace),
@@ -118,7 +120,7 @@ class Arena:
         kept = ("PATH", "LANG", "TERM", *ours)
         found = {name: os.environ[name] for name in kept if name in os.environ}
         found |= {"HOME": str(self.home), "USER": "user", "PWD": str(self.workspace), "SHELL": "/bin/sh"}
-        found |= {"XDG_RUNTIME_DIR": str(self.root / "runtime"), "SERVICE_TOKEN": self.canary}
+        found |= {"XDG_RUNTIME_DIR": str(self.root / "runtime"), "SERVICE_TOKEN": self.canary, **paths.variables()}
         if self.lab:
             found["SSL_CERT_FILE"] = str(self.lab.place / "ca.crt")
         return found
@@ -130,7 +132,15 @@ class Arena:
     def confined(self, attack: "Attack") -> Ran:
         """Run the script through the command line."""
         self._operator(attack)
-        return self._run([*RINGFENCE, "run", *self._options(attack), "--", *attack.argv(self)], attack, confined=True)
+        words = [*paths.run_words(RINGFENCE), *self._options(attack), "--"]
+        paths.make_ready(lambda: self._quietly([*words, "true"]), self.audit.parent)
+        shutil.rmtree(self.audit, ignore_errors=True)  # what is recorded there is to be the attack's
+        return self._run([*words, *attack.argv(self)], attack, confined=True)
+
+    def _quietly(self, argv: list[str]) -> None:
+        there = self._there(argv)
+        nothing: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": LIMIT_S}
+        subprocess.run(there, cwd=self.workspace, env=self._ours(), **nothing)
 
     def run_again(self) -> None:
         """Start and end another run."""

@@ -6,36 +6,36 @@ it must succeed, and through it. The server's refs are compared before and after
 
 import base64
 import gzip
-import http.client
 import shutil
 import socket
-import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from ringfence.model.git import GitRemote, Pushes
 from tests.attacks.git_cases import CASES, EVIL, FILE, Case
+from tests.attacks.push_by_hand import (
+    FLUSH,
+    RECEIVE,
+    REPOSITORY,
+    TYPE,
+    ZERO,
+    command,
+    good,
+    lines,
+    name,
+    packed,
+    packet,
+    remote,
+    send,
+    tried,
+)
 from tests.integration.git_bench import Bench, bench_fixture, shell, template_fixture
-from tests.integration.git_proxy import HERE, HOST, Supervisor, egress, proxying
+from tests.integration.git_proxy import HOST, Supervisor, egress, proxying
 
 __all__ = ["bench_fixture", "template_fixture"]
 
-REPOSITORY = "/o/p.git"
-RECEIVE = f"{REPOSITORY}/git-receive-pack"
-TYPE = "application/x-git-receive-pack-request"
-FLUSH, ZERO = b"0000", "0" * 40
-CAPABILITIES = "report-status side-band-64k"
-
 pytestmark = pytest.mark.require("git")
-
-
-def remote(case: Case) -> GitRemote:
-    """The rule of a case."""
-    pushes: dict[str, object] = {"refs": ("refs/heads/agent/**",), **case.rule}
-    return GitRemote(host=HOST, repositories=("o/*",), source=HERE, push=Pushes(**pushes))  # type: ignore[arg-type]  # as the table has it
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -72,52 +72,6 @@ def test_there_are_forty_pushes() -> None:
 
 
 # ---- what git itself does not send
-
-
-def packet(text: str | bytes) -> bytes:
-    """Frame a line."""
-    data = text.encode() if isinstance(text, str) else text
-    return b"%04x%b" % (len(data) + 4, data)
-
-
-def command(old: str, new: str, ref: str, capabilities: str = CAPABILITIES) -> bytes:
-    """Frame the first command of a push."""
-    return packet(f"{old or ZERO} {new or ZERO} {ref}\0 {capabilities}")
-
-
-def packed(bench: Bench, wanted: str, *options: str) -> bytes:
-    """Make a pack in the clone."""
-    argv = ["git", "-C", str(bench.place / "work"), "pack-objects", "--stdout", "--revs", "-q", *options]
-    return subprocess.run(argv, input=wanted.encode(), capture_output=True, check=True).stdout
-
-
-def name(bench: Bench, revision: str = "HEAD") -> str:
-    """An object's name in the clone."""
-    return bench.shell(f"git rev-parse {revision}").stdout.strip()
-
-
-def send(url: str, body: bytes, headers: Mapping[str, str], path: str = RECEIVE) -> tuple[int, bytes]:
-    """Send a push by hand, through a proxy at `url`."""
-    place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
-    try:
-        connection.request("POST", f"http://{HOST}{path}", body, {"Content-Type": TYPE, **headers})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
-
-
-def tried(bench: Bench, body: bytes, headers: Mapping[str, str] = {}, path: str = RECEIVE, **rule: object) -> str:
-    """Send by hand what must not reach the server; give what was told."""
-    before = bench.refs()
-    with proxying(egress([remote(Case(name="", rule=rule))]), ("127.0.0.1", bench.server.port)) as (url, supervisor):
-        status, told = send(url, body, headers, path)
-    assert bench.refs() == before
-    assert not any(method == "POST" and "receive" in target.lower() for method, target, _ in bench.server.seen)
-    assert status >= 400 or b"ng refs/" in told
-    assert len(supervisor.of("denial")) == 1
-    return told.decode("latin-1")
 
 
 def test_the_pushes_by_hand_are_sound_as_such(bench: Bench) -> None:
@@ -191,12 +145,6 @@ def test_commands_without_one_meaning(what: str, bench: Bench) -> None:
     tried(bench, BODIES[what], delete=True)
 
 
-def good(bench: Bench) -> bytes:
-    """A push that its rule would allow by its ref, if it were one of git's."""
-    bench.shell(FILE)
-    return command("", name(bench), "refs/heads/main2") + FLUSH + packed(bench, "HEAD\n^origin/main\n")
-
-
 @pytest.mark.parametrize(
     "path",
     [
@@ -234,11 +182,6 @@ def test_refs_asked_for_in_two_ways(service: str, bench: Bench) -> None:
     assert asked.stdout == "400"
     assert bench.server.seen == []
     assert supervisor.of("denial")
-
-
-def lines(*parts: bytes) -> Sequence[bytes]:
-    """Chunks of a body."""
-    return [b"%x\r\n%b\r\n" % (len(part), part) for part in (*parts, b"")]
 
 
 def test_a_push_in_small_chunks_that_waits_to_be_told_to_go_on(bench: Bench) -> None:

@@ -11,7 +11,6 @@ from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, cases
 
 OWN_NETWORK = "the network namespace is the sandbox's own, where such an address is local: being refused is no denial"
-NOT_IN_VIEW = "the socket's name does not exist in the view: ENOENT, of which nobody is told"
 OTHER_INODE = "the overlay shows the name, but another inode: ECONNREFUSED, as where nobody listens"
 SENDS = (
     "import socket\npeer = socket.socket({family}, {kind})\npeer.settimeout(2)\n"
@@ -54,12 +53,13 @@ def _listen(server: socket.socket, kind: int, heard: Path) -> None:
             heard.write_bytes(peer.recv(200))
 
 
-def path_socket(name: str, place: str, unseen: str, kind: int = socket.SOCK_STREAM) -> Attack:
+def path_socket(name: str, place: str, unseen: str = "", kind: int = socket.SOCK_STREAM) -> Attack:
     return Attack(
         name=name,
         script=SENDS.format(family="socket.AF_UNIX", kind=int(kind), address=f"'{place}'"),
         prepare=serve(socket.AF_UNIX, kind, lambda arena: arena.fill(place)),
         evidence=received,
+        code="" if unseen else "unix-socket",
         unseen=unseen,
     )
 
@@ -84,10 +84,10 @@ def piped(arena: Arena, ran: Ran) -> bool:
 
 
 @cases(
-    path_socket("like-docker", "@outside@/docker.sock", NOT_IN_VIEW),
-    path_socket("like-ssh-agent", "@home@/agent.1", NOT_IN_VIEW),
-    path_socket("like-tmux", "@outside@/default", NOT_IN_VIEW),
-    path_socket("datagram-like-syslog", "@outside@/log", NOT_IN_VIEW, socket.SOCK_DGRAM),
+    path_socket("like-docker", "@outside@/docker.sock"),
+    path_socket("like-ssh-agent", "@home@/agent.1"),
+    path_socket("like-tmux", "@outside@/default"),
+    path_socket("datagram-like-syslog", "@outside@/log", kind=socket.SOCK_DGRAM),
     path_socket("in-the-workspace", "@workspace@/server.sock", OTHER_INODE),
     path_socket("datagram-in-the-workspace", "@workspace@/log.sock", OTHER_INODE, socket.SOCK_DGRAM),
     Attack(
@@ -97,7 +97,7 @@ def piped(arena: Arena, ran: Ran) -> bool:
         "    try: peer.connect(place); peer.send(b'@mark@'); break\n    except OSError as error: print(error)",
         prepare=environment_socket,
         evidence=received,
-        unseen=NOT_IN_VIEW,
+        code="unix-socket",
     ),
     Attack(
         name="datagram-through-a-socketpair",
@@ -106,7 +106,7 @@ def piped(arena: Arena, ran: Ran) -> bool:
         prepare=serve(socket.AF_UNIX, socket.SOCK_DGRAM, lambda arena: arena.fill("@outside@/log")),
         evidence=received,
         refused_here=lambda: True,
-        unseen=NOT_IN_VIEW,
+        code="unix-socket",
     ),
     Attack(
         name="abstract",

@@ -4,7 +4,7 @@ from tests.attacks.catalogue import attacks
 
 FEWEST = 679
 # Each has its reason in data. The number may only fall: a new attack of this kind needs a better observation first.
-MOST_UNSEEN = 123
+MOST_UNSEEN = 117
 
 
 def test_no_attack_is_lost() -> None:

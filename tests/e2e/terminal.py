@@ -35,6 +35,7 @@ class Terminal:
             os.fchown(self.line, account["user"], -1)  # type: ignore[arg-type]  # Place.identity gives a number
         self.screen = b""
         self.seen = 0
+        self.painted = 0
         self.display = pyte.Screen(COLUMNS, ROWS)
         self.painter = pyte.ByteStream(self.display)
         self.process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]  # account is what Popen takes
@@ -95,11 +96,17 @@ class Terminal:
     def shows(self, pattern: str, *, within_s: float = TIMEOUT_S) -> "re.Match[str]":
         """Wait until `pattern` is to be read on the screen as it is now; give the match."""
         end = time.monotonic() + within_s
-        while (found := re.search(pattern, "\n".join(self.display.display))) is None:
+        while (found := re.search(pattern, text := self._text())) is None:
             left = end - time.monotonic()
             if left <= 0 or not self._read(left):
-                raise AssertionError(f"no `{pattern}` on\n" + "\n".join(self.display.display))
+                raise AssertionError(f"no `{pattern}` on\n{text}")
         return found
+
+    def _text(self) -> str:
+        """What is to be read on the screen now."""
+        self.painter.feed(self.screen[self.painted :])
+        self.painted = len(self.screen)
+        return "\n".join(self.display.display)
 
     def press(self, keys: bytes, pattern: str) -> None:
         """Type `keys`, again each second, until `pattern` is to be read on the screen."""
@@ -120,7 +127,6 @@ class Terminal:
         except OSError:  # EIO: nobody holds the other end
             return False
         self.screen += part
-        self.painter.feed(part)
         return bool(part)
 
     def wait(self) -> int:

@@ -62,3 +62,23 @@ def test_bash_completes(ringfence: Commands, words: list[str], completions: list
 
 def test_an_unknown_shell_is_refused(ringfence: Commands) -> None:
     assert "no completion for `tcsh`" in ringfence.refused(2, "completion", "tcsh")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "-C", "/no\nsuch\x1b[2J", "--", "true"),
+        ("policy", "check", "no\nsuch\x1b]0;x\x07"),
+        ("policy", "check", "--scope", "user", "no\nsuch"),
+        ("diff", "no\nsuch"),
+        ("explain", "host", "a\nb"),
+        ("log", "--since", "x\ny"),
+        ("plan", "--backend", "x\ny"),
+        ("doctor", "--x\ny"),
+    ],
+)
+def test_an_error_is_one_line_and_a_hint_whatever_a_thing_is_called(
+    ringfence: Commands, words: tuple[str, ...]
+) -> None:
+    said = ringfence.refused(2, *words)
+    assert said.replace("\n", "").isprintable()

@@ -37,6 +37,17 @@ def test_records_are_selected(logged: Commands) -> None:
     assert records(logged, "--since", "2200-01-01") == []
 
 
+@pytest.mark.parametrize("options", [(), ("--allow", "host.example")])
+def test_an_audit_that_others_can_read_is_the_only_reason_that_is_given(
+    options: tuple[str, ...], logged: Commands
+) -> None:
+    """The boundary, which was being built meanwhile, goes without a word."""
+    (logged.state / "audit").chmod(0o755)
+    assert "is open to other users" in logged.refused(125, "run", *options, "--", "true")
+    (logged.state / "audit").chmod(0o700)
+    assert logged.good("run", *options, "--", "echo", "again") == "again\n"
+
+
 def test_an_empty_audit_is_no_error(ringfence: Commands) -> None:
     assert ringfence.good("log") == ""
     assert "0 records" in ringfence.good("log", "verify")

@@ -27,6 +27,20 @@ def test_a_plan_as_json_is_the_whole_plan(ringfence: Commands) -> None:
     assert {"mounts", "environment", "limits", "seccomp", "namespaces", "identity"} <= found.keys()
 
 
+def test_a_plan_as_a_profile_for_macos(ringfence: Commands) -> None:
+    ringfence.write(".env", "KEY=1")
+    text = ringfence.good("plan", "--deny-read", ".env", "--backend", "seatbelt", "make")
+    assert text.startswith("(version 1)\n; untested on hardware")
+    assert '(subpath (string-append (param "WORKSPACE") "/.env"))' in text
+    assert ringfence.good("plan", "--backend=bubblewrap", "make", "--backend") == ringfence.good(
+        "plan", "make", "--backend"
+    )
+    for words in (["--backend"], ["--backend", "vm"], ["--backend=seatbelt", "--seccomp", "debug"]):
+        done = ringfence("plan", *words)
+        assert done.returncode == (3 if "--seccomp" in words else 2)
+        assert done.stderr.startswith("ringfence: ")
+
+
 def test_a_plan_takes_the_options_of_a_run(ringfence: Commands) -> None:
     found = ringfence.json("plan", "--workspace", "readonly", "--env", "SOME_NAME")
     assert found["workspace"]["mode"] == "readonly"

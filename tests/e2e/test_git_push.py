@@ -152,6 +152,28 @@ def test_another_repository_is_not_reached(remote: Remote) -> None:
     assert repositories.refs(other) == before
 
 
+@pytest.mark.require("ssh-keygen")
+def test_where_commits_must_be_signed_those_signed_outside_pass(remote: Remote) -> None:
+    """By the key of `git.signing`, which is outside; not by a key that was made inside."""
+    client, text = remote.client, POLICY.replace("NAME", remote.name).replace("deny-paths", "signed = true, deny-paths")
+    key = client.commands.home / ".ssh/signing"
+    client.run("mkdir", "-p", str(key.parent))
+    assert client.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key)).returncode == 0
+    remote.options = client.policy(text + '[git.signing]\nkey = "~/.ssh/signing"\n')
+    commit = "git reset -q --soft origin/main && git commit -q -m x"
+    push = "git push origin HEAD:refs/heads/agent/one"
+    own = "ssh-keygen -q -t ed25519 -N '' -f /tmp/k && git -c gpg.ssh.program=ssh-keygen -c user.signingKey=/tmp/k"
+    identity = "git config --global user.name t; git config --global user.email t@example.com"
+    refused = remote.run("sh", "-c", f"{identity}; {commit} && {push}")
+    assert refused.returncode != 0 and "remote: ringfence: " in refused.stderr and "not signed" in refused.stderr
+    refused = remote.run("sh", "-c", f"{identity}; {commit} && {own} commit -q --amend -S -m y && {push}")
+    assert refused.returncode != 0 and "a key that the rule does not name" in refused.stderr, refused.stderr
+    assert remote.refs() == remote.before
+    done = remote.run("sh", "-c", f"{identity}; {commit} -S && {push}")
+    assert done.returncode == 0, done.stderr
+    assert "refs/heads/agent/one" in remote.refs()
+
+
 WATCHER = r"""
 import base64, os, re, signal, subprocess, sys
 token, placeholder = re.compile(sys.argv[1].encode()), os.environ["GITHUB_TOKEN"].encode()

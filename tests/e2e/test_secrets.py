@@ -336,6 +336,31 @@ def test_claude_goes_on_after_its_environment_was_printed(agents: Agents) -> Non
     assert done.returncode == 0
 
 
+SOCKET = """
+version = 1
+[network.gateways.anthropic]
+host = "api.anthropic.com"
+variables = { ANTHROPIC_UNIX_SOCKET = "{path}" }
+[env]
+set = { ANTHROPIC_BASE_URL = "http://api.anthropic.com" }
+"""
+
+
+@pytest.mark.require("claude", "git")
+def test_claude_works_over_a_unix_socket(agents: Agents) -> None:
+    """Its requests to the model go through the gateway, and by the same rules."""
+    place = str(agents.workspace / "code_under_test.py")
+    (agents.home / "gateway.toml").write_text(SOCKET)
+    policy = ("--policy", str(agents.home / "gateway.toml"))
+    turns = [[{"tool": "Write", "input": {"file_path": place, "content": FIXED}}]]
+    mark = agents.lab.mark()
+    done = agents.start("claude", *policy, "--", "-p", "do it", turns=turns)
+    arrived = [entry for entry in agents.lab.since(mark, "http") if entry["host"] == "api.anthropic.com"]
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert (agents.workspace / "code_under_test.py").read_text() == FIXED
+    assert {authorization(entry, "x-api-key") for entry in arrived} == {API_KEY}
+
+
 def test_this_file_holds_no_key() -> None:
     """A scanner finds nothing here: what looks like a key is put together."""
     text = Path(sys.modules[__name__].__file__ or "").read_text()

@@ -10,13 +10,13 @@ ROOMS = frozenset(
 )
 # What may stand beside the rooms: the SDK, the command, the type marker.
 HALL = frozenset({"__init__.py", "__main__.py", "py.typed"})
-SUITES = frozenset("unit properties contract posture attacks integration e2e utility data house".split())
+SUITES = frozenset("unit properties contract posture attacks integration e2e utility ecosystem data house".split())
 # Beside the suites: what several of them use, and the two tests of the repository itself.
 SUITE_FILES = re.compile(r"((?!test_)[a-z_]+|test_architecture|test_repository)\.py")
 GROUND = frozenset(
-    ".ci .editorconfig .github .gitignore CHANGELOG.md CHARTER.md CONTRIBUTING.md LICENSE Makefile README.md "
-    "SECURITY.md SPECIFICATION.md bench changes.d docs examples fuzz hatch_build.py pyproject.toml requirements "
-    "scripts src tests".split()
+    ".ci .devcontainer .dockerignore .editorconfig .github .gitignore CHANGELOG.md CHARTER.md CONTRIBUTING.md LICENSE "
+    "Makefile README.md SECURITY.md SPECIFICATION.md bench changes.d deploy docs examples fuzz hatch_build.py "
+    "pyproject.toml requirements scripts src tests".split()
 )
 
 # A name that says nothing of what is inside collects whatever has no place.

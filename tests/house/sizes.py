@@ -17,13 +17,13 @@ LONG_FUNCTIONS_PERCENT = 5
 # Code lines of what must not be wrong (DESIGN: trusted computing base). A name ending in a slash is a folder; several
 # files share one budget. Raising a number needs a decision record that says what could not be made simpler.
 BUDGETS: dict[tuple[str, ...], int] = {
-    ("policy/",): 3850,
+    ("policy/",): 4000,
     ("policy/permissions/",): 3250,
-    ("planner/",): 1350,
-    ("inside/",): 500,
+    ("planner/",): 1420,
+    ("inside/",): 700,
     ("trust/",): 480,
-    ("secrets/",): 1950,
-    ("network/",): 5700,
+    ("secrets/",): 2050,
+    ("network/",): 6000,
     ("model/names.py", *(f"workspace/{name}.py" for name in ("apply", "beneath", "filter", "gitdata"))): 600,
     ("workspace/live.py", "workspace/inotify.py"): 250,
     ("sandbox/launch.py", "sandbox/seccomp.py"): 500,
@@ -37,8 +37,9 @@ BUDGETS: dict[tuple[str, ...], int] = {
     ("session/wiring.py",): 250,
     (
         *(f"session/{name}.py" for name in ("vault", "vaults", "vault_worker", "vault_service", "vault_carrying")),
-        *(f"session/{name}.py" for name in ("vault_telling", "cleansing", "signing", "signable", "tainting")),
-    ): 1100,
+        *(f"session/{name}.py" for name in ("vault_telling", "cleansing", "signing", "signable", "ear", "tainting")),
+        "session/vault_succession.py",
+    ): 1350,
 }
 
 

@@ -58,7 +58,7 @@ def test_what_steers_the_agent_is_the_host_s_or_nothing(claude: Path) -> None:
     assert covers[f"{INSIDE}/.claude/CLAUDE.md"] == ("ro-bind", str(claude / "CLAUDE.md"))
     assert covers[f"{INSIDE}/.claude/commands"] == ("ro-bind", str(claude / "commands"))
     kind, source = covers[f"{INSIDE}/.claude/settings.json"]
-    assert kind == "ro-bind" and Path(source).read_bytes() == b""
+    assert kind == "ro-bind" and Path(source).read_bytes() == b"{}\n"
     kind, source = covers[f"{INSIDE}/.claude/hooks"]
     assert kind == "ro-bind" and not any(Path(source).iterdir())
 

@@ -129,6 +129,10 @@ def test_a_published_port_that_is_taken_is_a_clear_error(lab: Lab, open_path: Pa
     done = lab.run(["ringfence", "run", "--publish", f"{world.HOST_PORT}:3000", "--", "true"], cwd=open_path)
     assert done.returncode == 3 and "cannot publish: port 8080" in done.stderr and "Traceback" not in done.stderr, done
     assert not leftovers(open_path)
+    # Nothing was executed, so there is nothing to list or to apply; the record says that it came to nothing.
+    assert not list((Path(os.environ["XDG_STATE_HOME"]) / "ringfence/runs").iterdir())
+    told = lab.run(["ringfence", "log"], cwd=open_path).stdout.splitlines()
+    assert [line.split()[3] for line in told] == ["launch", "lost"] and told[-1].endswith("not-built")
 
 
 # ---- what hangs, floods or trickles

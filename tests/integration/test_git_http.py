@@ -124,6 +124,31 @@ def test_a_repository_of_sha_256(bench: Bench) -> None:
     assert "remote error: ringfence: o/new: repositories with SHA-256 object names are not supported" in done.stderr
 
 
+def test_what_the_server_says_to_a_push_is_heard(bench: Bench) -> None:
+    """Here that there is no such repository, in chunks: the answer goes on as a whole, and the connection with it."""
+    with through(bench) as (url, _):
+        done = bench.shell(f"git push http://{HOST}/o/none.git HEAD:refs/heads/agent/x", http_proxy=url)
+        place = urlsplit(url)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+        for _ in range(2):
+            connection.request("GET", f"http://{HOST}/o/none.git/info/refs?service=git-receive-pack")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read(), answer.getheader("transfer-encoding")) == (404, b"", None)
+        connection.close()
+    assert "not found" in done.stderr
+
+
+def test_each_reason_why_a_push_was_refused_is_a_denial(bench: Bench) -> None:
+    """One that comes back is told once, and counted."""
+    with through(bench, push=AGENT) as (url, supervisor):
+        for ref in ("a", "b", "a", "tags/v"):
+            assert bench.shell(f"git push http://{HOST}/o/p.git HEAD:refs/heads/{ref}", http_proxy=url).returncode != 0
+    denials = [(record.fields["reason"], record.fields.get("count")) for record in supervisor.of("denial")]
+    no = "no rule allows pushing to this ref"
+    told = [(f"refs/heads/{ref}: {no}", None) for ref in ("a", "b", "tags/v")]
+    assert denials == [*told, (f"refs/heads/a: {no}, in all", 2)]
+
+
 def test_a_first_push_to_an_empty_repository(bench: Bench) -> None:
     script = f"""
         git init -q --bare {bench.place}/server/o/new.git

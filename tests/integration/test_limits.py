@@ -53,6 +53,15 @@ def test_processes_beyond_the_number_set_cannot_be_started(bench: Bench) -> None
     assert (allowed.output, allowed.codes("limit")) == ("60\n", [])
 
 
+def test_the_number_holds_however_many_processes_there_have_been(bench: Bench) -> None:
+    """The kernel never gives the first 300 numbers of a pid namespace again."""
+    script = (
+        "for i in $(seq 400); do /bin/true || exit 9; done; for i in $(seq 20); do sleep 1 & done; wait && echo all"
+    )
+    ran = bench.run(["sh", "-c", script], "[limits]\nprocesses = 40")
+    assert (ran.status, ran.output) == (0, "all\n")
+
+
 def test_threads_count_as_processes(bench: Bench) -> None:
     code = """
         import _thread, time

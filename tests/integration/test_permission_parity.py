@@ -2,11 +2,13 @@
 
 claude-decisions.jsonl.gz was measured on Claude Code 2.1.329 by hand-picked cases; measured.jsonl.gz by every option of
 the commands that only read, and by commands put together at random. The classes in which the engine is stricter are
-described in docs/permissions.md.
+described in docs/permissions.md. differences.jsonl lists every decision that is another one than the client's: no other
+decision may come to differ, and none of these may come to be the same unnoticed.
 """
 
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from ringfence.session.path_facts import DiskFacts
 from tests import permission_cases as cases
 from tests.permission_cases import DATA
 
+GROUPS = 120
 ORDER = {"allow": 0, "ask": 1, "deny": 2}
 PLACES = {
     "user": "home/.claude/settings.json",
@@ -94,29 +97,50 @@ def as_recorded(line: dict[str, Any]) -> tuple[str, Any]:
 
 def test_hand_picked_decisions(tmp_path: Path) -> None:
     found = []
+    differing = {}
     for number, (group, listed) in enumerate(hand_picked()):
-        root = tmp_path / str(number)
-        answers = judged(root, group, [as_recorded(line) for line in listed])
-        found += [(line["input"], line["verdict"], answer) for line, answer in zip(listed, answers, strict=True)]
+        answers = judged(tmp_path / str(number), group, [as_recorded(line) for line in listed])
+        for line, answer in zip(listed, answers, strict=True):
+            found.append((line["input"], line["verdict"], answer))
+            if line["verdict"] != answer:
+                differing[f"hand-picked {number}", json.dumps([line["tool"], line["input"]])] = answer
     tally, looser = compare(found)
     assert looser == []
     assert tally["equal"] >= 0.95 * len(found), tally
+    assert differing == {key: answer for key, answer in differences().items() if key[0].startswith("hand-picked")}
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_measured_decisions(tmp_path: Path, part: int) -> None:
-    found = []
-    for number, group in enumerate(cases.lines("measured.jsonl.gz")):
-        if number % 4 == part:
-            answers = judged(tmp_path / str(number), group, [(tool, value) for tool, value, _ in group["calls"]])
-            pairs = zip(group["calls"], answers, strict=True)
-            found += [(str(value), client, answer) for (_, value, client), answer in pairs]
-    tally, looser = compare([entry for entry in found if entry[0] not in KNOWN])
+@cache
+def groups() -> list[dict[str, Any]]:
+    """The measured calls, by the settings they share."""
+    return list(cases.lines("measured.jsonl.gz"))
+
+
+@cache
+def differences() -> dict[tuple[str, str], str]:
+    """What the engine says where it says something else than the client, by group and call."""
+    lines = map(json.loads, (DATA / "differences.jsonl").read_text(encoding="utf-8").splitlines())
+    return {(line["group"], json.dumps(line["call"])): line["engine"] for line in lines}
+
+
+@pytest.mark.parametrize("number", range(GROUPS))
+def test_measured_decisions(tmp_path: Path, number: int) -> None:
+    group = groups()[number]
+    answers = judged(tmp_path, group, [(tool, value) for tool, value, _ in group["calls"]])
+    pairs = list(zip(group["calls"], answers, strict=True))
+    found = [(str(value), client, answer) for (_, value, client), answer in pairs]
+    _, looser = compare([entry for entry in found if entry[0] not in KNOWN])
     assert looser == []
-    assert tally["equal"] >= 0.95 * len(found), tally
+    differing = {json.dumps([tool, value]): answer for (tool, value, client), answer in pairs if client != answer}
+    assert differing == {call: answer for (name, call), answer in differences().items() if name == str(number)}
+
+
+def test_nearly_all_measured_decisions_are_the_same() -> None:
+    assert len(differences()) <= 0.05 * sum(len(group["calls"]) for group in groups())
 
 
 def test_the_data_is_all_there() -> None:
     assert sum(1 for _ in cases.lines("claude-decisions.jsonl.gz")) > 600
-    assert sum(len(group["calls"]) for group in cases.lines("measured.jsonl.gz")) > 13_000
+    assert len(groups()) == GROUPS
+    assert sum(len(group["calls"]) for group in groups()) > 20_000
     assert (DATA / "nasty.jsonl").is_file()

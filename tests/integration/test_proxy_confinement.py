@@ -61,6 +61,8 @@ KEPT = {
     "speak": lambda: (pair[0].send(b"x"), pair[1].recv(1)),
     "open-a-memfd": lambda: os.close(os.open(f"/proc/self/fd/{os.memfd_create('m')}", os.O_RDONLY)),
     "allocate": lambda: bytearray(64 << 20),
+    "write-to-its-log": lambda: os.pwrite(log, b"x", 0),
+    "fill-its-log": lambda: os.pwrite(log, b"x", 2 << 20),
 }
 
 
@@ -75,9 +77,10 @@ def outcomes(steps):
     return found
 
 
+log = os.memfd_create("log")
 before = outcomes(STEPS) | outcomes(KEPT)
 program = seccomp.build_list(getattr(proxy_syscalls, sys.argv[2]), machine=os.uname().machine)
-confinement.confine(program, identifier=1_879_048_192)
+confinement.confine(program, identifier=1_879_048_192, file_bytes=1 << 20)
 print(json.dumps([before, outcomes(STEPS) | outcomes(KEPT)]), flush=True)
 """
 
@@ -121,6 +124,15 @@ def test_what_parsing_does_not_need_is_gone(told: list[dict[str, str]], step: st
     before, after = told
     assert before[step] == "done"
     assert after[step] in ("errno 1", "errno 13", "errno 38")
+
+
+def test_no_file_grows_beyond_what_was_said(
+    told: list[dict[str, str]], told_of_the_vault: list[dict[str, str]]
+) -> None:
+    """EFBIG, where a process that has been taken over would fill the memory or the disk of the host."""
+    for before, after in (told, told_of_the_vault):
+        assert (before["fill-its-log"], after["fill-its-log"]) == ("done", "errno 27")
+        assert after["write-to-its-log"] == "done"
 
 
 @pytest.mark.parametrize("step", ["speak", "open-a-memfd", "allocate"])

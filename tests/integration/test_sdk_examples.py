@@ -1,5 +1,6 @@
 """The examples do what they say."""
 
+import asyncio
 import importlib.util
 import os
 import subprocess
@@ -49,6 +50,22 @@ def test_the_code_runner_is_a_program(workspace: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(words, cwd=workspace, env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+
+
+def test_a_session_keeps_files_and_nothing_else(workspace: Path) -> None:
+    async def act() -> list[str]:
+        async with example("session").CodeTool(str(workspace)) as tool:
+            leave = "open('kept', 'w').write('x'); open('/tmp/left', 'w').write('x')"
+            look = "import os; print(open('kept').read(), os.path.exists('/tmp/left'))"
+            reach = "import socket; socket.create_connection(('192.0.2.1', 80), 2)"
+            said = [await tool.run_code(code) for code in (leave, look, reach)]
+            return [*said, await tool.run_code("while True: pass", timeout_s=1)]
+
+    left, found, refused, late = asyncio.run(act())
+    assert (left, found) == ("", "x False\n")
+    assert "refused: egress-denied 192.0.2.1:80" in refused
+    assert "no result within 1 s" in late
+    assert (workspace / "kept").read_text() == "x"
 
 
 TESTS = """

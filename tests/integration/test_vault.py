@@ -76,7 +76,15 @@ def run(lab: Lab, place: Path, *words: str, **variables: str) -> subprocess.Comp
 
 
 def vaults(supervisor: int) -> list[int]:
-    return [pid for pid in children(supervisor) if "vault_worker" in Path(f"/proc/{pid}/cmdline").read_text()]
+    return [pid for pid in children(supervisor) if "vault_worker" in words_of(pid)]
+
+
+def words_of(pid: int) -> str:
+    """The command line of a process; empty once it has gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def confined_vault(run: Running) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests import requirements
+from tests import paths, requirements
 from tests.house.sources import ROOT
 
 ENTRY = "from ringfence.cli.entry import main; main()"
@@ -82,6 +82,7 @@ class Place:
     def __init__(self, root: Path, account: pwd.struct_passwd) -> None:
         self.root = root
         self.account = account
+        self.is_cold = True
         self.workspace = root / "ws"
         self.home = root / "home"
         for directory in (root, self.workspace, self.home):
@@ -101,6 +102,7 @@ class Place:
             "TERM": "xterm-256color",
             "PYTHONPATH": str(ROOT / "src"),
             "GIT_CONFIG_NOSYSTEM": "1",
+            **paths.variables(),
         }
 
     def identity(self) -> dict[str, object]:
@@ -111,7 +113,7 @@ class Place:
 
     def command(self, argv: Sequence[str], options: Sequence[str] = ()) -> list[str]:
         """The words that run `argv` inside."""
-        return [sys.executable, "-P", "-c", ENTRY, "run", *options, "--", *argv]
+        return [*paths.run_words([sys.executable, "-P", "-c", ENTRY]), *options, "--", *argv]
 
     def host(self, script: str) -> None:
         """Run a script on the host as the account, in the root; its failure is an error of the test."""
@@ -128,6 +130,10 @@ class Place:
         self, argv: Sequence[str], options: Sequence[str] = (), *, start: str = "ws", data: bytes | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a contained command to its end, started in the directory `start` of the root."""
+        if self.is_cold:
+            self.is_cold = False
+            state, directory = self.home / ".local/state/ringfence", self.root / start
+            paths.make_ready(lambda: self._run(self.command(["true"], options), directory), state)
         return self._run(self.command(argv, options), self.root / start, data)
 
     def on_host(self, words: Sequence[str], *, start: str = ".") -> subprocess.CompletedProcess[bytes]:
@@ -164,7 +170,8 @@ def places(kind: str, root: Path) -> Iterator[Place]:
         account = requirements.ordinary_user()
     assert account is not None
     place = Place(root, account)
-    yield place
+    with paths.ended(place.home / ".local/state/ringfence"):
+        yield place
     # overlayfs leaves directories without any permission, which their owner cannot list and so not remove.
     place.on_host(["chmod", "-R", "u+rwX", "."])
 

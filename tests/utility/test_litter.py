@@ -1,24 +1,19 @@
 """Nothing is left behind: not in the workspace, not in the home, no process, whatever ends the supervisor."""
 
-import dataclasses
-import os
 import signal
-import stat
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from tests.utility.confined import TIMEOUT_S, Place, said
+from tests.utility.litter import OWN, listing, mounts
 
 KILLS = 20
 LONGEST_DELAY_S = 0.6  # past the moment at which the command runs
 CONCURRENT_RUNS = 20
 OPTIONS = ("--deny-read", ".env", "--deny-read", "absent/secret", "--deny-write", "locked", "--deny-write", "none/such")
-# ringfence's own files below the home; everything else there must stay as it was.
-OWN = (".local/state/ringfence", ".cache/ringfence")
 BUSY = (
     "mkdir -p d; i=0; while :; do i=$((i+1)); echo $i >d/$i; echo $i >>a; echo $i >~/f; rm -f b; mv a c; mv c a; done"
 )
@@ -52,35 +47,6 @@ sys.exit(1)
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """What must not change about a name: type and mode, owner, size, time, content or target."""
-
-    mode: int
-    owner: tuple[int, int]
-    modified_ns: int
-    content: bytes
-
-
-def listing(top: Path, leave_out: tuple[str, ...] = ()) -> dict[str, Entry]:
-    """Every name below `top` with all there is to it; directories' own times too."""
-    found = {}
-    for directory, names, files in os.walk(top):
-        for name in [".", *names, *files]:
-            path = Path(directory) / name
-            relative = path.relative_to(top).as_posix()
-            if any(
-                relative == own or relative.startswith(own + "/") or own.startswith(relative + "/") for own in leave_out
-            ):
-                continue
-            status = path.lstat()
-            kind = stat.S_IFMT(status.st_mode)
-            content = path.read_bytes() if kind == stat.S_IFREG else b""
-            content = os.fsencode(os.readlink(path)) if kind == stat.S_IFLNK else content
-            found[relative] = Entry(status.st_mode, (status.st_uid, status.st_gid), status.st_mtime_ns, content)
-    return found
-
-
 class Before:
     """The state of a place before a run."""
 
@@ -97,11 +63,6 @@ class Before:
         assert listing(self.place.home, (*OWN, ".")) == self.home
         assert mounts() == self.mounts
         assert sorted(path.name for path in self.place.root.iterdir()) == ["home", "ws"]
-
-
-def mounts() -> list[str]:
-    """What this test's own mount namespace shows; another test's mounts cannot appear in it."""
-    return sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
 @pytest.fixture

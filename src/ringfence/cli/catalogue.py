@@ -2,12 +2,12 @@
 
 from . import permission_options
 from .agent_commands import AGENT_COMMANDS
+from .change_commands import CHANGE_COMMANDS
 from .command import Command
-from .run_options import DIRECTORY, SHAPING, VERBOSE, Option, switch
+from .run_options import DIRECTORY, JSON, SHAPING, SUPERVISOR, VERBOSE, Option, switch
 
 __all__ = ["COMMANDS", "GLOBAL", "HELP", "Command", "find"]
 
-_JSON = switch("--json", meaning="print JSON")
 _LAUNCH = (*SHAPING, VERBOSE)
 
 _RULE_OPTIONS = (
@@ -26,7 +26,7 @@ COMMANDS = (
             "home, and of the network what you allow. What it changes is kept apart and applied when it ends, except",
             "what could run later without being asked for, which is held back. The exit status is the command's own.",
         ),
-        options=_LAUNCH,
+        options=(*_LAUNCH, SUPERVISOR),
         arguments=(1, -1),
         takes="command",
         examples=(
@@ -50,46 +50,66 @@ COMMANDS = (
     Command(
         name="plan",
         summary="show what a run would be given, without running",
-        usage=("ringfence plan [--json] [OPTIONS] [--] [COMMAND [ARGUMENT...]]",),
+        usage=("ringfence plan [--json | --backend NAME] [OPTIONS] [--] [COMMAND [ARGUMENT...]]",),
         details=("Mounts, environment, limits and process, each with its reason and the line that asked for it.",),
-        options=(_JSON, *SHAPING),
+        options=(
+            JSON,
+            Option(
+                names=("--backend",),
+                value="NAME",
+                choices=("bubblewrap", "seatbelt"),
+                meaning="`seatbelt`: print the profile that macOS would be given (untested on hardware)",
+            ),
+            *SHAPING,
+        ),
         arguments=(0, -1),
         takes="command",
         examples=(
             ("ringfence plan", "the plan for this directory"),
             ("ringfence plan --json -- npm test", "the whole plan as JSON"),
+            ("ringfence plan --backend seatbelt > project.sb", "the same plan as a profile for `sandbox-exec`"),
         ),
     ),
     Command(
         name="explain",
-        summary="tell whether a path, host or variable can be reached, and why",
-        usage=("ringfence explain [--json] [OPTIONS] [path | host | env] TARGET",),
+        summary="tell whether a path, host or variable can be reached, or what a denial means",
+        usage=("ringfence explain [--json] [OPTIONS] [path | host | env | denial] TARGET",),
         details=(
-            "TARGET is a path, a HOST[:PORT], a URL or `METHOD URL`, or a variable as `$NAME` or `env NAME`. The kind",
-            "can be written before it. The answer names the line of policy that decides, and the one that would",
-            "change it.",
+            "TARGET is a path, HOST[:PORT], URL or `METHOD URL`, a variable as `$NAME` or `env NAME`, or the code of",
+            "a denial as `ringfence log` shows it. The kind can be written before it. The answer names the line of",
+            "policy that decides, and the one that would change it.",
         ),
-        options=(_JSON, *SHAPING),
+        options=(JSON, *SHAPING),
         arguments=(1, 2),
-        words=("path", "host", "env"),
+        words=("path", "host", "env", "denial"),
         takes="file",
         examples=(
             ("ringfence explain ~/.ssh/id_ed25519", "can a contained command read the key?"),
             ("ringfence explain example.com:443", "can it connect there?"),
             ("ringfence explain 'POST https://example.com/upload'", "can it send that request?"),
             ("ringfence explain env AWS_SECRET_ACCESS_KEY", "does it see the variable?"),
+            ("ringfence explain namespace-denied", "why was that denied, and what allows it?"),
         ),
     ),
     Command(
         name="doctor",
         summary="test what this machine offers, and say what to change",
-        usage=("ringfence doctor [--json]",),
+        usage=("ringfence doctor [--json]", "ringfence doctor --mend [--yes]"),
         details=(
             "Each part of the boundary is started for real. Exit status 0 if `ringfence run` works here, else 3.",
             "`degraded` means that something weaker stands in, and says what; `missing` that runs are refused.",
+            "--mend puts right what of ringfence's own files and processes is not as it should be: each change is",
+            "shown before it is made, with the command that takes it back. What needs root is told, and yours to do.",
         ),
-        options=(_JSON,),
-        examples=(("ringfence doctor", "after installation, or when a run fails to start"),),
+        options=(
+            switch("--mend", meaning="put right what can be, after showing each change and asking"),
+            switch("-y", "--yes", meaning="with --mend: without asking"),
+            JSON,
+        ),
+        examples=(
+            ("ringfence doctor", "after installation, or when a run fails to start"),
+            ("ringfence doctor --mend", "after a crash, or when it says that something can be put right"),
+        ),
     ),
     Command(
         name="init",
@@ -167,24 +187,27 @@ COMMANDS = (
         name="secrets",
         summary="list, check, try and reload the secrets that stay outside",
         usage=(
-            "ringfence secrets list | check [--json]",
-            "ringfence secrets test HOST [--json]",
+            "ringfence secrets list | check [--json] [OPTIONS]",
+            "ringfence secrets test HOST [--json] [OPTIONS]",
             "ringfence secrets reload [--run RUN]",
         ),
         details=(
             "list: each secret with its source, the requests it is put into, and what holds its placeholder inside.",
             "check: does each source give a value? test: one request to HOST with each secret that is put in there.",
             "reload: live runs of this workspace read every source anew; new connections get the new values.",
+            "OPTIONS are those of `ringfence run`: what is said is of the secrets that such a run would have.",
             "Values are never printed. Exit status 1 where a needed value is missing, or the host refuses it.",
         ),
         options=(
             Option(names=("--run",), value="RUN", meaning="reload: only this live run", takes="run"),
-            _JSON,
+            JSON,
+            *SHAPING,
         ),
         arguments=(1, 2),
         words=("list", "check", "test", "reload"),
         examples=(
             ("ringfence secrets check", "is everything there?"),
+            ("ringfence secrets list --preset github", "what would a run with this preset keep outside?"),
             ("ringfence secrets test api.github.com", "does the host take the token, and what may it do?"),
             ("GITHUB_TOKEN=$(gh auth token) ringfence secrets reload", "after the token was renewed"),
         ),
@@ -207,7 +230,7 @@ COMMANDS = (
             Option(names=("--since",), value="TIME", meaning="only later than `30m`, `2h`, `1d` ago, or a date"),
             Option(names=("-n", "--lines"), value="COUNT", meaning="only the last COUNT"),
             Option(names=("--anchor",), value="SEQ:HASH", meaning="verify: the chain must pass through this record"),
-            _JSON,
+            JSON,
         ),
         arguments=(0, 1),
         words=("verify",),
@@ -239,7 +262,7 @@ COMMANDS = (
                 choices=("managed", "user", "project"),
                 meaning="check: whose word FILE is; by its name if left out",
             ),
-            _JSON,
+            JSON,
             *permission_options.PERMISSIONS,
             *SHAPING,
         ),
@@ -252,83 +275,7 @@ COMMANDS = (
             *permission_options.EXAMPLES,
         ),
     ),
-    Command(
-        name="runs",
-        summary="list the runs whose changes are kept",
-        usage=("ringfence runs [--all] [--json] [-C DIR]",),
-        options=(switch("--all", meaning="of every workspace, not only this one"), _JSON, DIRECTORY),
-        examples=(("ringfence runs", "the runs of this workspace, oldest first"),),
-    ),
-    Command(
-        name="diff",
-        summary="show what a run changed",
-        usage=("ringfence diff [RUN] [--stat] [--json] [-C DIR]",),
-        details=("RUN is the latest of this workspace if left out; a beginning that fits only one run is enough.",),
-        options=(switch("--stat", meaning="only one line per path"), _JSON, DIRECTORY),
-        arguments=(0, 1),
-        takes="run",
-        examples=(("ringfence diff --stat", "the latest run's changes at a glance"),),
-    ),
-    Command(
-        name="apply",
-        summary="bring a run's changes into the workspace",
-        usage=("ringfence apply [RUN] [PATH...] [--held PATH]... [--overwrite PATH]... [--json] [-C DIR]",),
-        details=(
-            "Without PATH everything that is not held back. A path that the host changed in the meantime is left",
-            "alone and reported: exit status 1; --overwrite with its name takes the run's version all the same, and",
-            "`rollback` brings the host's back. What is held back needs --held with its name.",
-        ),
-        options=(
-            Option(names=("--held",), value="PATH", meaning="let PATH through, which was held back (repeatable)"),
-            Option(
-                names=("--overwrite",), value="PATH", meaning="replace the host's later version of PATH (repeatable)"
-            ),
-            _JSON,
-            DIRECTORY,
-        ),
-        arguments=(0, -1),
-        takes="run",
-        examples=(
-            ("ringfence apply", "everything that may be applied of the latest run"),
-            ("ringfence apply --held .github/workflows/ci.yml", "after you have read it"),
-        ),
-    ),
-    Command(
-        name="discard",
-        summary="throw a run's changes away",
-        usage=("ringfence discard RUN [--json] [-C DIR]",),
-        options=(_JSON, DIRECTORY),
-        arguments=(1, 1),
-        takes="run",
-        examples=(("ringfence discard 20250131-2359", "a beginning is enough"),),
-    ),
-    Command(
-        name="rollback",
-        summary="put the workspace back as it was before a run was applied",
-        usage=("ringfence rollback RUN [--json] [-C DIR]",),
-        details=("What was changed on the host after the apply is left alone and reported: exit status 1.",),
-        options=(_JSON, DIRECTORY),
-        arguments=(1, 1),
-        takes="run",
-        examples=(("ringfence rollback 20250131-2359", "a beginning is enough"),),
-    ),
-    Command(
-        name="snapshot",
-        summary="keep a copy of what a run has changed so far",
-        usage=("ringfence snapshot [RUN] [--name NAME] [--json] [-C DIR]",),
-        details=(
-            "The run may still be going on. The copy can be looked at, applied, rolled back and discarded like a run,",
-            "under its whole name. What the workspace itself was like needs no copy: `rollback` brings it back.",
-        ),
-        options=(
-            Option(names=("--name",), value="NAME", meaning="what to call it: begins with a letter"),
-            _JSON,
-            DIRECTORY,
-        ),
-        arguments=(0, 1),
-        takes="run",
-        examples=(("ringfence snapshot --name before-refactoring", "a point to come back to, while an agent works"),),
-    ),
+    *CHANGE_COMMANDS,
     Command(
         name="srt",
         summary="run a command under sandbox-runtime settings",
@@ -364,7 +311,7 @@ COMMANDS = (
             Option(
                 names=("--trust-digest",), value="DIGEST", meaning="trust it without being asked, if this is its digest"
             ),
-            _JSON,
+            JSON,
         ),
         arguments=(0, 1),
         takes="directory",

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -9,20 +10,19 @@ from typing import Any
 import msgspec
 
 from ringfence.model.errors import UsageError
-from ringfence.session import changes, tainting
+from ringfence.session import changes, progress, tainting
 from ringfence.session import options as options_module
 from ringfence.session import run as session
 from ringfence.workspace import runs
 from ringfence.workspace.change import Outcome, Result, Reviewed
 from ringfence.workspace.runs import Run
-from ringfence.workspace.text import stat_lines
+from ringfence.workspace.text import Difference, stat_lines
 
-from . import arguments, catalogue
+from . import arguments, catalogue, change_text
 from . import help as help_text
 from .terminal import paint, put, put_json, safe, table
 
 _RUN = re.compile(r"\d{4}[0-9a-f-]*")
-_STYLES = {"+": "good", "-": "bad", "@": "name"}
 _OUTCOMES = {Outcome.APPLIED: "good", Outcome.HELD: "warn", Outcome.CONFLICT: "warn", Outcome.FAILED: "bad"}
 
 
@@ -80,15 +80,22 @@ def show_difference(given: arguments.Arguments, workspace: str) -> int:
     """Show what a run changed that the host does not have, and what of it is held back."""
     run = changes.find(given.words[0] if given.words else "", workspace)
     found = changes.layers(run)
-    differences = [item for layer in found for item in changes.difference(layer)]
+    differences: list[Difference] = []
+    total = sum(len(layer.reviewed) for layer in found)
+    with progress.shown("comparing", lambda: f"{len(differences)} of {total} paths,"):
+        for layer in found:
+            differences.extend(changes.difference(layer))
     if given.has("json"):
         put_json({"run": run.run, "changes": [entry for layer in found for entry in described_changes(layer)]})
         return 0
     if not differences:
         put(f"run {run.run} changed nothing that {safe(run.workspace)} does not have")
         return 0
-    lines = stat_lines(differences) if given.has("stat") else [line for item in differences for line in item.lines]
-    put(*(paint(line, _STYLES[line[0]]) if line[:1] in _STYLES and not given.has("stat") else line for line in lines))
+    if sys.stdout.isatty():
+        items = list(zip(differences, [one for layer in found for one in layer.reviewed], strict=True))
+        put(*(change_text.stat(items) if given.has("stat") else change_text.whole(items)))
+    else:
+        put(*(stat_lines(differences) if given.has("stat") else [line for item in differences for line in item.lines]))
     put(*held_lines([item for layer in found for item in layer.reviewed if not item.allowed]))
     return 0
 

@@ -10,6 +10,7 @@ from ringfence.model.errors import HostError, RingfenceError
 
 TYPE_CHECKING = False  # for type checkers only: `types` is not needed to run
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 COMMANDS = {
@@ -75,23 +76,45 @@ def open_standard_descriptors() -> None:
 
 def dispatch(words: "list[str]") -> int:
     """Run one command line; return its exit status."""
+    if words[:1] == ["run"] and is_supervised(words):
+        from ringfence.session import resident
+
+        if (status := resident.ask(words)) is not None:
+            return status
+    return guarded(lambda: carried_out(words))
+
+
+def is_supervised(words: "list[str]") -> bool:
+    """Whether the resident supervisor may be asked: the user has not turned it off, no stream needs our session."""
+    if os.environ.get("RINGFENCE_SUPERVISOR", "1") == "0" or "--no-supervisor" in words:
+        return False
+    return os.getuid() == os.geteuid() and not any(os.isatty(descriptor) for descriptor in (0, 1, 2))
+
+
+def carried_out(words: "list[str]") -> int:
+    """The exit status of a command line that is carried out in this process; raise RingfenceError."""
+    name = words[0] if words else "--help"
+    if name in ("-h", "--help", "help"):
+        from . import help as text
+
+        return text.show(words[1:])
+    if name in ("-V", "--version"):
+        from ringfence import __version__
+
+        sys.stdout.write(f"ringfence {__version__}\n")
+        return 0
+    module = COMMANDS.get(name)
+    if module is None:
+        from . import help as text
+
+        return text.unknown(name)
+    return int(load(module).main(name, words[1:]))
+
+
+def guarded(call: "Callable[[], int]") -> int:
+    """The exit status of a call; an error of ours is reported, and has its own."""
     try:
-        name = words[0] if words else "--help"
-        if name in ("-h", "--help", "help"):
-            from . import help as text
-
-            return text.show(words[1:])
-        if name in ("-V", "--version"):
-            from ringfence import __version__
-
-            sys.stdout.write(f"ringfence {__version__}\n")
-            return 0
-        module = COMMANDS.get(name)
-        if module is None:
-            from . import help as text
-
-            return text.unknown(name)
-        return int(load(module).main(name, words[1:]))
+        return call()
     except RingfenceError as error:
         return report(error)
     except BrokenPipeError:
@@ -112,8 +135,13 @@ def load(name: str) -> "ModuleType":
 
 
 def report(error: RingfenceError) -> int:
-    """One line on standard error, the hint on another, and the status that belongs to the class of error."""
-    sys.stderr.write(f"ringfence: {error}\n")
+    """One line on standard error, the hint on another, and the status that belongs to the class of error.
+
+    SECURITY: a name in it may be a checkout's, with line ends and what steers a terminal in it (docs/threats.md, P4).
+    """
+    from .terminal import safe
+
+    sys.stderr.write(f"ringfence: {safe(str(error))}\n")
     if error.hint:
-        sys.stderr.write(f"  hint: {error.hint}\n")
+        sys.stderr.write(f"  hint: {safe(error.hint)}\n")
     return error.exit_status

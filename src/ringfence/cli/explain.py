@@ -1,4 +1,4 @@
-"""`ringfence explain`: whether a path, host or variable can be reached, who says so, and what would change it."""
+"""`ringfence explain`: whether a path, host or variable can be reached, or why something was denied, and the remedy."""
 
 import ipaddress
 import os
@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from ringfence.model.errors import UsageError
+from ringfence.report.refusals import REFUSALS
 from ringfence.session import options as options_module
 from ringfence.session.prepare import Prepared
 
@@ -30,7 +31,7 @@ def main(name: str, words: Sequence[str]) -> int:
         return help_text.show([name])
     options, target = split(list(words))
     if not 1 <= len(target) <= 2:
-        raise UsageError("name one path, host or variable", hint=find("explain").usage[0])
+        raise UsageError("name one path, host, variable or code of a denial", hint=find("explain").usage[0])
     kind, text = classify(target)
     found = EXPLAINERS[kind](prepared_for(options, []), text)
     if options.json:
@@ -62,11 +63,15 @@ def classify(target: Sequence[str]) -> tuple[str, str]:
     if len(target) == 2:
         kind = target[0].lower()
         if kind not in EXPLAINERS:
-            raise UsageError(f"no kind `{safe(target[0])}`", hint="write `path`, `host` or `env` before the name")
+            raise UsageError(
+                f"no kind `{safe(target[0])}`", hint="write `path`, `host`, `env` or `denial` before the name"
+            )
         return kind, target[1].removeprefix("$") if kind == "env" else target[1]
     text = target[0]
     if text.startswith("$"):
         return "env", text[1:]
+    if text in REFUSALS and not os.path.lexists(text):
+        return "denial", text
     if "://" in text:
         return "host", text
     if re.fullmatch(r"[A-Z]+ [^ ]+", text) and not os.path.lexists(text):
@@ -127,10 +132,22 @@ def explain_variable(prepared: Prepared, name: str) -> Explanation:
     return Explanation(kind="env", target=name, answers={"seen": answer})
 
 
+def explain_denial(_: Prepared, code: str) -> Explanation:
+    """Why what `ringfence log` shows under `code` was denied, and what would allow it."""
+    found = REFUSALS.get(code)
+    if found is None:
+        raise UsageError(
+            f"no denial has the code `{safe(code)}`", hint="`ringfence log --denied` shows those of your runs"
+        )
+    answer = Answer(status="no", reason=found.why, origin="default")
+    return Explanation(kind="denial", target=code, answers={"allowed": answer}, notes=(found.how,))
+
+
 EXPLAINERS: dict[str, Callable[[Prepared, str], Explanation]] = {
     "path": explain_path,
     "host": explain_host,
     "env": explain_variable,
+    "denial": explain_denial,
 }
 
 

@@ -75,5 +75,6 @@ def source_text(source: SecretSource) -> str:
 def remote_text(remote: GitRemote) -> str:
     """What git may do at a remote."""
     said = [" ".join(remote.repositories), "fetch" if remote.fetch else "no fetch"]
-    said.append(f"push to {' '.join(remote.push.refs)}" if remote.push else "no push")
+    signed = " what is signed" if remote.push and remote.push.signed else ""
+    said.append(f"push{signed} to {' '.join(remote.push.refs)}" if remote.push else "no push")
     return ", ".join(said + ([f"LFS {remote.lfs.value}"] if remote.lfs.value != "none" else []))

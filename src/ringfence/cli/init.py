@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ringfence.model.errors import HostError, UsageError
 from ringfence.policy import parse
 from ringfence.policy.document import PresetName
+from ringfence.policy.presets import PRESETS
 from ringfence.policy.template import render
 from ringfence.session import options as options_module
 from ringfence.session import places
@@ -21,7 +22,15 @@ SIGNS: dict[PresetName, tuple[str, ...]] = {
     "node": ("package.json", "deno.json", "bun.lockb", ".nvmrc"),
     "rust": ("Cargo.toml", "rust-toolchain.toml"),
     "go": ("go.mod", "go.work"),
-    "java": ("pom.xml", "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"),
+    "java": (
+        "pom.xml",
+        "build.gradle",
+        "build.gradle.kts",
+        "settings.gradle",
+        "settings.gradle.kts",
+        "mvnw",
+        "gradlew",
+    ),
     "ruby": ("Gemfile", ".ruby-version", "Rakefile"),
 }
 
@@ -149,7 +158,13 @@ def described(found: dict[PresetName, str]) -> list[str]:
     """What was detected, and why."""
     if not found:
         return ["  no ecosystem detected; every preset applies unless the file names some"]
-    return [f"  preset {preset}: there is a {sign}" for preset, sign in found.items()]
+    return [line for preset, sign in found.items() for line in (f"  preset {preset}: there is a {sign}", offer(preset))]
+
+
+def offer(preset: PresetName) -> str:
+    """What a project's file cannot allow, and how its owner can: the preset's hosts."""
+    hosts = dict.fromkeys(host.host for host in PRESETS[preset].hosts if host.verdict == "allow")
+    return f"    with `ringfence run --preset {preset}`, or `extends` in your own policy: {', '.join(hosts)}"
 
 
 def write(path: str, text: str, *, replace: bool) -> None:

@@ -17,14 +17,13 @@ from ringfence.policy.fields import TIME
 from ringfence.policy.units import time_s
 from ringfence.session import places
 
-from . import arguments, catalogue
+from . import arguments, catalogue, log_text
 from . import help as help_text
 from .terminal import paint, put, safe
 
 # Records that the audit makes of itself, see docs/audit.md.
 OWN_KINDS = (ROTATION, TORN, BROKEN)
 NOBODY = ("pid", 0)  # who it was is not known
-_STYLES = {"denial": "bad", "limit": "warn", "held": "warn", "lost": "bad", "broken": "bad", "torn": "warn"}
 
 
 def main(name: str, words: Sequence[str]) -> int:
@@ -57,8 +56,12 @@ def show(given: arguments.Arguments) -> int:
     found: Iterable[read.Record] = read.read(places.audit(), run=given.text("run"), kind=kind, since_ns=since_ns)
     if given.has("lines"):
         found = deque(found, maxlen=count(given.text("lines")))
+    pages = log_text.Pages() if sys.stdout.isatty() and not given.has("json") else None
     for record in found:
-        sys.stdout.write((as_json(record) if given.has("json") else coloured(record)) + "\n")
+        if pages:
+            put(*pages.lines(told(record)))
+        else:
+            sys.stdout.write((as_json(record) if given.has("json") else coloured(record)) + "\n")
     sys.stdout.flush()
     return 0
 
@@ -97,11 +100,16 @@ def as_json(record: read.Record) -> str:
 
 
 def coloured(record: read.Record) -> str:
-    """One record as text, without fields that say nothing; the kind stands out where something was refused or lost."""
-    told = {name: value for name, value in record.fields.items() if value not in ("", None) and (name, value) != NOBODY}
-    line = read.render(msgspec.structs.replace(record, fields=told))
-    style = _STYLES.get(record.kind, "")
+    """One record as one line; the kind stands out where something was refused or lost."""
+    line = read.render(told(record))
+    style = log_text.STYLES.get(record.kind, "")
     return line.replace(record.kind, paint(record.kind, style), 1) if style else line
+
+
+def told(record: read.Record) -> read.Record:
+    """The record without fields that say nothing."""
+    said = {name: value for name, value in record.fields.items() if value not in ("", None) and (name, value) != NOBODY}
+    return msgspec.structs.replace(record, fields=said)
 
 
 def check(given: arguments.Arguments) -> int:

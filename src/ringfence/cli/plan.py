@@ -4,14 +4,18 @@ import os
 from collections.abc import Iterable, Sequence
 
 from ringfence.model.decision import Verdict
+from ringfence.model.errors import UsageError
+from ringfence.model.guest_network import GATEWAYS
 from ringfence.model.plan import Mount, MountKind, Plan, Variable
 from ringfence.policy.effective import Policy
 from ringfence.policy.egress import rule_text
 from ringfence.policy.units import size_text
+from ringfence.sandbox import seatbelt
 from ringfence.session import options as options_module
 from ringfence.session import prepare
 from ringfence.session import run as session
 
+from . import arguments, catalogue
 from . import help as help_text
 from .explain_secret import injection_text, remote_text, source_text
 from .terminal import paint, put, put_json, safe, table
@@ -39,13 +43,32 @@ def main(name: str, words: Sequence[str]) -> int:
     """Show the plan for the command in `words`; raise RingfenceError where there would be no run."""
     if list(words[:1]) in (["-h"], ["--help"]):
         return help_text.show([name])
-    options, argv = options_module.parse(list(words))
+    backend, others = backend_of(list(words))
+    options, argv = options_module.parse(others)
     prepared = prepared_for(options, argv)
-    if options.json:
+    if backend == seatbelt.NAME:
+        put(*seatbelt.profile(prepared.plan, prepared.facts).rstrip("\n").split("\n"))
+    elif options.json:
         put_json(prepared.plan)
     else:
         put(*lines(prepared.plan, prepared.policy))
     return 0
+
+
+def backend_of(words: list[str]) -> tuple[str, list[str]]:
+    """Take `--backend NAME` out of the options, which end where the command begins; raise UsageError."""
+    option = next(option for option in catalogue.find("plan").options if "--backend" in option.names)
+    at = 0
+    while at < len(words) and words[at].startswith("-") and words[at] not in ("-", "--"):
+        name, has_value, value = words[at].partition("=")
+        if name == "--backend" and not has_value and at + 1 == len(words):
+            raise UsageError("option `--backend` needs a value", hint="see `ringfence plan --help`")
+        width = 2 if not has_value and (name == "--backend" or name in options_module.FLAGS) else 1
+        if name == "--backend":
+            found = arguments.checked(option, name, value if has_value else words[at + 1])
+            return found, words[:at] + words[at + width :]
+        at += width
+    return "", words
 
 
 def prepared_for(options: options_module.Options, argv: Sequence[str]) -> prepare.Prepared:
@@ -161,6 +184,9 @@ def egress_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     rows.append(("anything else", words[plan.egress.unknown], "", "no packet and no query for a name leaves"))
     for outside, inside in plan.egress.publish:
         rows.append((f"127.0.0.1:{outside} here", "publish", "", f"leads to port {inside} inside"))
+    for one in plan.egress.gateways:
+        where = f"leads to {one.host}:{one.port}"
+        rows.append((f"{GATEWAYS}/{one.name}.sock", "gateway", str(one.source), one.reason or where))
     return rows
 
 
@@ -173,7 +199,7 @@ def secret_rows(plan: Plan) -> list[tuple[str, ...]]:
         kept = f"from {source_text(one.source)}" + (", if it has a value" if one.optional else "")
         rows.append((one.name, kept, str(one.declared), one.reason or "its value stays outside"))
         rows += [(f"  ${name}", "placeholder", str(one.declared), "in the environment") for name in one.variables]
-        rows += [("  put in at", injection_text(place), str(one.declared), "") for place in one.inject]
+        rows += [("  put in at", injection_text(place), str(place.declared), "") for place in one.inject]
     for file in plan.secrets.files:
         rows.append((file.path, "file", str(file.declared), file.reason or "with placeholders in it"))
     if plan.secrets.leaks:

@@ -1,7 +1,6 @@
 """`ringfence policy check | show | presets | schema`; what is about permission rules is in permissions.py."""
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -22,7 +21,7 @@ from ringfence.session import deployments, places, prepare
 from ringfence.session import options as options_module
 from ringfence.session import run as session
 
-from . import arguments, catalogue
+from . import arguments, catalogue, entry
 from . import help as help_text
 from .explain_secret import injection_text, remote_text, source_text
 from .permission_options import ACTIONS
@@ -108,8 +107,7 @@ def check_files(paths: Sequence[str], scope: str) -> int:
             found = prepare.read_layer(path, speaks_for, required=True)
             deployments.merged(deployments.expanded(found), home=facts.home_directory(), workspace=workspace)
         except RingfenceError as error:
-            sys.stderr.write(f"ringfence: {error}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
-            status = error.exit_status
+            status = entry.report(error)
         else:
             put(f"{paint('ok', 'good')}  {safe(path)} ({speaks_for})")
     return status
@@ -179,6 +177,8 @@ def described(policy: Policy) -> Iterable[str]:
     yield from section("filesystem.mounts", [mount_row(item) for item in policy.mounts])
     if policy.egress:
         yield from section("network", [rule_row(rule) for rule in policy.egress.rules])
+        paths = [(one.name, f"{one.host}:{one.port}", str(one.source), one.reason) for one in policy.egress.gateways]
+        yield from section("network.gateways", paths)
         yield from section("git.remotes", [remote_row(remote) for remote in policy.egress.git_remotes])
     yield from section("env", [variable_row(rule) for rule in policy.environment])
     yield from section("secrets", [secret_row(secret) for secret in policy.secrets.secrets])

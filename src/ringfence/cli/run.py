@@ -6,6 +6,8 @@ import sys
 from ringfence.session import options as options_module
 from ringfence.session import run as session
 
+from . import entry
+
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
 if TYPE_CHECKING:
     from ringfence.session.run import Finished
@@ -20,18 +22,27 @@ def main(name: str, words: "list[str]") -> int:
     options, argv = options_module.parse(words)
     if name == "shell":
         argv = argv or [os.environ.get("SHELL") or "/bin/sh"]
-    finished = contained(options, argv)
-    if options.verbose or sys.stderr.isatty():
-        summarise(finished)
-    return finished.status
+    finished = prepared(options, argv).carry_out()
+    if name == "run" and entry.is_supervised(words):
+        from ringfence.session import resident
+
+        resident.leave_one()
+    return concluded(options, finished)
 
 
-def contained(options: options_module.Options, argv: "list[str]") -> "Finished":
-    """Run the command; somebody who looks on is told when policy asks something."""
+def prepared(options: options_module.Options, argv: "list[str]") -> "session.Run":
+    """The run of a command; somebody who looks on is told when policy asks something."""
     run = session.prepared_run(options, argv)
     if options.verbose or sys.stderr.isatty():
         run.notice = notice
-    return run.carry_out()
+    return run
+
+
+def concluded(options: options_module.Options, finished: "Finished") -> int:
+    """Say what is to be said of a run that has ended; return its status."""
+    if options.verbose or sys.stderr.isatty():
+        summarise(finished)
+    return finished.status
 
 
 def notice(line: str) -> None:
@@ -47,12 +58,7 @@ def summarise(finished: "Finished") -> None:
     if finished.standing.startswith("not trusted"):
         sys.stderr.write("ringfence: not trusted, so hidden: what `ringfence trust` shows\n")
     if finished.denials:
-        code, target = finished.denials[0]
-        more = f" and {len(finished.denials) - 1} more" if len(finished.denials) > 1 else ""
-        line = f"denied {code}: {target}{more}; `ringfence log --run {finished.run}` shows all"
-        if target == "look-up of a name":
-            line = f"denied {code}: {target}{more}; the network is off: `--allow HOST` opens it to a host"
-        sys.stderr.write(f"ringfence: {line}\n")
+        sys.stderr.write(f"ringfence: {refused(finished.denials)}; `ringfence log --run {finished.run}` shows all\n")
     if finished.unreached:
         from ringfence.session import shell_proxy
 
@@ -67,3 +73,13 @@ def summarise(finished: "Finished") -> None:
         sys.stderr.write(f"ringfence: held back {path} ({why}){more}; `ringfence diff {finished.run}` shows all\n")
     elif ending and ending.pending:
         sys.stderr.write(f"ringfence: changes are staged; `ringfence apply {finished.run}` brings them in\n")
+
+
+def refused(denials: "list[tuple[str, str]]") -> str:
+    """What was denied, why, and what would allow it, of the denial that says most; how many more there are."""
+    from ringfence.report import refusals
+
+    code, target = refusals.telling(denials)
+    more = f" and {len(denials) - 1} more" if len(denials) > 1 else ""
+    told = refusals.advice(code, target)
+    return f"denied {code}: {target}{more}{told and f': {told}'}"

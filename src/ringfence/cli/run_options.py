@@ -23,6 +23,7 @@ def switch(*names: str, meaning: str) -> Option:
     return Option(names=names, meaning=meaning)
 
 
+JSON = switch("--json", meaning="print JSON")
 DIRECTORY = Option(names=("-C", "--directory"), value="DIR", meaning="work in DIR", takes="directory")
 
 # What shapes the boundary: the same for `run`, `shell`, `plan` and `explain` (session/options.py parses them).
@@ -94,4 +95,5 @@ SHAPING = (
     ),
     Option(names=("--timeout",), value="TIME", meaning="end the run after TIME, such as `90s` or `5m`"),
 )
+SUPERVISOR = switch("--no-supervisor", meaning="carry the run out without the resident supervisor")
 VERBOSE = switch("-v", "--verbose", meaning="say at the end what was denied and held back, even without a terminal")

@@ -5,6 +5,7 @@ No value is ever in this process, so none can be printed.
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -22,48 +23,62 @@ from ringfence.workspace import runs as kept
 
 from . import arguments, catalogue
 from . import help as help_text
+from .explain import split
 from .terminal import paint, put, put_json, safe, table
 
 REFUSING = (401, 403)
-NONE = "your policy keeps no secrets"
+NONE = "policy keeps no secrets"
 
 
 def main(name: str, words: Sequence[str]) -> int:
     """List, check, try or reload; the exit status is 1 where something that is needed does not work."""
-    given = arguments.parse(catalogue.find(name), words)
-    if given is None:
+    if "-h" in words or "--help" in words:
         return help_text.show([name])
-    action, *rest = given.words
-    actions = {"list": listed, "check": checked, "test": tried, "reload": reloaded}
+    if "reload" in words:  # which is about runs that live, and takes no options of one
+        given = arguments.parse(catalogue.find(name), words)
+        if given is None:
+            return help_text.show([name])
+        check_words(*given.words)
+        return reloaded(given)
+    options, named = split(list(words))
+    action, *rest = named or ("",)
+    actions = {"list": listed, "check": checked, "test": tried}
     if action not in actions:
-        hint = "it is one of " + ", ".join(f"`{one}`" for one in actions)
-        raise UsageError(f"`ringfence secrets {safe(action)}` is not understood", hint=hint)
+        hint = "it is one of " + ", ".join(f"`{one}`" for one in (*actions, "reload"))
+        raise UsageError(f"`ringfence secrets {safe(action)}`".rstrip() + " is not understood", hint=hint)
+    check_words(action, *rest)
+    return actions[action](options, rest)
+
+
+def check_words(action: str, *rest: str) -> None:
+    """Require what an action is about, and nothing more; raise UsageError."""
     if len(rest) != (action == "test"):
         wrong = "needs one host" if action == "test" else "takes no further words"
         usage = "`ringfence secrets test api.example.com`" if action == "test" else "`ringfence secrets --help`"
-        raise UsageError(f"`ringfence secrets {action}` {wrong}", hint=usage)
-    return actions[action](given)
+        raise UsageError(f"`ringfence secrets {safe(action)}` {wrong}", hint=usage)
 
 
-def in_force() -> Policy:
-    """The policy in force where we are."""
-    options = options_module.Options()
+def in_force(options: options_module.Options) -> Policy:
+    """The policy that would be in force for a run with these options."""
     return prepare.effective_policy(options, options_module.workspace_of(session.working_directory(options)))
 
 
 # ---- list
 
 
-def listed(given: arguments.Arguments) -> int:
+def listed(options: options_module.Options, _: Sequence[str]) -> int:
     """Names, where values come from, where they are put in, and what holds placeholders inside."""
-    found = in_force().secrets
-    if given.has("json"):
+    found = in_force(options).secrets
+    if options.json:
         put_json([as_json(secret, found) for secret in found.secrets])
         return 0
     for secret in found.secrets:
         put(f"{paint(secret.name, 'bold')}  {safe(described(secret.source))}", *details(secret, found))
     if not found.secrets:
-        put(NONE, "docs/secrets.md shows how to begin; agents and `--preset` bring keys of their own")
+        put(
+            NONE,
+            "docs/secrets.md shows how to begin; agents bring keys of their own; try `--preset` or `--secret` here",
+        )
     return 0
 
 
@@ -99,8 +114,11 @@ def how(one: Injection) -> str:
 
 def as_json(secret: Secret, found: Secrets) -> dict[str, object]:
     """One secret, as `--json` prints it."""
-    built: dict[str, object] = msgspec.to_builtins(secret)
+    built: dict[str, Any] = msgspec.to_builtins(secret)
     built["declared"] = str(secret.declared)
+    asking: tuple[Injection | Capture, ...] = (*secret.inject, *secret.captures)
+    for one, place in zip([*built.get("inject", ()), *built.get("captures", ())], asking, strict=True):
+        one["declared"] = str(place.declared)
     built["files"] = [one.path for one in files_of(secret, found)]
     return built
 
@@ -108,11 +126,11 @@ def as_json(secret: Secret, found: Secrets) -> dict[str, object]:
 # ---- check
 
 
-def checked(given: arguments.Arguments) -> int:
+def checked(options: options_module.Options, _: Sequence[str]) -> int:
     """Whether each source gives a value: its shape, never more."""
-    secrets = in_force().secrets
+    secrets = in_force(options).secrets
     if not secrets.secrets:
-        put_json([]) if given.has("json") else put(NONE)
+        put_json([]) if options.json else put(NONE)
         return 0
     found = secret_trial.kept(secrets)
     absent = {one.name: one for one in found.missing}
@@ -127,7 +145,7 @@ def checked(given: arguments.Arguments) -> int:
         if warning := warnings.get(secret.name):
             row |= {"state": "unwise", "hint": warning}
         rows.append(row)
-    if given.has("json"):
+    if options.json:
         put_json(rows)
     else:
         put(*table([(row["state"], row["name"], row["source"], row["says"]) for row in rows], styles=["", "bold"]))
@@ -138,9 +156,9 @@ def checked(given: arguments.Arguments) -> int:
 # ---- test
 
 
-def tried(given: arguments.Arguments) -> int:
+def tried(options: options_module.Options, named: Sequence[str]) -> int:
     """One real request to the host with each secret that is put in there."""
-    host, policy = read_host(given.words[1]), in_force()
+    host, policy = read_host(named[0]), in_force(options)
     wanted = secret_trial.requests(policy.secrets, host)
     if not wanted:
         raise UsageError(f"no secret is put into requests to `{host}`", hint="`ringfence secrets list`")
@@ -151,11 +169,11 @@ def tried(given: arguments.Arguments) -> int:
         trying.close()
     problems = [problem(secret, trial) for secret, trial in results]
     failed = [why for (secret, trial), why in zip(results, problems, strict=True) if why and not spared(secret, trial)]
-    if given.has("json"):
+    if options.json:
         put_json(
             [msgspec.to_builtins(trial) | {"problem": why} for (_, trial), why in zip(results, problems, strict=True)]
         )
-    for (_, trial), why in zip(results, problems, strict=True) if not given.has("json") else ():
+    for (_, trial), why in zip(results, problems, strict=True) if not options.json else ():
         said = "  ".join(part for part in (str(trial.status or ""), scopes(trial), why or accepted(trial)) if part)
         put(f"{paint(trial.secret, 'bold')}  {safe(trial.request)}  {safe(said)}")
         if trial.hint:

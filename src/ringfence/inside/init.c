@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -21,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,9 +32,11 @@ enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, SUPERVISOR_GONE = 13
 enum { CLOSE_RANGE = 436, LANDLOCK_CREATE = 444, LANDLOCK_ADD, LANDLOCK_RESTRICT, JOIN_SESSION_KEYRING = 1 };
 enum { WRITE_FILE = 1 << 1, READ_FILE = 1 << 2, READ_DIR = 1 << 3, REFER = 1 << 13, TRUNCATE = 1 << 14 };
 enum { HANDLED = WRITE_FILE | READ_FILE | READ_DIR | REFER | TRUNCATE };
-enum { UID, GID, CWD, GROUP, LISTEN, FILTER_BYTES, LANDLOCK_FILES, NEEDED, PID_MAX = NEEDED, SHMALL, SEAL, SINGLES };
+enum { UID, GID, CWD, GROUP, LISTEN, FILTER_BYTES, LANDLOCK_FILES, NEEDED };
+enum { PID_MAX = NEEDED, SHMALL, SEAL, LATE, SERVE, SINGLES, FRESH_PLACES = 8 };
+enum { REST, STREAMS, LATE_DESCRIPTORS = STREAMS + 3 };
 static const char *const SINGLE[SINGLES] = {
-    "uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files", "pid_max", "shmall", "seal"};
+    "uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files", "pid_max", "shmall", "seal", "late", "serve"};
 static const char *const LIMIT[RLIM_NLIMITS] = {
     [RLIMIT_NPROC] = "NPROC=", [RLIMIT_CORE] = "CORE=", [RLIMIT_CPU] = "CPU=", [RLIMIT_FSIZE] = "FSIZE=",
     [RLIMIT_NOFILE] = "NOFILE=", [RLIMIT_AS] = "AS=", [RLIMIT_DATA] = "DATA="};
@@ -40,11 +44,16 @@ static const char *const LIMIT[RLIM_NLIMITS] = {
 struct content { char *data; size_t size; };
 static struct {
     char **argv, **environment, *single[SINGLES], *limit[RLIM_NLIMITS];
-    size_t words, variables;
+    char *fresh[FRESH_PLACES];
+    size_t words, variables, fresh_places;
     uint64_t scopes; /* LANDLOCK_SCOPE_* */
 } order;
 static const char *task = "cannot prepare the sandbox";
 static pid_t command;
+static struct content filters; /* of the command, `filter_bytes` long, and of this process */
+static size_t filter_bytes;
+static int is_confined; /* already, and so needs no user namespace, filter or loss of power of its own */
+static int is_alone; /* in the namespaces: whoever is left ends before the end is told */
 static volatile sig_atomic_t asked; /* to end */
 
 static _Noreturn void refuse(const char *why) {
@@ -55,6 +64,7 @@ static _Noreturn void refuse(const char *why) {
 static long check(long result, const char *what) {
     char why[256];
     if (result >= 0) return result;
+    if (errno == EPIPE || errno == ECONNRESET) _exit(FAILED); /* the supervisor has gone, and has said why */
     snprintf(why, sizeof why, "[Errno %d] %s: %s", errno, what, strerror(errno));
     refuse(why);
 }
@@ -77,23 +87,27 @@ static uint64_t number(const char *text) {
     return strtoull(text, NULL, 10);
 }
 
-static void take(const char *key, char *value) {
+static int is(int key, const char *value) { return order.single[key] && !strcmp(order.single[key], value); }
+
+static void take(const char *key, char *value, int is_rest) {
     size_t length;
-    for (int i = 0; i < SINGLES; i++)
+    for (int i = 0; i < SINGLES && !is_rest; i++)
         if (!strcmp(key, SINGLE[i])) { order.single[i] = value; return; }
-    for (int i = 0; i < RLIM_NLIMITS && !strcmp(key, "limit"); i++)
+    for (int i = 0; i < RLIM_NLIMITS && !is_rest && !strcmp(key, "limit"); i++)
         if (LIMIT[i] && !strncmp(value, LIMIT[i], length = strlen(LIMIT[i]))) {
             number(order.limit[i] = value + length);
             return;
         }
     if (!strcmp(key, "argv")) order.argv[order.words++] = value;
     else if (!strcmp(key, "env") && *value != '=' && strchr(value, '=')) order.environment[order.variables++] = value;
-    else if (!strcmp(key, "scope") && !strcmp(value, "abstract-sockets")) order.scopes |= 1;
-    else if (!strcmp(key, "scope") && !strcmp(value, "signals")) order.scopes |= 2;
+    else if (!is_rest && !strcmp(key, "scope") && !strcmp(value, "abstract-sockets")) order.scopes |= 1;
+    else if (!is_rest && !strcmp(key, "scope") && !strcmp(value, "signals")) order.scopes |= 2;
+    else if (!is_rest && !strcmp(key, "fresh") && *value == '/' && order.fresh_places < FRESH_PLACES)
+        order.fresh[order.fresh_places++] = value;
     else refuse("the order is not understood");
 }
 
-static void parse(struct content text) {
+static void parse(struct content text, int is_rest) {
     size_t ends = 0;
     for (size_t i = 0; i < text.size; i++) ends += !text.data[i];
     if (ends == 0 || ends % 2 || text.data[text.size - 1]) refuse("the order is cut off");
@@ -101,12 +115,12 @@ static void parse(struct content text) {
     order.environment = calloc(ends, sizeof *order.environment);
     if (!order.argv || !order.environment) refuse("out of memory");
     for (char *key = text.data, *value; key < text.data + text.size; key = value + strlen(value) + 1)
-        take(key, value = key + strlen(key) + 1);
+        take(key, value = key + strlen(key) + 1, is_rest);
+    int is_open = (is(LATE, "1") || is(SERVE, "1")) && !is_rest;
+    if (is_open ? order.words || order.variables : !order.words) refuse("the order is incomplete");
     for (int i = 0; i < NEEDED; i++)
-        if (!order.single[i] || !order.words) refuse("the order is incomplete");
+        if (!order.single[i]) refuse("the order is incomplete");
 }
-
-static int is(int key, const char *value) { return order.single[key] && !strcmp(order.single[key], value); }
 
 static int write_file(const char *path, const char *text) {
     int file = open(path, O_WRONLY | O_CLOEXEC), size = strlen(text);
@@ -167,9 +181,9 @@ static void restrict_access(void) {
     check(syscall(LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self");
 }
 
-static void send_filter(int control, int listener) { /* 0: there is no listener */
+static void send_filter(int control, const char *word, int listener) { /* 0: there is no listener */
     union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr header; } rights = {{0}};
-    struct iovec text = {"filter", 6};
+    struct iovec text = {(char *)word, strlen(word)};
     struct msghdr message = {NULL, 0, &text, 1, listener ? &rights : NULL, listener ? sizeof rights : 0, 0};
     rights.header = (struct cmsghdr){CMSG_LEN(sizeof listener), SOL_SOCKET, SCM_RIGHTS};
     memcpy(CMSG_DATA(&rights.header), &listener, sizeof listener);
@@ -195,8 +209,22 @@ static _Noreturn void execute(const char *name) { /* execvp(3) in the command's 
     _exit(status);
 }
 
-static _Noreturn void become_command(int control, char *program, size_t size) {
+static void enter_user_namespace(void) {
     char uid_map[32], gid_map[32];
+    snprintf(uid_map, sizeof uid_map, "%u 0 1", (unsigned)number(order.single[UID]));
+    snprintf(gid_map, sizeof gid_map, "%u 0 1", (unsigned)number(order.single[GID]));
+    check(unshare(CLONE_NEWUSER), "unshare user namespace");
+    check(write_file("/proc/self/setgroups", "deny"), "setgroups");
+    check(write_file("/proc/self/gid_map", gid_map), "gid_map");
+    check(write_file("/proc/self/uid_map", uid_map), "uid_map");
+}
+
+static void load_filter(int control, const char *word) {
+    unsigned flags = is(LISTEN, "1") ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
+    send_filter(control, word, is_confined ? 0 : install_filter(filters.data, filter_bytes, flags));
+}
+
+static _Noreturn void become_command(int control) {
     sigset_t none;
     task = "cannot start the command";
     for (int i = 1; i <= 64; i++)
@@ -207,12 +235,7 @@ static _Noreturn void become_command(int control, char *program, size_t size) {
         check(-(signal(SIGTTOU, SIG_IGN) == SIG_ERR) | tcsetpgrp(0, getpid()), "foreground");
         signal(SIGTTOU, SIG_DFL);
     }
-    snprintf(uid_map, sizeof uid_map, "%u 0 1", (unsigned)number(order.single[UID]));
-    snprintf(gid_map, sizeof gid_map, "%u 0 1", (unsigned)number(order.single[GID]));
-    check(unshare(CLONE_NEWUSER), "unshare user namespace");
-    check(write_file("/proc/self/setgroups", "deny"), "setgroups");
-    check(write_file("/proc/self/gid_map", gid_map), "gid_map");
-    check(write_file("/proc/self/uid_map", uid_map), "uid_map");
+    if (!is_confined) enter_user_namespace();
     for (int i = 0; i < RLIM_NLIMITS; i++) {
         struct rlimit now;
         if (!order.limit[i]) continue;
@@ -221,10 +244,10 @@ static _Noreturn void become_command(int control, char *program, size_t size) {
         now.rlim_cur = now.rlim_max;
         check(setrlimit(i, &now), "setrlimit");
     }
-    drop_capabilities();
+    if (!is_confined) drop_capabilities();
     restrict_access();
     check(chdir(order.single[CWD]), order.single[CWD]);
-    send_filter(control, install_filter(program, size, is(LISTEN, "1") ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0));
+    load_filter(control, "filter");
     check(syscall(CLOSE_RANGE, 3, ~0U, 0), "close_range");
     if (!*order.argv[0]) refuse("the command's name is empty");
     execute(order.argv[0]);
@@ -249,6 +272,8 @@ static void forward(const char *message) {
     if (ending && !asked++) alarm(GRACE_S); /* the first one counts */
 }
 
+static void end_everybody(void);
+
 static int supervise(int control, const sigset_t *waiting) {
     for (;;) {
         struct pollfd messages = {control, POLLIN, 0};
@@ -259,6 +284,7 @@ static int supervise(int control, const sigset_t *waiting) {
         if (ready > 0) forward(text);
         while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
             if (pid != command) continue;
+            if (is_alone && !WIFSTOPPED(status)) end_everybody();
             if (WIFSIGNALED(status)) return 128 + tell(control, "killed %d", WTERMSIG(status));
             if (WIFEXITED(status)) return tell(control, "exit %d", WEXITSTATUS(status));
             tell(control, "stopped %d", WSTOPSIG(status));
@@ -267,29 +293,57 @@ static int supervise(int control, const sigset_t *waiting) {
     }
 }
 
+static void wait_for_go(int control) {
+    union { char space[CMSG_SPACE(LATE_DESCRIPTORS * sizeof(int))]; struct cmsghdr header; } rights = {{0}};
+    int late = is(LATE, "1"), given[LATE_DESCRIPTORS];
+    char answer[16];
+    struct iovec text = {answer, sizeof answer};
+    struct msghdr message = {NULL, 0, &text, 1, late ? &rights : NULL, late ? sizeof rights : 0, 0};
+    if (check(recvmsg(control, &message, MSG_CMSG_CLOEXEC), "recv") != 2 || memcmp(answer, "go", 2)) _exit(FAILED);
+    if (!late) return;
+    if (!message.msg_controllen || rights.header.cmsg_len != CMSG_LEN(sizeof given))
+        refuse("the rest of the order is missing");
+    memcpy(given, CMSG_DATA(&rights.header), sizeof given);
+    parse(read_all(given[REST]), 1);
+    for (int i = 0; i < 3; i++) check(dup2(given[STREAMS + i], i) | close(given[STREAMS + i]), "dup2");
+}
+
+static void quieten(void) { /* a terminal and pipes are the command's: ours would hold a pipe open after its end */
+    int null = check(open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");
+    for (int i = 0; i < 3; i++) check(dup2(null, i), "dup2");
+    close(null);
+}
+
+static _Noreturn void carry_out(int control) {
+    sigset_t all, waiting;
+    check(sigfillset(&all) | sigprocmask(SIG_SETMASK, &all, &waiting), "signal mask"); /* the command opens its own */
+    check(sigdelset(&waiting, SIGCHLD) | -(signal(SIGCHLD, on_signal) == SIG_ERR), "SIGCHLD");
+    check(sigdelset(&waiting, SIGALRM) | -(signal(SIGALRM, on_signal) == SIG_ERR), "SIGALRM");
+    command = check(fork(), "fork");
+    if (command == 0) become_command(control);
+    if (!is(GROUP, "shared")) setpgid(command, command); /* or it has done so, or it is gone */
+    if (!is_confined) drop_capabilities();
+    if (!is_confined) install_filter(filters.data + filter_bytes, filters.size - filter_bytes, 0);
+    quieten();
+    _exit(supervise(control, &waiting));
+}
+
+#include "serve.c"
+
 int main(int count, char **words) {
     if (count != 4) refuse("three descriptors are wanted");
-    int control = number(words[2]), null;
-    char answer[16];
-    sigset_t all, waiting;
-    parse(read_all(number(words[1])));
-    struct content filters = read_all(number(words[3]));
-    size_t size = number(order.single[FILTER_BYTES]), most = BPF_MAXINSNS * sizeof(struct sock_filter);
+    int control = number(words[2]);
+    size_t most = BPF_MAXINSNS * sizeof(struct sock_filter);
+    parse(read_all(number(words[1])), 0);
+    filters = read_all(number(words[3]));
+    size_t size = filter_bytes = number(order.single[FILTER_BYTES]);
     if (!size || size > most || size >= filters.size || filters.size - size > most) refuse("the filters are cut off");
     if (control > 3) check(syscall(CLOSE_RANGE, 3, control - 1, 0), "close_range");
     check(syscall(CLOSE_RANGE, control + 1, ~0U, 0), "close_range");
     prepare();
     check(send(control, "ready", 5, MSG_NOSIGNAL), "send");
-    if (check(recv(control, answer, sizeof answer, 0), "recv") != 2 || memcmp(answer, "go", 2)) _exit(FAILED);
-    check(sigfillset(&all) | sigprocmask(SIG_SETMASK, &all, &waiting), "signal mask"); /* the command opens its own */
-    check(sigdelset(&waiting, SIGCHLD) | -(signal(SIGCHLD, on_signal) == SIG_ERR), "SIGCHLD");
-    check(sigdelset(&waiting, SIGALRM) | -(signal(SIGALRM, on_signal) == SIG_ERR), "SIGALRM");
-    command = check(fork(), "fork");
-    if (command == 0) become_command(control, filters.data, size);
-    if (!is(GROUP, "shared")) setpgid(command, command); /* or it has done so, or it is gone */
-    drop_capabilities();
-    install_filter(filters.data + size, filters.size - size, 0);
-    null = check(open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");
-    for (int i = 0; i < 3; i++) check(dup2(null, i), "dup2");
-    _exit(supervise(control, &waiting));
+    wait_for_go(control);
+    if (!is(SERVE, "1")) carry_out(control);
+    look_up();
+    serve(control, 0);
 }

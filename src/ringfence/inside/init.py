@@ -5,7 +5,9 @@ It is started by bubblewrap as pid 1 with an empty environment and three descrip
   control  a SOCK_SEQPACKET pair to the supervisor on the host; its end of file means the supervisor is gone;
   filters  two seccomp programs one after the other: for the command (reporting) and for this process.
 
-Conversation on `control`: we send `ready` once the view is final and wait for `go`; then `filter` with the
+Conversation on `control`: we send `ready` once the view is final and wait for `go`, to which an order that says
+`late` has four descriptors attached: the rest of the order (`argv` and `env`) and the three standard streams, since the
+boundary was built before anybody knew what it is for (session/pool.py). Then `filter` with the
 listener's descriptor attached, sent by the command's process so that its host pid comes with it; the
 supervisor sends `signal N` to forward; we send `stopped` when the command stops and `exit N` or `killed N`
 when it ends. Our own exit status is the command's, or 128 + N.
@@ -24,10 +26,12 @@ import time
 
 from . import landlock, privilege
 
+MSG_CMSG_CLOEXEC = 0x40000000  # recvmsg(2)
 GRACE_S = 5.0  # between SIGTERM or SIGHUP forwarded and SIGKILL
 ENDING = (_signal.SIGTERM, _signal.SIGHUP)
 NEEDED = frozenset(("uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files"))
-OPTIONAL = frozenset(("pid_max", "shmall", "seal"))
+OPTIONAL = frozenset(("pid_max", "shmall", "seal", "late", "serve"))
+LATE_DESCRIPTORS = 4
 
 
 class Order:
@@ -38,20 +42,29 @@ class Order:
     """
 
     def __init__(self, data: bytes) -> None:
-        parts = data.split(b"\0")
-        if len(parts) % 2 == 0 or parts[-1]:
-            raise ValueError("the order is cut off")
         self.argv: list[bytes] = []
         self.environment: dict[bytes, bytes] = {}
         self.limits: list[tuple[int, int]] = []
         self.scopes: list[str] = []
+        self.fresh: list[str] = []
         self.single: dict[str, bytes] = {}
-        for key, value in zip(parts[0:-1:2], parts[1::2], strict=False):
-            self._take(key.decode(), value)
-        if not self.argv or NEEDED - self.single.keys():
+        for key, value in pairs(data):
+            if not self._take_command(key, value):
+                self._take(key, value)
+        self.is_late, self.serves = (self.single.get(key) == b"1" for key in ("late", "serve"))
+        is_open = self.is_late or self.serves
+        if is_open == bool(self.argv) or (is_open and self.environment) or NEEDED - self.single.keys():
             raise ValueError("the order is incomplete")
 
-    def _take(self, key: str, value: bytes) -> None:
+    def complete(self, data: bytes) -> None:
+        """Take the rest of one that is late: the command and its environment, and nothing else."""
+        for key, value in pairs(data):
+            if not self._take_command(key, value):
+                raise ValueError("the order is not understood")
+        if not self.argv:
+            raise ValueError("the order is incomplete")
+
+    def _take_command(self, key: str, value: bytes) -> bool:
         if key == "argv":
             self.argv.append(value)
         elif key == "env":
@@ -59,11 +72,16 @@ class Order:
             if not variable or not equals:
                 raise ValueError("the order is not understood")
             self.environment[variable] = text
-        elif key == "limit":
+        return key in ("argv", "env")
+
+    def _take(self, key: str, value: bytes) -> None:
+        if key == "limit":
             limit, _, amount = value.decode().partition("=")
             self.limits.append((getattr(resource, "RLIMIT_" + limit), int(amount)))
         elif key == "scope" and value.decode() in landlock.SCOPES:
             self.scopes.append(value.decode())
+        elif key == "fresh" and value.startswith(b"/"):
+            self.fresh.append(os.fsdecode(value))
         elif key in NEEDED or key in OPTIONAL:
             self.single[key] = value
         else:
@@ -72,6 +90,14 @@ class Order:
     def number(self, key: str) -> int:
         """The integer under `key`; KeyError where the supervisor sent none."""
         return int(self.single[key])
+
+
+def pairs(data: bytes) -> list[tuple[str, bytes]]:
+    """Split NUL-terminated keys and values; raise ValueError where the end is missing."""
+    parts = data.split(b"\0")
+    if len(parts) % 2 == 0 or parts[-1]:
+        raise ValueError("the order is cut off")
+    return [(key.decode(), value) for key, value in zip(parts[0:-1:2], parts[1::2], strict=False)]
 
 
 def read_all(descriptor: int) -> bytes:
@@ -110,7 +136,7 @@ def set_sysctl(name: str, value: bytes) -> None:
 
 
 def become_command(order: Order, control: "_socket.socket", program: bytes) -> None:
-    """Turn this forked process into the command. Returns only by raising."""
+    """Turn this forked process into the command; without a program it is confined already. Returns only by raising."""
     for number in range(1, _signal.NSIG):
         if number not in (_signal.SIGKILL, _signal.SIGSTOP) and not 32 <= number < 34:
             _signal.signal(number, _signal.SIG_DFL)
@@ -121,22 +147,32 @@ def become_command(order: Order, control: "_socket.socket", program: bytes) -> N
         _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # what a background group gets for asking
         os.tcsetpgrp(0, os.getpid())
         _signal.signal(_signal.SIGTTOU, _signal.SIG_DFL)
-    privilege.enter_user_namespace(order.number("uid"), order.number("gid"))
+    if program:
+        privilege.enter_user_namespace(order.number("uid"), order.number("gid"))
     for limit, amount in order.limits:
         hard = resource.getrlimit(limit)[1]
         value = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(limit, (value, value))
-    privilege.drop_capabilities()
+    if program:
+        privilege.drop_capabilities()
     files = order.single["landlock_files"] == b"1"
     if order.scopes or files:
         landlock.restrict(order.scopes, files=files)
     os.chdir(order.single["cwd"])
-    listen = order.single["listen"] == b"1"
-    listener = privilege.install_filter(program, listen=listen)
-    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, listener.to_bytes(4, sys.byteorder))] if listen else []
-    control.sendmsg([b"filter"], rights)
+    install_filter(order, control, program)
     os.closerange(3, (1 << 31) - 1)
     execute(order.argv, order.environment)
+
+
+def install_filter(order: Order, control: "_socket.socket", program: bytes, word: bytes = b"filter") -> None:
+    """Load the command's filter and say so in one `word`, with the listener attached if there is one."""
+    rights: list[tuple[int, int, bytes]] = []
+    listen = order.single["listen"] == b"1"
+    if program:
+        listener = privilege.install_filter(program, listen=listen)
+        if listen:
+            rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, listener.to_bytes(4, sys.byteorder))]
+    control.sendmsg([word], rights)
 
 
 def execute(argv: list[bytes], environment: dict[bytes, bytes]) -> None:
@@ -222,12 +258,16 @@ class Supervision:
                 continue
             if os.WIFSTOPPED(status):
                 self.control.send(b"stopped %d" % os.WSTOPSIG(status))
-            elif os.WIFSIGNALED(status):
+                continue
+            self.conclude()
+            if os.WIFSIGNALED(status):
                 self.control.send(b"killed %d" % os.WTERMSIG(status))
                 return 128 + os.WTERMSIG(status)
-            else:
-                self.control.send(b"exit %d" % os.WEXITSTATUS(status))
-                return os.WEXITSTATUS(status)
+            self.control.send(b"exit %d" % os.WEXITSTATUS(status))
+            return os.WEXITSTATUS(status)
+
+    def conclude(self) -> None:
+        """What comes between the command's end and the word of it: nothing, since all end with this process."""
 
 
 def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
@@ -241,8 +281,22 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
     os.set_inheritable(control_fd, False)
     prepare(order)
     control.send(b"ready")
-    if control.recv(16) != b"go":
+    if not wait_for_go(order, control):
         return 125
+    if order.serves:
+        from . import serve
+
+        return serve.Server(order, (filters[:size], filters[size:])).serve(control)
+    return carry_out(order, control, (filters[:size], filters[size:]), Supervision)
+
+
+def carry_out(
+    order: Order, control: "_socket.socket", filters: tuple[bytes, bytes], supervision: type[Supervision]
+) -> int:
+    """Start the command, give up all power, and stay until it has ended; return the status to leave with.
+
+    Without filters this process is confined already, and has no power to give up.
+    """
     wakeup, notify = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
     _signal.set_wakeup_fd(notify)  # before the fork: a command that ends at once must not be missed
@@ -251,7 +305,7 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
     command = os.fork()
     if command == 0:
         try:
-            become_command(order, control, filters[:size])
+            become_command(order, control, filters[0])
         except BaseException as error:  # the command's process must never run our code past this point
             say(f"cannot start the command: {error}".encode(errors="replace"))
             os._exit(125)
@@ -259,13 +313,31 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
     own_group = order.single["group"] != b"shared"
     if own_group:
         join_own_group(command)
-    privilege.drop_capabilities()
-    privilege.install_filter(filters[size:], listen=False)
+    if filters[1]:
+        privilege.drop_capabilities()
+        privilege.install_filter(filters[1], listen=False)
     # Descriptors of the terminal and of pipes are the command's: ours would hold a pipe open after its end.
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    return Supervision(command, control, own_group=own_group).run(wakeup)
+    return supervision(command, control, own_group=own_group).run(wakeup)
+
+
+def wait_for_go(order: Order, control: "_socket.socket") -> bool:
+    """Whether the supervisor says to begin; what comes late is taken, and raises ValueError where it is missing."""
+    space = _socket.CMSG_SPACE(4 * LATE_DESCRIPTORS) if order.is_late else 0
+    data, ancillary, _, _ = control.recvmsg(16, space, MSG_CMSG_CLOEXEC)
+    if data != b"go" or not order.is_late:
+        return data == b"go"
+    held = b"".join(content for _, _, content in ancillary)
+    given = [int.from_bytes(held[at : at + 4], sys.byteorder) for at in range(0, len(held), 4)]
+    if len(given) != LATE_DESCRIPTORS:
+        raise ValueError("the rest of the order is missing")
+    order.complete(read_all(given[0]))
+    for number, stream in enumerate(given[1:]):
+        os.dup2(stream, number)
+        os.close(stream)
+    return True
 
 
 def join_own_group(command: int) -> None:
@@ -289,6 +361,8 @@ def start() -> None:
     try:
         order_fd, control_fd, filters_fd = (int(number) for number in sys.argv[1:])
         status = main(order_fd, control_fd, filters_fd)
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(125)  # the supervisor has gone, and has said why
     except BaseException as error:
         say(f"cannot prepare the sandbox: {error}".encode(errors="replace"))
         os._exit(125)

@@ -33,9 +33,9 @@ CAP_VERSION_3 = 0x20080522  # capset(2)
 LAST_CAPABILITY = 63  # the kernel answers EINVAL past the last one it knows
 
 # Syscall numbers: x86_64 from asm/unistd_64.h, aarch64 from asm-generic/unistd.h.
-_NUMBERS = {
-    "x86_64": {"seccomp": 317, "keyctl": 250, "capset": 126},
-    "aarch64": {"seccomp": 277, "keyctl": 219, "capset": 91},
+NUMBERS = {
+    "x86_64": {"seccomp": 317, "keyctl": 250, "capset": 126, "clone": 56},
+    "aarch64": {"seccomp": 277, "keyctl": 219, "capset": 91, "clone": 220},
 }[os.uname().machine]
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -52,6 +52,11 @@ def syscall(number: int, *arguments: object) -> int:
     """Make one system call; raise OSError on failure. Pointers are passed as bytes or ctypes arrays."""
     wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     return _check(_libc.syscall(ctypes.c_long(number), *wide), f"syscall {number}")
+
+
+def call(name: str, *arguments: object) -> int:
+    """Call a function of the C library; raise OSError on failure."""
+    return _check(getattr(_libc, name)(*arguments), name)
 
 
 def descriptor_flags(descriptor: int) -> int:
@@ -94,7 +99,7 @@ def leave_session_keyring() -> None:
     call (EPERM), and the outer keyring is fresh already.
     """
     try:
-        syscall(_NUMBERS["keyctl"], KEYCTL_JOIN_SESSION_KEYRING, None)
+        syscall(NUMBERS["keyctl"], KEYCTL_JOIN_SESSION_KEYRING, None)
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EPERM):
             raise
@@ -122,7 +127,7 @@ def drop_capabilities() -> None:
             break
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     header = struct.pack("Ii", CAP_VERSION_3, 0)
-    syscall(_NUMBERS["capset"], header, bytes(24))
+    syscall(NUMBERS["capset"], header, bytes(24))
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -131,4 +136,4 @@ def install_filter(program: bytes, *, listen: bool) -> int:
     instructions = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(instructions))
     flags = SECCOMP_FILTER_FLAG_NEW_LISTENER if listen else 0
-    return syscall(_NUMBERS["seccomp"], SECCOMP_SET_MODE_FILTER, flags, header)
+    return syscall(NUMBERS["seccomp"], SECCOMP_SET_MODE_FILTER, flags, header)

@@ -39,7 +39,11 @@ class KnownKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """One agent. `addresses` are variables that name another model API; `hooks` is the client that hooks speak as."""
+    """One agent.
+
+    `addresses` are variables that name another model API; `hooks` is the client that hooks speak as; `bypassing` are
+    words on the operator's own command line by which the mode that asks nothing is chosen.
+    """
 
     name: AgentName
     program: str
@@ -50,6 +54,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     hooks: str = ""
     headless: tuple[str, ...] = ()
+    bypassing: tuple[str, ...] = ()
     known_key: KnownKey | None = None
     tested: bool = False
 
@@ -85,6 +90,7 @@ AGENTS: tuple[Agent, ...] = (
         addresses=("ANTHROPIC_BASE_URL",),
         hooks="claude-code",
         headless=("-p", "--print"),
+        bypassing=("--dangerously-skip-permissions", "--allow-dangerously-skip-permissions", "bypassPermissions"),
         known_key=KnownKey(variable="ANTHROPIC_API_KEY", keys=("customApiKeyResponses", "approved"), tail=20),
         tested=True,
     ),
@@ -104,16 +110,24 @@ AGENTS: tuple[Agent, ...] = (
         addresses=("OPENAI_BASE_URL",),
         hooks="codex",
         headless=("exec", "e", "review"),
+        bypassing=("--dangerously-bypass-approvals-and-sandbox", "--yolo"),
         tested=True,
     ),
     Agent(
         name="aider",
         program="aider",
-        install="python3 -m pip install aider-install",
+        install="pipx install aider-chat",
         source="https://aider.chat/docs/config/options.html",
         state=(StateDirectory(path=".aider"),),
-        variables=(("AIDER_ANALYTICS", "false"), ("AIDER_CHECK_UPDATE", "false")),
+        # The last: it would ask a host that no rule allows for prices of models, for 15 seconds.
+        variables=(
+            ("AIDER_ANALYTICS", "false"),
+            ("AIDER_CHECK_UPDATE", "false"),
+            ("LITELLM_LOCAL_MODEL_COST_MAP", "True"),
+        ),
         addresses=("OPENAI_API_BASE",),
+        headless=("-m", "--message", "--message-file", "-f"),
+        bypassing=("--yes-always", "--yes"),
     ),
     Agent(
         name="gemini",
@@ -127,7 +141,12 @@ AGENTS: tuple[Agent, ...] = (
                 steering=("settings.json", "GEMINI.md", "commands/", "extensions/", "skills/", "policies/"),
             ),
         ),
+        # Whether a checkout may count is `ringfence trust`'s question; what it says no to is not there to be seen.
+        variables=(("GEMINI_CLI_TRUST_WORKSPACE", "true"),),
         addresses=("GOOGLE_GEMINI_BASE_URL",),
+        headless=("-p", "--prompt"),
+        bypassing=("-y", "--yolo", "yolo"),
+        tested=True,
     ),
     Agent(
         name="opencode",
@@ -150,7 +169,10 @@ AGENTS: tuple[Agent, ...] = (
                 ),
             ),
         ),
-        variables=(("OPENCODE_DISABLE_AUTOUPDATE", "true"),),
+        variables=(("OPENCODE_DISABLE_AUTOUPDATE", "true"), ("OPENCODE_DISABLE_MODELS_FETCH", "true")),
+        headless=("run",),
+        bypassing=("--auto",),
+        tested=True,
     ),
     Agent(
         name="cursor-agent",
@@ -161,6 +183,8 @@ AGENTS: tuple[Agent, ...] = (
             StateDirectory(path=".cursor", steering=("mcp.json", "hooks.json", "rules/", "skills/", "commands/")),
             StateDirectory(path=".config/cursor", login=("auth.json",)),
         ),
+        headless=("-p", "--print"),
+        bypassing=("-f", "--force", "--yolo"),
     ),
 )
 

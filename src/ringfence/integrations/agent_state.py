@@ -126,7 +126,7 @@ class AgentState:
             for named in directory.steering:
                 name = named.rstrip("/")
                 self.hold(place, name, is_directory=named.endswith("/"))
-                source = self.shown(f"{host_directory(directory)}/{name}", is_directory=named.endswith("/"))
+                source = self.shown(f"{host_directory(directory)}/{named}")
                 mine = source.startswith(f"{root()}/")
                 reason = "steers the agent: " + ("not there, and not to be made" if mine else "your own, read-only")
                 yield "ro-bind", source, f"{target}/{name}", reason
@@ -152,16 +152,17 @@ class AgentState:
         if os.geteuid() == 0:
             os.chown(name, *self.owner, dir_fd=place, follow_symlinks=False)
 
-    def shown(self, path: str, *, is_directory: bool) -> str:
-        """The host's own `path` where the command may read it, else an empty stand-in."""
+    def shown(self, path: str) -> str:
+        """The host's own `path`, a directory if it ends in `/`, where the command may read it, else a stand-in."""
+        is_directory = path.endswith("/")
         real = os.path.realpath(path)
         try:
             found = os.stat(real)
         except OSError:
-            return stand_in(is_directory=is_directory)
+            return stand_in(path)
         wanted = stat.S_ISDIR if is_directory else stat.S_ISREG
         readable = os.geteuid() != 0 or found.st_uid == self.owner[0] or bool(found.st_mode & stat.S_IROTH)
-        return real if wanted(found.st_mode) and readable else stand_in(is_directory=is_directory)
+        return real if wanted(found.st_mode) and readable else stand_in(path)
 
     def finish(self) -> None:
         """Remove a copy that was to end with the run."""
@@ -174,15 +175,22 @@ def root() -> str:
     return f"{places.state()}/agents"
 
 
-def stand_in(*, is_directory: bool) -> str:
-    """What is mounted where the host has nothing."""
-    return f"{root()}/empty{'-directory' if is_directory else '-file'}"
+def stand_in(path: str) -> str:
+    """What is mounted where the host has no `path`: an empty directory, JSON object or file."""
+    if path.endswith("/"):
+        return f"{root()}/empty-directory"
+    # An empty file is no JSON: Gemini CLI starts with none, and not with that.
+    return f"{root()}/empty{'.json' if path.endswith(('.json', '.jsonc')) else '-file'}"
 
 
 def empty_stand_ins() -> None:
-    """Make both."""
-    os.makedirs(stand_in(is_directory=True), mode=0o755, exist_ok=True)
-    os.close(os.open(stand_in(is_directory=False), os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o444))
+    """Make all of them."""
+    os.makedirs(stand_in("/"), mode=0o755, exist_ok=True)
+    for name, data in ((stand_in(""), b""), (stand_in(".json"), b"{}\n")):
+        with open(name, "ab", opener=lambda path, flags: os.open(path, flags | os.O_CLOEXEC, 0o644)) as file:
+            if file.tell() != len(data):
+                file.truncate(0)
+                file.write(data)
 
 
 def host_directory(directory: StateDirectory) -> str:

@@ -49,7 +49,7 @@ def run(agent: Agent, options: Options, arguments: Sequence[str], *, state: str,
         equip(options, agent, copy, arguments, program=program)
         if is_interactive(agent, arguments):
             offer_trust(options, workspace, offer)
-        if bypasses(arguments):
+        if bypasses(agent, arguments):
             policy = prepare.judged_policy(options, workspace)[0]
             deployments.check_values("an agent that asks nothing", deployments.DEPLOYMENTS["pipeline"].floor, policy)
         started = session.prepared_run(options, [program, *arguments])
@@ -62,9 +62,10 @@ def run(agent: Agent, options: Options, arguments: Sequence[str], *, state: str,
         copy.finish()
 
 
-def bypasses(arguments: Sequence[str]) -> bool:
+def bypasses(agent: Agent, arguments: Sequence[str]) -> bool:
     """Whether the operator has chosen the mode that asks nothing, which takes the floor of a run nobody watches."""
-    return any(word in managed_settings.BYPASSING for word in arguments)
+    words = {part for word in arguments for part in (word, word.partition("=")[2])}
+    return not words.isdisjoint(agent.bypassing)
 
 
 def offer_trust(options: Options, workspace: str, offer: Offer) -> None:
@@ -104,7 +105,7 @@ def equip(options: Options, agent: Agent, copy: AgentState, arguments: Sequence[
     )
     if agent.hooks:
         options.hooks = True
-        bypass = bypasses(arguments)
+        bypass = bypasses(agent, arguments)
         for place, text in managed_settings.files(agent.hooks, facts.interpreter(), bypass=bypass):
             options.mounts.append(("file", text, place, "managed settings: ringfence's hook, and no other"))
 
@@ -146,16 +147,13 @@ def address(variable: str) -> Address | None:
 
 
 def installation(program: str) -> list[tuple[str, str, str, str]]:
-    """Where the program lies, if that is not a part of every view: npm's tree of packages, else its directory.
+    """Where the program lies, if that is not a part of every view: npm's tree, Python's environment, its directory.
 
     Raises HostError where that would show the home directory.
     """
-    real = os.path.realpath(program)
-    head, found, _ = real.partition("/node_modules/")
-    tree = f"{head}/node_modules" if found else os.path.dirname(real)
     home = facts.home_directory()
     mounts = []
-    for place in dict.fromkeys((tree, os.path.dirname(program))):
+    for place in dict.fromkeys((*trees(os.path.realpath(program)), os.path.dirname(program))):
         if within(home, place):
             raise HostError(
                 f"`{program}` lies in the home directory itself", hint="install it in a directory of its own"
@@ -163,6 +161,22 @@ def installation(program: str) -> list[tuple[str, str, str, str]]:
         if not any(within(place, top) for top in SYSTEM_ROOTS):
             mounts.append(("ro-bind", os.path.realpath(place), place, "the agent's program"))
     return mounts
+
+
+def trees(real: str) -> list[str]:
+    """What has to be there for the program at `real`, as npm, pip, pipx and uv lay programs down."""
+    head, found, _ = real.partition("/node_modules/")
+    if found:
+        return [f"{head}/node_modules"]
+    place = os.path.dirname(real)
+    environment = os.path.dirname(place)
+    try:
+        with open(f"{environment}/pyvenv.cfg", encoding="utf-8") as file:
+            settings = dict(line.split("=", 1) for line in file if "=" in line)
+    except (OSError, UnicodeDecodeError):
+        return [place]
+    interpreter = next((value.strip() for key, value in settings.items() if key.strip() == "home"), "")
+    return [environment, *([os.path.dirname(os.path.realpath(interpreter))] if interpreter.startswith("/") else [])]
 
 
 def decider_for(agent: Agent, options: Options, arguments: Sequence[str], workspace: str) -> Decider:

@@ -1,24 +1,18 @@
-"""Answers the hooks of an agent inside a boundary, from outside.
+"""Answers the hooks of an agent inside a boundary, from outside (session/ear.py).
 
-A listening socket is opened in the sandbox's network namespace and held here, beside the supervisor: whoever connects
-to it is inside this one run. inside/hook.py sends an event and gets exit status and output. INVARIANT: no answer, or
-half of one, is a refusal there; so nothing here needs to be caught that would end a thread.
+inside/hook.py sends an event and gets exit status and output. INVARIANT: whatever goes wrong is a refusal.
 """
 
-import socket
-import threading
+from functools import partial
 
-from ringfence.model.errors import HostError, RingfenceError
+from ringfence.model.errors import RingfenceError
 from ringfence.model.guest_network import HOOKS
 from ringfence.model.ports import Report
-from ringfence.network import capture
-from ringfence.sandbox import launch
+from ringfence.session.ear import Ear
 
 from . import hook_events
 from .hook_decisions import Decider
 
-READ_TIMEOUT_S = 30.0
-CONNECTIONS_AT_MOST = 8  # SECURITY: each may hold an event of the largest size in memory (docs/threats.md, L1)
 CLIENT_BYTES = 32
 
 
@@ -27,57 +21,16 @@ class HookService:
 
     def __init__(self, decider: Decider) -> None:
         self.decider = decider
-        self.listener: socket.socket | None = None
-        self.room = threading.BoundedSemaphore(CONNECTIONS_AT_MOST)
+        self.ear = Ear("hooks", partial(answer, decider), hook_events.EVENT_BYTES + CLIENT_BYTES)
 
     def attach(self, init: int, report: Report) -> None:
         """Listen inside the boundary whose first process is `init`; raise HostError where that fails."""
         self.decider.report = report
-        try:
-            ((_, descriptor),) = launch.borrow(lambda: [("hooks", capture.listen_inside(init, *HOOKS))])
-        except OSError as error:
-            raise HostError(f"cannot listen for the agent's hooks: {error.strerror}") from error
-        self.listener = socket.socket(fileno=descriptor)
-        threading.Thread(target=self.serve, args=(self.listener,), name="hooks", daemon=True).start()
+        self.ear.open(init, HOOKS)
 
     def close(self) -> None:
         """Stop listening."""
-        if self.listener:
-            self.listener.shutdown(socket.SHUT_RDWR)
-            self.listener.close()
-
-    def serve(self, listener: socket.socket) -> None:
-        """Take one connection after the other until `close`; each is answered by a thread of its own."""
-        while True:
-            try:
-                peer, _ = listener.accept()
-            except OSError:
-                return
-            self.room.acquire()
-            threading.Thread(target=self.attend, args=(peer,), name="hook", daemon=True).start()
-
-    def attend(self, peer: socket.socket) -> None:
-        """Answer one connection."""
-        try:
-            with peer:
-                peer.settimeout(READ_TIMEOUT_S)
-                status, text = answer(self.decider, received(peer))
-                peer.sendall(f"{status} {len(text)}\n".encode() + text)
-        except OSError:
-            pass  # it has gone, and takes that for a refusal
-        finally:
-            self.room.release()
-
-
-def received(peer: socket.socket) -> bytes:
-    """Everything the other side sends; more than an event may have is cut off, and then not understood."""
-    data = bytearray()
-    while len(data) <= hook_events.EVENT_BYTES + CLIENT_BYTES:
-        more = peer.recv(1 << 16)
-        if not more:
-            break
-        data += more
-    return bytes(data)
+        self.ear.close()
 
 
 def answer(decider: Decider, data: bytes) -> tuple[int, bytes]:

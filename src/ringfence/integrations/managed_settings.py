@@ -18,8 +18,6 @@ HOOK_TIMEOUT_S = 600
 
 CLAUDE_EVENTS = ("PreToolUse", "PermissionRequest", "PostToolUse", "SessionStart", "UserPromptSubmit")
 CODEX_EVENTS = CLAUDE_EVENTS
-BYPASSING = frozenset(("--dangerously-skip-permissions", "--allow-dangerously-skip-permissions", "bypassPermissions"))
-"""Words on the operator's own command line by which the mode that asks nothing is chosen."""
 
 
 def hook_command(python: str, client: str) -> str:

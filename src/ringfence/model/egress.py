@@ -48,6 +48,21 @@ class EgressRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
+class Gateway(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A unix socket inside (`guest_network.GATEWAYS`) that speaks HTTP to one host, where the rules allow the request.
+
+    With `tls` the host is spoken to in TLS. `variables` pair the name of a variable inside with its value.
+    """
+
+    name: str
+    host: str
+    port: int
+    source: Source
+    tls: bool = True
+    variables: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
+
+
 class Egress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything one run is promised about the network.
 
@@ -71,3 +86,4 @@ class Egress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     publish: tuple[tuple[int, int], ...] = ()
     learning: bool = False
     git_remotes: tuple[GitRemote, ...] = ()
+    gateways: tuple[Gateway, ...] = ()

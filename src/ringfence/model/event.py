@@ -16,6 +16,7 @@ class EventKind(Enum):
     APPLY = "apply"  # workspace changes were applied to the host
     EGRESS = "egress"  # a connection or request left the boundary, or the host it was for could not be reached
     LIMIT = "limit"  # a resource limit was reached
+    COMMAND = "command"  # a session began a command, or one of its commands ended
     EXIT = "exit"  # the command ended
     TRUST = "trust"  # the user trusted what a checkout sets, or took that back
     SECRET = "secret"  # noqa: S105 - a value was put into a request, or taken out of an answer: names and hosts only

@@ -15,11 +15,23 @@ class LargeFiles(Enum):
     UPLOAD = "upload"  # and download
 
 
+class Signer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A public key of SSH, as `TYPE BASE64`, that counts from one second since 1970 until another; 0 is no bound.
+
+    Until the planner has read it, `key` may be the path of a file of such keys instead.
+    """
+
+    key: str
+    after: int = 0
+    before: int = 0
+
+
 class Pushes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a push may change: every command of it must be allowed, or none reaches the server.
 
     `refs` are full names with `*` (within a component) and `**`. `deny_paths` are globs of files that no pushed commit
-    may change; `authors` and `committers` are patterns of e-mail addresses, empty for any. Limits: 0 for none.
+    may change; `authors` and `committers` are patterns of e-mail addresses, empty for any. `signed`: each commit
+    has a good signature of one of `signers`. Limits: 0 for none.
     """
 
     refs: tuple[str, ...] = ()
@@ -29,6 +41,7 @@ class Pushes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     authors: tuple[str, ...] = ()
     committers: tuple[str, ...] = ()
     signed: bool = False
+    signers: tuple[Signer, ...] = ()
     max_refs: int = 16
     max_commits: int = 0
     max_bytes: int = 1 << 30
@@ -59,6 +72,7 @@ class Signing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: str = "ssh"
     tags: bool = True
     max_signatures: int = 100
+    source: Source = Source(scope="default")
 
 
 class Git(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,5 +9,7 @@ PROXY = ("127.0.0.1", 3128)
 """Where programs inside find the resolver, and the proxy for those that can use one."""
 HOOKS = ("127.0.0.1", 3127)
 """Where an agent's hooks find the supervisor (inside/hook.py says the same)."""
+GATEWAYS = "/run/ringfence/gateway"
+"""Where the unix sockets are that lead to one host each: `NAME.sock`."""
 SIGNING = ("127.0.0.1", 3126)
 """Where git's signing program finds the supervisor (inside/sign.py says the same)."""

@@ -58,6 +58,7 @@ class Injection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ports: tuple[tuple[int, int], ...] = ((443, 443),)
     methods: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    declared: Source = Source(scope="default")
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,6 +71,7 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     paths: tuple[str, ...]
     fields: tuple[tuple[str, str], ...]
     ports: tuple[tuple[int, int], ...] = ((443, 443),)
+    declared: Source = Source(scope="default")
 
 
 class SecretFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

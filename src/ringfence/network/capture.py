@@ -19,10 +19,11 @@ import fcntl
 import os
 import struct
 
-from ringfence.model.guest_network import PROXY, RESOLVER, SYNTHETIC_NETWORK
+from ringfence.model.guest_network import GATEWAYS, PROXY, RESOLVER, SYNTHETIC_NETWORK
 
 BACKLOG = 1024
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # <linux/sched.h>
+CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWNS = 0x10000000, 0x40000000, 0x00020000  # <linux/sched.h>
+NAMES = {CLONE_NEWUSER: "user", CLONE_NEWNET: "net", CLONE_NEWNS: "mnt"}  # namespaces(7)
 RTM_NEWADDR, NLMSG_ERROR = 20, 2
 NETLINK_SOCK_DIAG = 4
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE = 1, 4, 0x400, 0x100
@@ -82,15 +83,35 @@ def sockets(ports: list[int], literals: list[str]) -> list[tuple[str, int]]:
     return found
 
 
+def open_gateways(pid: int, names: list[str]) -> list[tuple[str, int]]:
+    """In a child process of its own: the descriptors of unix sockets that listen at their paths in the view of `pid`.
+
+    Preconditions: nothing contained has run in there yet, so nothing has laid out where these paths lead.
+    """
+    enter(pid, CLONE_NEWUSER, CLONE_NEWNS)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)  # whoever that is outside: as root we are nobody in there, and nobody owns no file
+    os.makedirs(GATEWAYS, 0o755, exist_ok=True)
+    found = []
+    for name in names:
+        made = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        path = f"{GATEWAYS}/{name}.sock"
+        made.bind(path)
+        os.chmod(path, 0o666)  # noqa: S103 - whoever is inside may connect, under whatever user
+        made.listen(BACKLOG)
+        found.append(("gateway", made.detach()))
+    return found
+
+
 def kinds(ports: int) -> tuple[str, ...]:
     """The kinds of sockets that `open_sockets` returns for so many ports."""
     return (*(["tcp"] * ports), "dns-udp", "dns-tcp", "proxy")
 
 
-def enter(pid: int) -> None:
-    """Move this process into the user and network namespaces of `pid`; raise OSError if it may not or is gone."""
-    places = [(f"/proc/{pid}/ns/user", CLONE_NEWUSER), (f"/proc/{pid}/ns/net", CLONE_NEWNET)]
-    opened = [(os.open(path, os.O_RDONLY | os.O_CLOEXEC), kind) for path, kind in places]
+def enter(pid: int, *kinds: int) -> None:
+    """Move this process into namespaces of `pid`, else those of users and network; raise OSError if it may not."""
+    wanted = kinds or (CLONE_NEWUSER, CLONE_NEWNET)
+    opened = [(os.open(f"/proc/{pid}/ns/{NAMES[kind]}", os.O_RDONLY | os.O_CLOEXEC), kind) for kind in wanted]
     for descriptor, kind in opened:
         if _libc.setns(descriptor, kind):
             number = ctypes.get_errno()

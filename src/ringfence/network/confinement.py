@@ -23,14 +23,16 @@ TCP_RIGHTS = 3
 DESCRIPTORS = 4096
 
 
-def confine(program: bytes, *, identifier: int) -> None:
+def confine(program: bytes, *, identifier: int, file_bytes: int) -> None:
     """Give up everything but what is open; `program` is the system-call filter, `identifier` the user to be as root.
 
+    `file_bytes` is how large an open file may become: the process's log, or what it was sent to write to.
     Raises HostError where the kernel lacks Landlock, OSError where a step is refused. There is no way back.
     """
     wanted = min(DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))  # EFBIG: Python ignores SIGXFSZ
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(identifier, identifier, identifier)

@@ -44,6 +44,7 @@ _TEXTS = {
     "proxy-password": "this proxy wants the password that its URL in the environment holds",
 }
 _DENIED = "{what} is denied by a rule of policy, which no allowance lifts"
+LARGE_FILES = b"application/vnd.git-lfs+json"
 _WEB_PORTS = (80, 443)  # those of a rule that names none
 MAX_PATH_SHOWN = 200
 DRAINED_BYTES = 64 << 10  # of the body of a denied request, so that the connection can be used again
@@ -90,6 +91,16 @@ def denial(session: Session, refusal: Refusal, target: Target | None, method: st
         pause=refusal.pause_s,
     )
     return stated(refusal.code, line, pause_s=refusal.pause_s)
+
+
+def readable(answer: Denial, accept: bytes) -> Denial:
+    """Put an answer of ours so that a client shows it: git LFS knows the `message` of its own type alone."""
+    if LARGE_FILES not in accept:
+        return answer
+    body = msgspec.json.encode({"message": answer.body.decode().strip()})
+    own = [(b"Content-Type", LARGE_FILES), (b"Content-Length", b"%d" % len(body))]
+    kept = [field for field in answer.headers if field[0] not in (b"Content-Type", b"Content-Length")]
+    return msgspec.structs.replace(answer, headers=(*kept, *own), body=body)
 
 
 def denial_at(code: str, host: str, port: int) -> Denial:

@@ -19,7 +19,7 @@ import msgspec
 from . import tunnel
 from .authority import Target
 from .body import Incoming, Outgoing, pump
-from .heads import parser, read_response
+from .heads import MAX_INFORMATIONAL, parser, read_response
 from .http1 import Head, forwarded_headers, listed, response_headers, response_length, values
 from .session import WEBSOCKET_IDLE_TIMEOUT_S, Connection, Refusal, Session
 from .stream import Stream
@@ -186,7 +186,7 @@ class Exchange:
 
     async def _final(self) -> h11.Response | h11.InformationalResponse:
         """Wait for the response, passing informational ones on but 101, which ends the wait as well."""
-        while True:
+        for _ in range(MAX_INFORMATIONAL):
             event = await read_response(self.upstream, self._sender)
             if isinstance(event, h11.Response) or event.status_code == 101:
                 return event
@@ -196,6 +196,7 @@ class Exchange:
                     await self._inform(event)
             elif self.asked.head.version == b"1.1":
                 await self._inform(event)
+        raise h11.RemoteProtocolError("the host goes on announcing an answer")
 
     async def _inform(self, event: h11.InformationalResponse) -> None:
         headers = response_headers(list(event.headers), websocket=event.status_code == 101)

@@ -49,6 +49,12 @@ class Passage(Protocol):
     def answer_trailers(self, fields: Headers) -> Headers:
         """Give the fields that follow a chunked answer; called after its last piece, if there are any."""
 
+    def request_upgraded(self, data: bytes) -> bytes | Stopped:
+        """Give what may go upstream of the bytes from inside after 101: all that came, unless something stops it.
+
+        Called without data at their end, for what has been kept back.
+        """
+
     def upgraded(self, data: bytes) -> bytes:
         """Give what may go inside of the bytes from upstream after 101, without secrets: as many in all as came.
 

@@ -11,6 +11,8 @@ they are told to check. What is not of this form is `Malformed`, and a push that
 
 import hashlib
 import re
+from collections.abc import Generator
+from typing import TypeVar
 
 import msgspec
 
@@ -23,6 +25,9 @@ MAX_OBJECT_BYTES = 16 << 20
 MAX_PARENTS = 64
 MAX_ADDRESS_BYTES = 1024  # kept for each of many commits
 MAX_HEADERS_BYTES = 1 << 20
+INSTRUCTIONS_A_STEP = 1024  # of a delta: half a millisecond
+
+T = TypeVar("T")
 
 _IDENT = rb"[^<>\n\0]*<([^<>\n\0]*)> [0-9]+ [+-][0-9]+"
 _COMMIT = re.compile(
@@ -46,7 +51,6 @@ class Commit(msgspec.Struct, frozen=True):
     parents: tuple[bytes, ...]
     author: str
     committer: str
-    signed: bool
 
 
 class Tag(msgspec.Struct, frozen=True):
@@ -92,8 +96,7 @@ def read_commit(content: bytes) -> Commit:
     names = {line.partition(b" ")[0] for line in more.split(b"\n")}
     if not names.isdisjoint(_GIT_HEADERS):
         raise Malformed("a commit that says a thing twice")
-    signed = b"gpgsig" in names or b"gpgsig-sha256" in names
-    return Commit(bytes.fromhex(found[1].decode()), parents, _address(found[3]), _address(found[4]), signed)
+    return Commit(bytes.fromhex(found[1].decode()), parents, _address(found[3]), _address(found[4]))
 
 
 def read_tag(content: bytes) -> Tag:
@@ -120,8 +123,18 @@ def read_tree(content: bytes) -> dict[bytes, Entry]:
     return entries
 
 
-def apply_delta(base: bytes, delta: bytes) -> bytes:
-    """Make an object out of its base and the difference; raise `Malformed`."""
+def finished(steps: Generator[None, None, T]) -> T:
+    """Carry out what gives way, without giving way."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            made: T = end.value
+            return made
+
+
+def apply_delta(base: bytes, delta: bytes) -> Generator[None, None, bytes]:
+    """Make an object out of its base and the difference, giving way now and then; raise `Malformed`."""
     size, at = _size(delta, 0)
     result, at = _size(delta, at)
     if size != len(base) or result > MAX_OBJECT_BYTES:
@@ -142,6 +155,8 @@ def apply_delta(base: bytes, delta: bytes) -> bytes:
         if not count or len(part) != count or made > result:
             raise Malformed("a delta that is not well formed")
         parts.append(part)
+        if len(parts) % INSTRUCTIONS_A_STEP == 0:
+            yield
     if made != result:
         raise Malformed("a delta that is not well formed")
     return b"".join(parts)

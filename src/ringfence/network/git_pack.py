@@ -10,13 +10,13 @@ it. A delta on a blob is a blob, and of no interest. One whose base is not in th
 name: whatever leads to it leads out of the pack, and is asked about elsewhere (git_push.py).
 
 SECURITY: a pack is hostile. Objects, deltas, sizes and the work that all of it causes are bounded; what exceeds a bound
-is `Malformed`, and then the push is refused. `resolve` gives way to others at each step.
+is `Malformed`, and then the push is refused. `resolve` gives way to others at each step, and within a long delta.
 """
 
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from .git_entries import NAME_DELTA, OFFSET_DELTA, PIECE, Header, Inflating, read_header
 from .git_objects import (
@@ -27,6 +27,7 @@ from .git_objects import (
     Commit,
     Tag,
     apply_delta,
+    finished,
     identifier,
     read_commit,
     read_tag,
@@ -179,7 +180,7 @@ class Pack:
             yield
         while ready:
             offset = ready.pop()
-            kind, name = self._make(read, offset)
+            kind, name = yield from self._make(read, offset)
             index = self._index(offset)
             self._kinds[index] = kind
             ready += waiting.pop(offset, [])
@@ -187,18 +188,18 @@ class Pack:
                 ready += waiting.pop(name, [])
             yield
 
-    def _make(self, read: Read, offset: int) -> tuple[int, bytes]:
+    def _make(self, read: Read, offset: int) -> Generator[None, None, tuple[int, bytes]]:
         base = self._base(self._header(read, offset))
         kind = self._kinds[self._index(base)]
         if kind not in self._wanted:
             return kind, b""
-        return kind, self._know(kind, self._content(read, offset), offset)
+        return kind, self._know(kind, (yield from self._content(read, offset)), offset)
 
     def content(self, read: Read, name: bytes) -> bytes:
         """Give an object whose name is in `offsets`; raise `Malformed`."""
-        return self._content(read, self.offsets[name])
+        return finished(self._content(read, self.offsets[name]))
 
-    def _content(self, read: Read, offset: int) -> bytes:
+    def _content(self, read: Read, offset: int) -> Generator[None, None, bytes]:
         chain: list[tuple[int, bytes]] = []
         at, held = offset, 0
         while (found := self._cache.get(at)) is None:
@@ -217,7 +218,7 @@ class Pack:
                 raise Malformed("a chain of deltas that is too long")
             at = self._base(header)
         for at, delta in reversed(chain):
-            found = self._remember(at, apply_delta(found, delta))
+            found = self._remember(at, (yield from apply_delta(found, delta)))
         return found
 
     def _base(self, header: Header) -> int:

@@ -15,6 +15,7 @@ has already. What can be had neither way is `Uninspectable`, and the push is ref
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from ringfence.policy.patterns import Pattern
 
 from .git_objects import Commit, Entry, read_tree
 from .git_pack import Pack, Read
+from .git_signature import problem
 from .malformed import Malformed
 
 MAX_BASES = 64
@@ -98,6 +100,8 @@ async def judge(
     walk = walked(store.pack, [bytes.fromhex(change.new) for change in made])
     await _check_edge(walk, tips, server)
     reason = _unwanted(pushes, walk, store.pack)
+    if not reason and pushes.signed:
+        reason = await _badly_signed(pushes, walk, store)
     if not reason and pushes.deny_paths:
         reason = await _denied_change(pushes, walk, store, server)
     return {change.ref: reason for change in made} if reason else {}
@@ -153,11 +157,17 @@ def _unwanted(pushes: Pushes, walk: Walk, pack: Pack) -> str:
             return f"{where}: the rule does not allow the author <{commit.author}>"
         if not accepts_address(pushes.committers, commit.committer):
             return f"{where}: the rule does not allow the committer <{commit.committer}>"
-        if pushes.signed and not commit.signed:
-            return f"{where} is not signed"
     for tag in pack.tags.values():
         if not accepts_address(pushes.committers, tag.tagger):
             return f"a tag: the rule does not allow the tagger <{tag.tagger}>"
+    return ""
+
+
+async def _badly_signed(pushes: Pushes, walk: Walk, store: Store) -> str:
+    for name in walk.commits:
+        if reason := problem(store.pack.content(store.read, name), pushes.signers, time.time()):
+            return f"commit {name.hex()[:12]}: {reason}"
+        await asyncio.sleep(0)
     return ""
 
 

@@ -27,6 +27,7 @@ from .stream import Stream
 FED = 32 << 10  # of a pack, between turns of others
 RESULT = f"application/x-{RECEIVE_PACK}-result"
 MAX_REFS_TOLD = 16
+_FRAMING = (b"content-length", b"transfer-encoding", b"trailer")  # of an answer that goes on as a whole
 
 Reasons = dict[str, str]
 """Why refs may not be changed; empty where all may."""
@@ -182,7 +183,7 @@ def advertised(answer: Answer) -> Advertisement | Denial:
     """Read what a server says before a push; where it says something else (who are you?), that is the answer."""
     if answer.status == 200:
         return read_advertisement(answer.body)
-    headers = [field for field in answer.headers if field[0] != b"content-length"]
+    headers = [field for field in answer.headers if field[0] not in _FRAMING]
     headers.append((b"Content-Length", b"%d" % len(answer.body)))
     return Denial(status=answer.status, phrase=answer.phrase, headers=tuple(headers), body=answer.body)
 

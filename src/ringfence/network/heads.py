@@ -9,6 +9,7 @@ from .malformed import Malformed
 from .stream import Stream
 
 HEAD_TIMEOUT_S = 30.0
+MAX_INFORMATIONAL = 50  # answers before the one: they count against no budget, and need never end
 
 
 def parser(role: type[h11.CLIENT] | type[h11.SERVER]) -> h11.Connection:

@@ -36,19 +36,28 @@ from .session import target as named
 from .stream import IDLE_TIMEOUT_S, Stream
 
 PATIENCE_S = 60.0  # beyond the proxy's
+ROOM_BYTES = 8 * WHOLE_BYTES
+
+
+class Room:
+    """Room for bodies that are held whole, of all connections together: memory of the host that no limit counts."""
+
+    def __init__(self) -> None:
+        self.left = ROOM_BYTES
+
 
 Told = Callable[[str, str, Fields], None]
 
 
 async def serve(
-    client: Stream, upstream: socket.socket, destination: Destination, gate: Gate, *, told: Told, ask: Ask
+    client: Stream, upstream: socket.socket, destination: Destination, gate: Gate, *, told: Told, ask: Ask, room: Room
 ) -> None:
     """Serve one connection of the proxy's to `destination` until either side has ended, and close both.
 
     `told` takes the kind, code and fields of an event, and must not wait; `ask` puts a doubt to the operator, and gives
-    up by itself. Preconditions: `tls.prepare` has been called.
+    up by itself. All connections share `room`. Preconditions: `tls.prepare` has been called.
     """
-    hop = _Hop(client, await Stream.over(upstream), destination, gate, told=told, ask=ask)
+    hop = _Hop(client, await Stream.over(upstream), destination, gate, told=told, ask=ask, room=room)
     try:
         await hop.run()
     except OSError:
@@ -60,7 +69,15 @@ async def serve(
 
 class _Hop:
     def __init__(
-        self, client: Stream, upstream: Stream, destination: Destination, gate: Gate, *, told: Told, ask: Ask
+        self,
+        client: Stream,
+        upstream: Stream,
+        destination: Destination,
+        gate: Gate,
+        *,
+        told: Told,
+        ask: Ask,
+        room: Room,
     ) -> None:
         self.client = client
         self.upstream = upstream
@@ -69,6 +86,8 @@ class _Hop:
         self._gate = gate
         self._told = told
         self._ask = ask
+        self._room = room
+        self._held = 0  # bytes of `room`
         self._secured = destination.scheme != "https"
         client.timeout_s = upstream.timeout_s = IDLE_TIMEOUT_S + PATIENCE_S
 
@@ -76,7 +95,11 @@ class _Hop:
         """Serve one request after the other; raises OSError where the pair must be cut."""
         going_on = True
         while going_on and (asked := await self._asked()):
-            going_on = await self._serve(asked)
+            try:
+                going_on = await self._serve(asked)
+            finally:
+                self._room.left += self._held
+                self._held = 0
         await asyncio.gather(self.client.close(), self.upstream.close())
 
     # ---- a request
@@ -162,12 +185,14 @@ class _Hop:
         if asked.expects:
             await self.client.write(asked.go_on())
         parts: list[bytes] = []
-        size = 0
         while not asked.body.ended:
             parts.append(await _read(asked.body))
-            size += len(parts[-1])
-            if size > WHOLE_BYTES:
+            self._held += len(parts[-1])
+            self._room.left -= len(parts[-1])
+            if self._held > WHOLE_BYTES:
                 return too_large
+            if self._room.left < 0:
+                return Stopped("busy", "too many bodies are being judged as a whole")
         return b"".join(parts)
 
     # ---- what is said about it

@@ -12,6 +12,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import NoReturn
 
 import h11
 
@@ -21,7 +22,7 @@ from ringfence.model.passage import Noted, Stopped
 from .body import Incoming, Outgoing, Sliced, pump
 from .exchange import WATCH_INTERVAL_S, Asked
 from .gate import Passage
-from .heads import parser, read_response
+from .heads import MAX_INFORMATIONAL, parser, read_response
 from .hop_upload import Ask, Crossing, Upload
 from .http1 import bodiless, listed, response_headers, response_length, values
 from .session import WEBSOCKET_IDLE_TIMEOUT_S
@@ -101,7 +102,6 @@ class HopExchange:
         head = taking.answer(judging.Incoming(response.status_code, told))
         if isinstance(head, Stopped):
             self._give_up(head)
-            return
         self._tell()
         await self._answer(response, head, taking, length=length, ends=ends)
         if not ends:
@@ -131,26 +131,26 @@ class HopExchange:
         if stopped is not None:
             self._give_up(stopped)
 
-    def _give_up(self, stopped: Stopped) -> None:
+    def _give_up(self, stopped: Stopped) -> NoReturn:
         self._stopped = stopped
         self.upstream.abort()
         raise ConnectionAbortedError("stopped")
 
     async def _final(self) -> h11.Response | h11.InformationalResponse:
         """Wait for the answer, passing informational ones on but 101, which ends the wait as well."""
-        while True:
+        for _ in range(MAX_INFORMATIONAL):
             event = await read_response(self.upstream, self._sender)
             if isinstance(event, h11.Response) or event.status_code == 101:
                 return event
             if event.status_code != 100 or self.crossing.whole is None:
                 await self._inform(event)
+        raise h11.RemoteProtocolError("the host goes on announcing an answer")
 
     async def _inform(self, event: h11.InformationalResponse) -> None:
         headers = response_headers(list(event.headers), websocket=event.status_code == 101)
         head = self._passage.answer(judging.Incoming(event.status_code, headers))
         if isinstance(head, Stopped):
             self._give_up(head)
-            return
         status = event.status_code
         passed = h11.InformationalResponse(status_code=status, headers=list(head.headers), reason=_phrase(status))
         await self.client.write(self.asked.parser.send(passed) or b"")
@@ -171,12 +171,18 @@ class HopExchange:
         cut = False
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_carry(self.client, self.upstream, lambda data: data))
+                group.create_task(_carry(self.client, self.upstream, self._departing))
                 group.create_task(_carry(self.upstream, self.client, self._passage.upgraded))
         except* OSError:
             cut = True
         if cut:
             raise ConnectionAbortedError("a side of the WebSocket was cut")
+
+    def _departing(self, data: bytes) -> bytes:
+        passed = self._passage.request_upgraded(data)
+        if isinstance(passed, Stopped):
+            self._give_up(passed)
+        return passed
 
     # ---- beside it
 

@@ -19,8 +19,9 @@ MAX_SPOOLS = 4
 class Serve(msgspec.Struct, frozen=True, kw_only=True, tag="serve"):
     """Supervisor -> proxy, once: the rules and the listening sockets, in the order of `sockets`.
 
-    Each socket is `tcp` (captured connections), `dns-udp`, `dns-tcp`, or `proxy` (HTTP CONNECT, absolute-form and
-    SOCKS5 clients). `password` is `user:password` that explicit clients must give, empty where none is asked for.
+    Each socket is `tcp` (captured connections), `dns-udp`, `dns-tcp`, `proxy` (HTTP CONNECT, absolute-form and
+    SOCKS5 clients), or `gateway` (unix sockets, in the order of `egress.gateways`). `password` is `user:password` that
+    explicit clients must give, empty where none is asked for.
     """
 
     egress: Egress
@@ -45,7 +46,10 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True, tag="authority"):
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True, tag="accepted"):
-    """Proxy -> supervisor: a client connected; the supervisor finds out which process it is."""
+    """Proxy -> supervisor: a client connected; the supervisor finds out which process it is.
+
+    That of a unix socket has no address, but a pid, which stands in the port's place.
+    """
 
     connection: int
     client: tuple[str, int]

@@ -8,11 +8,15 @@ end of the channel, whoever caused it, ends every connection: nothing passes unl
 
 import asyncio
 import contextlib
+import functools
 import math
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 
-from . import dns_server, explicit, tls, transparent
+from ringfence.model.egress import Gateway
+
+from . import dns_server, explicit, relay, tls, transparent
+from .authority import Origin
 from .ca import SessionAuthority
 from .channel import Channel
 from .marks import Marks
@@ -23,6 +27,7 @@ from .synthetic import SyntheticAddresses
 
 FAREWELL_TIMEOUT_S = 1.0
 EXHAUSTED_PAUSE_S = 0.1
+MAX_COMPLAINTS = 100  # about faults of ours, which somebody inside may cause again and again
 
 Serving = Callable[[Stream, Connection], Awaitable[None]]
 
@@ -33,6 +38,13 @@ class Proxy:
     def __init__(self, authority: SessionAuthority, loop: asyncio.AbstractEventLoop) -> None:
         self.authority = authority
         self._loop = loop
+        self._complaints = 0
+        loop.set_exception_handler(self._complain)
+
+    def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        self._complaints += 1
+        if self._complaints <= MAX_COMPLAINTS:
+            loop.default_exception_handler(context)
 
     def run(self, channel: int) -> None:
         """Serve the session at the other end of `channel`, a descriptor, until that end is closed."""
@@ -86,6 +98,7 @@ class Front:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: list[socket.socket] = []
+        self._gateways = iter(opening.egress.gateways)
         self.listen(opening.sockets, descriptors)
 
     def listen(self, kinds: tuple[str, ...], descriptors: tuple[int, ...]) -> None:
@@ -99,6 +112,8 @@ class Front:
         session, names, password = self.session, self._names, self._password
         if kind == "dns-udp":
             return dns_server.serve_datagrams(listening, session, names)
+        if kind == "gateway":
+            return self._accept(listening, functools.partial(serve_gateway, session, next(self._gateways)))
         servings: dict[str, Serving] = {
             "tcp": lambda client, connection: transparent.serve(client, session, connection, names),
             "proxy": lambda client, connection: explicit.serve(client, session, connection, names, password=password),
@@ -122,7 +137,9 @@ class Front:
 
     async def _serve(self, client: socket.socket, address: tuple[str, int], serving: Serving) -> None:
         stream = await Stream.over(client)
-        connection = self.session.accept(plain(address), plain(client.getsockname()), asyncio.current_task())
+        named = client.family != socket.AF_UNIX
+        ends = (plain(address), plain(client.getsockname())) if named else (("", peer_pid(client)), ("", 0))
+        connection = self.session.accept(*ends, asyncio.current_task())
         try:
             await self.session.drain()
             await serving(stream, connection)
@@ -161,6 +178,19 @@ class Front:
                 await self.session.drain()
         except OSError:
             pass
+
+
+async def serve_gateway(session: Session, gateway: Gateway, client: Stream, connection: Connection) -> None:
+    """Serve a client of a unix socket as if it had connected to the host that the socket leads to."""
+    connection.host, connection.port = gateway.host, gateway.port
+    connection.scheme = "https" if gateway.tls else "http"
+    origin = Origin(connection.scheme, gateway.host, gateway.port)
+    await relay.serve(client, session, connection, origin, nameless=True)
+
+
+def peer_pid(client: socket.socket) -> int:
+    """Give the process that connected to a unix socket (SO_PEERCRED, unix(7))."""
+    return int.from_bytes(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], "little")
 
 
 def plain(address: tuple[str, int]) -> tuple[str, int]:

@@ -21,7 +21,7 @@ from ringfence.policy.egress import Request
 from . import git_service, heads, tls
 from .authority import Origin, Target, request_target
 from .body import Incoming
-from .denial import DRAINED_BYTES, denial
+from .denial import DRAINED_BYTES, denial, readable
 from .exchange import Asked, Exchange
 from .http1 import Head, request_length, values
 from .malformed import Malformed
@@ -29,6 +29,8 @@ from .session import Connection, Refusal, Session
 from .stream import Stream
 
 IN_CONNECT = Refusal("bad-request", "CONNECT ends here, so nothing in it is replaced")
+
+OVERHEARD_S = 0.2
 
 _ENDING: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
 
@@ -41,12 +43,19 @@ class Connect(msgspec.Struct, frozen=True):
 
 
 async def serve(
-    client: Stream, session: Session, connection: Connection, origin: Origin | None, *, password: str = ""
+    client: Stream,
+    session: Session,
+    connection: Connection,
+    origin: Origin | None,
+    *,
+    password: str = "",
+    nameless: bool = False,
 ) -> Connect | None:
     """Serve a client until its end, or until it asks for a tunnel; raises OSError where it must be cut.
 
     `origin` is whom a captured or terminated connection is to; None for a client that speaks to a proxy, which must
-    give `password` (`user:password`) where there is one. A client that has negotiated HTTP/2 is served in it.
+    give `password` (`user:password`) where there is one. A client that has negotiated HTTP/2 is served in it. With
+    `nameless` what the client calls the host does not matter: it has connected to a path, and many say `localhost`.
     """
     if client.tls is not None and client.tls.selected_alpn_protocol() == "h2" and origin is not None:
         from . import http2  # loaded by `tls.prepare`, else it would not have been offered
@@ -54,6 +63,7 @@ async def serve(
         await http2.serve(client, session, connection, origin)
         return None
     relay = _Relay(client, session, connection, origin, password=password)
+    relay.nameless = nameless
     try:
         wanted = await relay.run()
         relay.end_upstream()
@@ -70,6 +80,7 @@ class _Relay:
         self.session = session
         self.connection = connection
         self.origin = origin
+        self.nameless = False
         self._credentials = b"Basic " + base64.b64encode(password.encode()) if password and origin is None else b""
         self._upstream: tuple[Origin, Stream] | None = None
 
@@ -85,7 +96,8 @@ class _Relay:
                 target = self._target(head)
             except Malformed as error:
                 refusal = self.session.refuse(self.connection, error.code, error.reason)
-                self.session.suspect(self.connection, refusal, head.said if head else await self.client.read())
+                said = head.said + parser.trailing_data[0] if head else await self.client.read()
+                self.session.suspect(self.connection, refusal, await self._overheard(said))
                 await self.client.write(denial(self.session, refusal, None).wire(keep=False))
                 return None
             barred = self._barred(head)
@@ -96,10 +108,21 @@ class _Relay:
             if not await self._serve(parser, head, target, barred):
                 return None
 
+    async def _overheard(self, said: bytes) -> bytes:
+        """Give what was `said` and what follows, as far as it comes at once: a placeholder in it is noticed."""
+        try:
+            async with asyncio.timeout(OVERHEARD_S):
+                while self.session.marks and len(said) < DRAINED_BYTES and (more := await self.client.read()):
+                    said += more
+        except OSError:
+            pass  # it is refused all the same
+        return said
+
     def _target(self, head: Head) -> Target:
         if head.problem:
             raise Malformed(head.problem)
-        target = request_target(head.method, head.target, head.host, origin=self.origin, encoded_slash=True)
+        host = None if self.nameless else head.host
+        target = request_target(head.method, head.target, host, origin=self.origin, encoded_slash=True)
         if target.scheme == "https" and self.origin is None:
             raise Malformed("https through a proxy wants CONNECT")
         self.connection.host, self.connection.port, self.connection.scheme = target.host, target.port, target.scheme
@@ -136,15 +159,20 @@ class _Relay:
             if refusal is None:
                 return exchange.keep
             upstream = refusal
+        refused = upstream if isinstance(upstream, Refusal) else None
         if isinstance(upstream, Refusal):
             self.session.suspect(self.connection, upstream, asked.head.said)
             upstream = denial(self.session, upstream, asked.target, asked.method)
+            upstream = readable(upstream, b",".join(values(asked.head.headers, b"accept")))
         length = request_length(asked.head.headers)
         short = not asked.expects and length is not None and length <= DRAINED_BYTES
         keep = untouched and asked.keep and (asked.body.ended or short)
         await self.client.write(upstream.wire(keep=keep, bodiless=asked.method == "HEAD"))
-        while keep and await asked.body.read():
-            pass
+        drained = b""
+        while keep and (data := await asked.body.read()):
+            drained += data
+        if refused and drained:
+            self.session.suspect(self.connection, refused, drained)
         return keep
 
     async def _permitted(self, asked: Asked) -> git_service.Admitted:

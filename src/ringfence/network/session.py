@@ -115,7 +115,7 @@ class Session:
         self._approved: OrderedDict[Question, Refusal | None] = OrderedDict()
         self._open: dict[Question, asyncio.Task[Refusal | None]] = {}
         self._budgets: dict[EgressRule | None, Budget] = {}
-        self._denials: dict[tuple[str, str], int] = {}
+        self._denials: dict[tuple[str, str, str], int] = {}
 
     # ---- connections
 
@@ -252,9 +252,11 @@ class Session:
         if code in FAULTS:
             self.record("egress", code, connection, told)
             return Refusal(code, reason)
-        key = (code, f"{where} {fields['repository']}" if "repository" in fields else where)
+        # Of pushes each reason is told: they are few, and each names its ref.
+        which = " ".join((where, *([fields["repository"]] if "repository" in fields else ())))
+        key = (code, which, reason if "ref" in fields else "")
         if key not in self._denials and len(self._denials) >= MAX_TARGETS:
-            key = (code, "")  # a flood of different names is one denial, often repeated
+            key = (code, "", "")  # a flood of different names is one denial, often repeated
         count = self._denials[key] = self._denials.get(key, 0) + 1
         if str(count).strip("0") == "1":
             self.record("denial", code, connection, told | ({"count": count} if count > 1 else {}))
@@ -270,9 +272,10 @@ class Session:
 
     def summarise(self) -> None:
         """Record how often the repeated denials happened; at the end of the session."""
-        for (code, where), count in self._denials.items():
+        for (code, where, reason), count in self._denials.items():
             if str(count).strip("0") != "1":
-                self.record("denial", code, None, {"target": where, "reason": "in all", "count": count})
+                told = f"{reason}, in all" if reason else "in all"
+                self.record("denial", code, None, {"target": where, "reason": told, "count": count})
         self._denials.clear()
 
     async def drain(self) -> None:

@@ -11,6 +11,8 @@ from .channel import Channel, close_descriptors
 from .messages import MAX_SPOOLS, Dialed, Spool
 
 TIMEOUT_S = 20.0
+LARGEST_BYTES = 4 << 30
+"""No spool becomes larger, whatever the process that writes it does (RLIMIT_FSIZE)."""
 
 
 class SpoolFile:

@@ -11,7 +11,7 @@ from ringfence.model.plan import HostFacts, Identity, Mount, MountKind, PathKind
 from ringfence.policy.effective import Policy
 from ringfence.policy.patterns import compile_rule
 
-from . import egress, environment, git, git_remotes, mounts, secrets, system, trust_store, workspace
+from . import egress, environment, git, git_remotes, git_signers, mounts, secrets, system, trust_store, workspace
 from .mounts import INSIDE, fact
 from .request import Request
 from .search import Listing, search, sought
@@ -31,7 +31,7 @@ def wanted(policy: Policy, request: Request, home: str) -> tuple[list[str], list
     paths += [path for path, _ in system.ETC_TREES if "*" not in path]
     paths += ["/etc/localtime", "/bin/bash", home, *(path for path, _ in system.PROC_MASKS)]
     paths += [f"{home}/{name}" for name, _ in system.DECOYS]
-    paths += git.signing_paths(policy.signing, home)
+    paths += [*git.signing_paths(policy.signing, home), *git_signers.paths(policy, home)]
     paths += trust_store.PATHS if egress.inspected(policy) else ()
     paths += [request.workspace, f"{request.workspace}/.git", request.cwd]
     paths += [posixpath.normpath(request.logical_cwd)] if request.logical_cwd.startswith("/") else []
@@ -42,6 +42,12 @@ def wanted(policy: Policy, request: Request, home: str) -> tuple[list[str], list
     for rule in (*policy.deny_read, *policy.deny_write):
         paths += _above(compile_rule(rule, workspace=request.workspace).prefix)
     return paths, [*system.ETC_GLOBS, *(trust_store.GLOBS if egress.inspected(policy) else ())]
+
+
+def texts(policy: Policy, request: Request, home: str) -> list[str]:
+    """Those of the wanted paths that are to be read as well; of what lies behind `.git` see `git.references`."""
+    keys = [*git.signing_paths(policy.signing, home), *git_signers.paths(policy, home)]
+    return [*(path for path, _ in system.ETC_TEXTS), f"{request.workspace}/.git", *keys]
 
 
 def _above(path: str) -> list[str]:
@@ -121,6 +127,7 @@ def build(policy: Policy, facts: HostFacts, request: Request) -> Plan:
     view = mounts.with_parents([*view, *way_in(view, facts, request), *mounts.seals()])
     secrets.check_files(view)
     git.check_key(view, policy.signing, facts)
+    git_signers.check_signers(view, policy, facts)
     cwd = GuestPath(request.cwd if deciding(view, request.cwd).kind in HOST else who.home)
     return msgspec.structs.replace(
         frame,
@@ -141,6 +148,7 @@ def private(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
         *mounts.etc(facts, who, egress.resolver(policy.egress)),
         Mount(kind=MountKind.PROC, target=GuestPath("/proc"), reason="the sandbox's own processes"),
         *mounts.masks(policy, facts),
+        *mounts.containers(policy),
         Mount(kind=MountKind.DEV, target=GuestPath("/dev"), reason="null zero full random urandom tty ptmx"),
         *mounts.private_places(policy, who, request.workspace),
         *egress.trust(policy, facts),
@@ -150,7 +158,8 @@ def private(policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
         *(item for item in request.mounts if item.source is None),
     ]
     view = secrets.with_files(view, policy.secrets, who)
-    return list(mounts.without_hidden(view, sought(policy.deny_read, facts, request.workspace)))
+    sources = {one.declared for one in policy.secrets.secrets}
+    return list(mounts.without_hidden(view, sought(policy.deny_read, facts, request.workspace), sources))
 
 
 def shown(base: list[Mount], policy: Policy, facts: HostFacts, request: Request) -> list[Mount]:
@@ -198,7 +207,7 @@ def framed(policy: Policy, facts: HostFacts, request: Request) -> Plan:
         # A Landlock domain with file rules may not change mounts, which nested sandboxes must.
         landlock_files=facts.landlock_abi >= 3 and policy.seccomp != "nested",
         network=policy.network,
-        egress=policy.egress,
+        egress=git_signers.with_signers(policy, facts),
         secrets=secrets.kept(policy),
         on_taint=policy.secrets.on_taint,
         signing=policy.signing if policy.signing.key else None,

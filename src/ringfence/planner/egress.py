@@ -43,6 +43,9 @@ def variables(policy: Policy) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     if policy.egress and policy.egress.proxy_variables:
         found |= PROXY_VARIABLES
+    for gateway in policy.egress.gateways if policy.egress else ():
+        reason = gateway.reason or f"the socket that leads to {gateway.host}"
+        found |= {name: (value, reason) for name, value in gateway.variables}
     if inspected(policy):
         found |= {name: (str(path), reason) for name, path, reason in trust_store.VARIABLES}
     return found

@@ -139,6 +139,7 @@ def public_key(signing: Signing, facts: HostFacts) -> str:
     if len(words) < 2 or not _KEY_TYPE.fullmatch(words[0]) or not _KEY_BLOB.fullmatch(words[1]):
         raise UsageError(
             f"no public key in `{path}.pub`, beside the key that is to sign",
+            place=str(signing.source),
             hint=f"`ssh-keygen -y -f {path} > {path}.pub` writes that of a key; `ssh-keygen -f {path}` makes both",
         )
     return f"{words[0]} {words[1]}"

@@ -9,7 +9,7 @@ path is readable through any of them (tests/attacks/test_f1_files_read.py, tests
 """
 
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ringfence.model.decision import Source
 from ringfence.model.errors import UsageError
@@ -103,8 +103,18 @@ def etc(facts: HostFacts, identity: Identity, resolver: tuple[str, str]) -> Iter
     yield _file("/etc/group", groups, "only the sandbox's own groups")
     yield _file("/etc/nsswitch.conf", system.GENERATED_NSSWITCH, "names come from files")
     yield _file("/etc/hosts", system.GENERATED_HOSTS.format(hostname=facts.hostname), "loopback names")
+    yield from _refusals(facts)
     yield _file("/etc/hostname", facts.hostname + "\n", "the sandbox's own name")
     yield _file("/etc/resolv.conf", *resolver)
+
+
+def _refusals(facts: HostFacts) -> Iterable[Mount]:
+    """What programs say that would change the system: by themselves they would not say why they fail."""
+    yield _file("/etc/pam.d/other", system.GENERATED_PAM, "what a log-in is told, as every one fails")
+    if fact(facts, "/etc/debian_version").kind is not PathKind.ABSENT:
+        yield _file(
+            "/etc/apt/apt.conf.d/ringfence", system.GENERATED_APT, "what apt is told, as it can install nothing"
+        )
 
 
 def masks(policy: Policy, facts: HostFacts) -> Iterable[Mount]:
@@ -113,6 +123,13 @@ def masks(policy: Policy, facts: HostFacts) -> Iterable[Mount]:
         if policy.seccomp != "nested" and fact(facts, path).kind is not PathKind.ABSENT:
             reason = f"not the sandbox's to know: {what}"
             yield Mount(kind=MountKind.RO_BIND, source=HostPath("/dev/null"), target=_guest(path), reason=reason)
+
+
+def containers(policy: Policy) -> Iterable[Mount]:
+    """Settings of an engine without privileges, where the profile lets it start containers."""
+    if policy.seccomp == "nested":
+        for name, text in system.GENERATED_CONTAINERS.items():
+            yield _file(f"/etc/containers/{name}", text, "containers of one user, in the network of the run")
 
 
 def private_places(policy: Policy, identity: Identity, workspace: str) -> Iterable[Mount]:
@@ -130,6 +147,7 @@ def private_places(policy: Policy, identity: Identity, workspace: str) -> Iterab
     yield _link("/var/lock", "/run/lock", "private run-time state")
     yield _directory("/var/cache", "programs that expect it")
     yield _directory("/var/lib", "programs that expect it")
+    yield _directory("/sys/fs/cgroup", "containers give up without a word if it is missing")
     yield _tmpfs("/dev/shm", mode=0o1777, size_bytes=limits.shm_bytes, reason="POSIX shared memory")
     home = identity.home
     yield _tmpfs(home, mode=0o700, size_bytes=limits.home_bytes, reason="private home")
@@ -239,10 +257,15 @@ def unreadable(policy: Policy, facts: HostFacts, workspace: str) -> list[str]:
     return [path for path, _ in _allowed(rules, facts, workspace) if within(path, facts.home)]
 
 
-def without_hidden(view: Iterable[Mount], rules: Sequence[Sought]) -> Iterable[Mount]:
-    """Leave out copied and generated files that may not be read; a notice becomes a cover, still an alarm if opened."""
+def without_hidden(view: Iterable[Mount], rules: Sequence[Sought], sources: Collection[Source]) -> Iterable[Mount]:
+    """Leave out copied and generated files that may not be read; a notice becomes a cover, still an alarm if opened.
+
+    What a secret is read from is hidden by a rule of one of `sources`; a file with placeholders may stand there.
+    """
     for mount in view:
-        rule = next((one.rule for one in rules if one.matches(mount.target)), None)
+        hiding = (one.rule for one in rules if one.matches(mount.target))
+        filled = mount.kind is MountKind.SECRET_FILE
+        rule = next((rule for rule in hiding if not (filled and rule.source in sources)), None)
         if mount.kind not in (MountKind.FILE, MountKind.SECRET_FILE) or rule is None:
             yield mount
         elif mount.text in (DECOY_TEXT, DECOY_JSON):

@@ -19,10 +19,16 @@ ETC_TEXTS: tuple[tuple[str, str], ...] = (
     ("/etc/bash.bashrc", "interactive bash"),
     ("/etc/debian_version", "platform detection"),
     ("/etc/gai.conf", "address selection in the C library"),
+    ("/etc/groff/man.local", "man complains about every page without it"),
+    ("/etc/groff/mdoc.local", "man complains about every page without it"),
     ("/etc/host.conf", "resolver order in the C library"),
     ("/etc/inputrc", "key bindings of readline"),
     ("/etc/ld.so.conf", "named by ld.so.cache tools"),
     ("/etc/lsb-release", "platform detection"),
+    ("/etc/manpath.config", "man finds no page without it"),
+    # Not /etc/maven as a whole: settings.xml may hold passwords of repositories.
+    ("/etc/maven/logging/simplelogger.properties", "how Maven writes its log"),
+    ("/etc/maven/m2.conf", "Maven does not start without it"),
     ("/etc/mime.types", "file types"),
     ("/etc/os-release", "platform detection"),
     ("/etc/profile", "login shells"),
@@ -36,6 +42,7 @@ ETC_TEXTS: tuple[tuple[str, str], ...] = (
 # Directories and binary files, bound read-only.
 ETC_TREES: tuple[tuple[str, str], ...] = (
     ("/etc/alternatives", "links behind /usr/bin/editor, java, awk and others"),
+    ("/etc/chromium.d", "start-up settings without which Debian's Chromium does not start"),
     ("/etc/crypto-policies", "TLS settings on Fedora"),
     ("/etc/fonts", "font selection"),
     ("/etc/java-*", "settings without which a JVM does not start"),
@@ -51,6 +58,30 @@ ETC_GLOBS = tuple(path for path, _ in ETC_TREES if "*" in path)
 
 GENERATED_NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
 GENERATED_HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {hostname}\n"
+
+# su(1) would say "Critical error" without any: pam.d(5), pam_echo(8).
+GENERATED_PAM = (
+    "auth requisite pam_echo.so ringfence: no program gains privileges inside; the operator runs it on the host\n"
+    "auth requisite pam_deny.so\n"
+    "account requisite pam_deny.so\n"
+)
+
+# apt's messages name the directories it misses, and say nothing else: so these say it (apt.conf(5)).
+GENERATED_APT = """\
+Dir::State "/ringfence: packages of the system are installed outside, by the operator";
+Dir::State::status "/ringfence: packages of the system are installed outside, by the operator/status";
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+"""
+
+# With these Podman and Buildah start containers in profile `nested`, where there are no control groups of one's own, no
+# keyrings, one user, and no file system but those of the view: containers.conf(5), containers-storage.conf(5).
+GENERATED_CONTAINERS = {
+    "containers.conf": "[containers]\ncgroups = 'disabled'\nkeyring = false\nnetns = 'host'\n",
+    "storage.conf": "[storage]\ndriver = 'vfs'\n",
+    "policy.json": '{"default": [{"type": "insecureAcceptAnything"}]}\n',
+}
 
 # Files of /proc that speak of the whole host, whatever the pid namespace (proc(5), keyrings(7)).
 PROC_MASKS: tuple[tuple[str, str], ...] = (

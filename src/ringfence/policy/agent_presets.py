@@ -24,7 +24,7 @@ def _post(reason: str, host: str, *paths: str) -> PresetHost:
     return PresetHost(host, reason, methods=("POST",), paths=paths)
 
 
-UNTESTED: frozenset[PresetName] = frozenset({"rust", "ruby", "aider", "gemini", "opencode", "cursor-agent"})
+UNTESTED: frozenset[PresetName] = frozenset({"rust", "ruby", "aider", "cursor-agent"})
 """Presets made from what makers document: no test runs their program."""
 
 AGENT_READS: dict[PresetName, tuple[tuple[str, str], ...]] = {

@@ -136,6 +136,22 @@ _HOST = "a string such as `example.com` or `example.com:443`, or a table `{ host
 _HostEntries = tuple[NoNul | HostEntry, ...] | UnsetType
 
 
+class GatewayTable(Table, frozen=True):
+    """A unix socket inside that speaks plain HTTP to one host, by the rules for that host."""
+
+    host: Annotated[NoNul, key("The host, which a rule must allow; port 443 unless it names one.", "a host")]
+    tls: Annotated[bool, key("Speak TLS with the host; without, port 80 is meant.", "`true` or `false`")] = True
+    variables: Annotated[
+        dict[Annotated[str, Meta(pattern=VARIABLE)], NoNul],
+        key(
+            "Variables inside that say where it is: `{path}` stands for that.",
+            "a table of variables",
+            entry="a string under a name of letters, digits and `_`",
+        ),
+    ] = msgspec.field(default_factory=dict)
+    reason: Annotated[Line, key("Why it is there.", "one line of text")] = ""
+
+
 class Network(Table, frozen=True):
     """What can be connected to."""
 
@@ -170,6 +186,14 @@ class Network(Table, frozen=True):
             "Ports inside that this host's loopback leads to.",
             "a list of ports",
             entry='a port, or `"8080:3000"` for port 3000 inside at port 8080 of the host',
+        ),
+    ] = UNSET
+    gateways: Annotated[
+        dict[SecretName, GatewayTable] | UnsetType,
+        key(
+            "Unix sockets inside that lead to one host each.",
+            "tables `[network.gateways.NAME]`",
+            entry="`[network.gateways.NAME]` with NAME of `a-z`, `0-9`, `-`",
         ),
     ] = UNSET
 

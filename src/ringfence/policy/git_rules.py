@@ -14,13 +14,14 @@ from msgspec import UNSET
 from ringfence.model.decision import Source, Verdict
 from ringfence.model.egress import EgressRule
 from ringfence.model.errors import UsageError
-from ringfence.model.git import GitRemote, LargeFiles, Pushes, Signing
+from ringfence.model.git import GitRemote, LargeFiles, Pushes, Signer, Signing
 from ringfence.policy.document import HostEntry, Layer
 from ringfence.policy.host_rules import host_rule
 from ringfence.policy.parse import shown
 from ringfence.policy.units import size_bytes
 
 from .git_tables import PushTable, RemoteTable
+from .signers import is_path, read_signers
 
 # Names that forges give to repositories, and wildcards; `**` only as a whole segment.
 _SEGMENT = re.compile(r"\*\*|(?!\.\.?$)(?!.*\*\*)[A-Za-z0-9._~*-]+")
@@ -28,6 +29,7 @@ _SEGMENT = re.compile(r"\*\*|(?!\.\.?$)(?!.*\*\*)[A-Za-z0-9._~*-]+")
 _REF = re.compile(r"refs(/(\*\*|(?!\.)(?![^/]*(\.\.|\*\*|@\{))[^/\x00-\x20\x7f~^:?\[\\]+(?<!\.lock)(?<!\.)))+")
 _ADDRESS = re.compile(r"[^\x00-\x20\x7f-\x9f<>]+")
 _WEB = ((443, 443),)
+_READ = ("max_bytes", "signers")  # of a push's table, not taken over as they are
 
 
 class Remote(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +90,7 @@ def signing(ordered: Sequence[Layer], home: str) -> Signing:
                 format=table.format,
                 tags=table.tags,
                 max_signatures=table.max_signatures,
+                source=place,
             )
     return Signing()
 
@@ -197,8 +200,20 @@ def _pushes(table: PushTable, source: Source) -> Pushes:
             raise UsageError(
                 f"{shown(pattern)} is negated, and a pattern cannot take back another", place=str(source), hint=hint
             )
-    said = {field: getattr(table, field) for field in PushTable.__struct_fields__ if field != "max_bytes"}
-    return Pushes(**said, max_bytes=size_bytes(table.max_bytes))
+    said = {field: getattr(table, field) for field in PushTable.__struct_fields__ if field not in _READ}
+    signers = tuple(one for entry in table.signers for one in _signers(entry, source))
+    return Pushes(**said, max_bytes=size_bytes(table.max_bytes), signers=signers)
+
+
+def _signers(entry: str, source: Source) -> tuple[Signer, ...]:
+    """Return the key that is written down, or the file of keys that the planner is to read."""
+    if is_path(entry):
+        return (Signer(entry),)
+    try:
+        return read_signers(entry)
+    except ValueError as error:
+        hint = "as in a file `id_ed25519.pub`, or the path of a file of keys: absolute, or from `~/`"
+        raise UsageError(f"{shown(entry)} is no key that signs: {error}", place=str(source), hint=hint) from error
 
 
 def _key(key: str, form: str, home: str, place: Source) -> str:

@@ -31,7 +31,15 @@ class PushTable(Table, frozen=True):
     ] = ()
     authors: Annotated[tuple[NoNul, ...], describe("Only these authors.", _PATTERNS, entry=_ADDRESS)] = ()
     committers: Annotated[tuple[NoNul, ...], describe("Only these committers.", _PATTERNS, entry=_ADDRESS)] = ()
-    signed: Annotated[bool, describe("Only commits with a signature.", _FLAG)] = False
+    signed: Annotated[bool, describe("Only commits with a good signature of one of `signers`.", _FLAG)] = False
+    signers: Annotated[
+        tuple[NoNul, ...],
+        describe(
+            "Whose: public SSH keys, or files of them; unset, the key of `git.signing`.",
+            "a list of keys",
+            entry="a public key such as `ssh-ed25519 AAAA...`, or the path of a file of them",
+        ),
+    ] = ()
     max_refs: Annotated[Count, describe("Refs in one push.", A_COUNT)] = 16
     max_commits: Annotated[Count, describe("Commits in one push.", A_COUNT)] = 0
     max_bytes: Annotated[Size, describe("Size of one push.", A_SIZE)] = "1GiB"

@@ -24,6 +24,7 @@ from ringfence.model.guest_network import PROXY
 from .document import HostEntry, Layer, PresetName
 from .egress import grants
 from .forge_hosts import PUSH
+from .gateways import gateways
 from .git_rules import egress_rules, remotes
 from .host_rules import host_rule, network, port, published
 from .hosts import bracketed, canonical_host, is_address
@@ -37,7 +38,7 @@ RESERVED = frozenset({53, PROXY[1]})  # what answers there inside is ours; the p
 _HERE = Source(scope="default")
 _VERDICTS = {"deny": Verdict.DENY, "ask": Verdict.ASK, "allow": Verdict.ALLOW}
 _UNKNOWN = {"deny": Verdict.DENY, "ask": Verdict.ASK}
-_OPERATOR_KEYS = ("allow", "ask_timeout", "proxy_variables", "parent_proxy", "publish")
+_OPERATOR_KEYS = ("allow", "ask_timeout", "proxy_variables", "parent_proxy", "publish", "gateways")
 """What a project may not say; `ask`, `deny`, `denied_addresses` and the rest only tighten."""
 
 
@@ -91,6 +92,7 @@ def merge_network(ordered: Sequence[Layer], presets: Sequence[PresetName]) -> Ne
         publish=_publish(ordered),
         git_remotes=tuple(one.remote for one in git),
     )
+    egress = msgspec.structs.replace(egress, gateways=gateways(ordered, egress))
     wanted = unknown is not Verdict.DENY or bool(egress.publish) or any(grants(rule) for rule in rules)
     mode, source = _mode(ordered, wanted=wanted)
     values.origins["network.mode"] = source

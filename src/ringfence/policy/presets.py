@@ -61,6 +61,12 @@ _TOOLCHAINS: dict[PresetName, Preset] = {
             ("~/.rye/py", "interpreters installed by rye"),
             ("~/.rye/shims", "the commands that select an interpreter of rye"),
             ("~/.local/bin", "commands installed by pip --user, uv and pipx"),
+            (
+                "~/.cache/pypoetry/virtualenvs",
+                "environments that Poetry keeps outside projects; read-only, like all here",
+            ),
+            ("~/.local/share/virtualenvs", "environments that Pipenv keeps outside projects"),
+            ("~/.virtualenvs", "environments of virtualenvwrapper"),
             # One literal path per minor version: nothing has to be listed in the home directory at launch.
             *(
                 (
@@ -143,6 +149,7 @@ _TOOLCHAINS: dict[PresetName, Preset] = {
         read=(
             ("~/.rbenv", f"Ruby versions installed by rbenv; {_CACHE}"),
             ("~/.rubies", "Ruby versions installed by ruby-install"),
+            ("~/.rvm", "Ruby versions and gems installed by RVM"),
         ),
         variables=(
             ("RBENV_ROOT", "where rbenv keeps its versions"),

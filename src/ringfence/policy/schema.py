@@ -33,6 +33,7 @@ def reference() -> str:
         ("Entries of the path lists", "PathEntry"),
         ("Entries of `filesystem.mounts`", "MountEntry"),
         ("Entries of `network.allow`, `ask` and `deny`", "HostEntry"),
+        ("`[network.gateways.NAME]`", "GatewayTable"),
         ("`[secrets.NAME]`", "SecretTable"),
         ("`source` of a secret: one of these", "SourceTable"),
         ("Entries of `inject`", "InjectTable"),

@@ -14,17 +14,25 @@ from ringfence.session import elsewhere, network_check, places, prepare, shell_p
 from ringfence.session import options as options_module
 from ringfence.session import run as session
 
+from . import mending
+from .mending import Mend
+
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything found. `limits` maps each limit to what enforces it here; `works` tells whether runs start."""
+    """Everything found. `limits` maps each limit to what enforces it here; `works` tells whether runs start.
+
+    `mends`: what of our own can be put right, by `mending.carry_out`.
+    """
 
     findings: tuple[Finding, ...]
     limits: dict[str, str]
     works: bool
+    mends: tuple[Mend, ...] = ()
 
 
 def assess(directory: str) -> Assessment:
     """Look at this machine as a run started in `directory` would meet it. Takes well under ten seconds."""
+    mends = tuple(mending.find())  # before a real run, which looks after what killed ones have left
     found = [*own_directories(directory)]
     try:
         os.makedirs(places.state(), mode=0o700, exist_ok=True)
@@ -36,7 +44,8 @@ def assess(directory: str) -> Assessment:
     found += [*policy_files(directory), *parent_proxy(directory)]
     if doctor.cause(found) is None:
         found += [network_check.check(), real_run()]
-    return Assessment(findings=tuple(found), limits=doctor.mechanisms(), works=doctor.cause(found) is None)
+    works = doctor.cause(found) is None
+    return Assessment(findings=tuple(found), limits=doctor.mechanisms(), works=works, mends=mends)
 
 
 def own_directories(directory: str) -> list[Finding]:

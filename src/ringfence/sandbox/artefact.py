@@ -46,6 +46,7 @@ class Artefact:
     ports: "list[int]"  # captured
     literals: "list[str]"  # addresses captured beside the synthetic ones
     publish: "list[tuple[int, int]]"  # a port on the host's loopback, and the port inside that it leads to
+    gateways: "list[str]"  # names of unix sockets inside that lead to one host each
     run_files: "list[str]"  # names, in the run's directory, of what is filled before the command starts
     secrets: bytes  # what the vault keeps as JSON (model/secrets.py); empty where there is nothing to keep or search
     vault_if: "list[str]"  # with these, a vault is needed only where one of the variables is set; without, always

@@ -50,7 +50,20 @@ def start(program: str, *, idmap: bool, overlay_on: str = "") -> Attempt:
     """
     flags = [flag for flag in bubblewrap.NAMESPACE_FLAGS.values() if flag]
     words = [*flags, "--uid", "0", "--gid", "0", "--cap-add", "ALL", "--as-pid-1", "--die-with-parent"]
-    words += ["--tmpfs", "/", "--ro-bind", "/usr", "/usr", *_merged(), "--proc", "/proc", "--dev", "/dev"]
+    words += [
+        "--hostname",
+        "ringfence",
+        "--tmpfs",
+        "/",
+        "--ro-bind",
+        "/usr",
+        "/usr",
+        *_merged(),
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+    ]
     with scratch(overlay_on or "/tmp") as directory:
         lower = f"{directory}/lower"
         # A source of the user's own is what makes the launcher stage an id-mapped mount.

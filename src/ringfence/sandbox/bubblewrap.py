@@ -34,7 +34,9 @@ NAMESPACE_FLAGS = {
 # Host paths of these trees belong to the system; everything else is the user's own.
 SYSTEM_ROOTS = ("/usr", "/opt", "/nix", "/sys", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/dev")
 PAGE_BYTES = 4096  # the smallest page; with larger ones the limit on System V memory is looser than asked
-PID_MAX_MINIMUM = 301  # RESERVED_PIDS + 1, kernel/pid.c
+# RESERVED_PIDS, kernel/pid.c: once numbers have been used up, those below are never given again, so of a namespace's
+# pid_max only what is above them is the number of processes that it can have at one time.
+RESERVED_PIDS = 300
 
 
 class _Arguments:
@@ -171,7 +173,7 @@ BOOTSTRAP = "import sys;sys.path.insert(0,'/run/ringfence');from inside.init imp
 def order(plan: Plan) -> list[tuple[str, str]]:
     """The fixed part of what the first process is told; command, environment and terminal are added at launch."""
     pairs = [("uid", str(plan.identity.uid)), ("gid", str(plan.identity.gid))]
-    pairs.append(("pid_max", str(max(PID_MAX_MINIMUM, plan.limits.processes))))
+    pairs.append(("pid_max", str(RESERVED_PIDS + plan.limits.processes)))
     if plan.limits.memory_bytes:
         pairs.append(("shmall", str(max(1, plan.limits.memory_bytes // PAGE_BYTES))))
     pairs += [("scope", name) for name in plan.landlock_scopes]

@@ -96,6 +96,9 @@ def userns_remedy(output: str, program: str, sysctl: str = SYSCTL) -> tuple[str,
     if "mount proc" in output:
         remedy = "docker run --security-opt systempaths=unconfined ..., or the same of your container engine"
         return f"this container masks parts of /proc: {said}", remedy
+    if "set hostname" in output:
+        remedy = "docker run --security-opt seccomp=unconfined ..., or a profile that allows `sethostname`"
+        return f"the seccomp profile of this container refuses a system call: {said}", remedy
     if in_container():
         remedy = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined ..."
         return f"this container does not allow user namespaces: {said}", remedy

@@ -9,7 +9,7 @@ import os
 import pwd
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -26,8 +26,11 @@ GIT_CONFIGURATIONS = (".config/git/config", ".gitconfig")  # the later one wins
 CAP_SYS_ADMIN = 21  # <linux/capability.h>
 
 
-def path_fact(path: str, *, read: bool = True) -> PathFact:
-    """Look at one path without following it; unreadable counts as absent. `read` False leaves its text out."""
+def path_fact(path: str, *, read: bool = False) -> PathFact:
+    """Look at one path without following it; unreadable counts as absent. Its text is there where it is to be `read`.
+
+    SECURITY: what policy names may be a secret, which this process is never to hold: texts are read by name alone.
+    """
     resolved = os.path.realpath(path)
     try:
         found = os.lstat(path)
@@ -132,7 +135,7 @@ def native_init() -> HostPath:
 def native_init_places() -> tuple[str, ...]:
     """The compiled first process, its source and what that follows, whether they are there or not."""
     inside = os.path.dirname(ringfence.inside.__file__)
-    names = ("native-init", "init.c", "init.py", "privilege.py", "landlock.py")
+    names = ("native-init", "init.c", "init.py", "privilege.py", "landlock.py", "rooms.py", "serve.py", "serve.c")
     return tuple(os.path.join(inside, name) for name in names)
 
 
@@ -151,8 +154,8 @@ def git_settings(home: str) -> dict[str, str]:
     return found
 
 
-def gather(paths: list[str], globs: list[str], tree: tuple[str, ...]) -> HostFacts:
-    """Look at every path once; expand every glob; `tree` is passed through."""
+def gather(paths: list[str], globs: list[str], tree: tuple[str, ...], *, texts: Collection[str] = ()) -> HostFacts:
+    """Look at every path once, and read those in `texts`; expand every glob; `tree` is passed through."""
     matches = {pattern: tuple(sorted(glob.glob(pattern))) for pattern in globs}
     everything = dict.fromkeys(paths)
     for found in matches.values():
@@ -184,19 +187,19 @@ def gather(paths: list[str], globs: list[str], tree: tuple[str, ...]) -> HostFac
             for what in ("commit", "tag")
             if settings.get(f"{what}.gpgsign", "").lower() in ("true", "yes", "on", "1")
         ),
-        paths={path: path_fact(path) for path in everything},
+        paths={path: path_fact(path, read=path in texts) for path in everything},
         matches=matches,
         tree=tree,
     )
 
 
 def look(
-    facts: HostFacts, paths: Iterable[str], matches: dict[str, tuple[str, ...]], *, read: bool = True
+    facts: HostFacts, paths: Iterable[str], matches: dict[str, tuple[str, ...]], *, read: bool = False
 ) -> HostFacts:
-    """Add what is found at `paths`, and `matches`, whose paths are looked at without being read."""
+    """Add what is found at `paths`, which may be `read`, and `matches`, whose paths are not."""
     seen = {path: path_fact(path, read=read) for path in paths}
     for found in matches.values():
-        seen |= {path: path_fact(path, read=False) for path in found if path not in facts.paths}
+        seen |= {path: path_fact(path) for path in found if path not in facts.paths}
     return msgspec.structs.replace(facts, paths=facts.paths | seen, matches=facts.matches | matches)
 
 

@@ -79,6 +79,13 @@ class Boundary:
                 descriptor = int.from_bytes(content[:4], "little")
         return data, pid, descriptor
 
+    def reap(self) -> None:
+        """Wait for bubblewrap itself, which ends when the first process has."""
+        try:
+            os.waitpid(self.monitor, 0)
+        except ChildProcessError:
+            pass  # its end had already been seen
+
     def abandon(self) -> None:
         """End the boundary from outside: without its supervisor the first process ends everything."""
         self.control.close()
@@ -266,6 +273,13 @@ def stage(artefact: "Artefact", directory: str, stdio: "tuple[int, int, int]") -
     places.update({f"@{name}": f"{run}/{name}" for name in empty_directories(artefact)})
     places.update({f"@run:{name}": f"{run}/{name}" for name in artefact.run_files})
     return program, places
+
+
+def hand_over_pipes(boundary: Boundary, stdio: "tuple[int, int, int]") -> None:
+    """As root, for streams that come late: see `staging.hand_over_pipes`."""
+    from . import staging
+
+    staging.hand_over_pipes(stdio, staging.SANDBOX_UID_BASE + boundary.monitor)
 
 
 def empty_directories(artefact: "Artefact") -> "list[str]":

@@ -17,6 +17,11 @@ AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 # Without a resolver of its own, which a network that is off has not, the C library asks this host (resolv.conf(5)).
 LOOKUPS = ("127.0.0.1:53", "[::1]:53")
 LOOKUP = "look-up of a name"
+# Where services of a host listen. Other places are not looked at: a path may lead to a file server that hangs.
+SOCKET_PLACES = ("/run/", "/var/run/", "/tmp/")
+# The C library and loggers ask these unasked: that says nothing.
+ASKED_UNASKED = ("nscd/", "systemd/", "avahi-daemon/", "sssd/")
+S_IFMT, S_IFSOCK = 0o170000, 0o140000  # inode(7)
 
 
 class Notification:
@@ -83,6 +88,9 @@ def observed(call: Notification, is_inside: "_Inside") -> "Notification | None":
     elif call.target and not local(call.target):
         call.code = "egress-denied"
         return call
+    elif call.target.startswith("unix:/") and is_service_of_host(call.target[5:], call.pid):
+        call.code = "unix-socket"
+        return call
     return None
 
 
@@ -95,6 +103,17 @@ def is_outside(kind: str, number: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def is_service_of_host(path: str, pid: int) -> bool:
+    """Whether a socket of the host is at `path`, and nothing at all in the caller's view."""
+    place = next((place for place in SOCKET_PLACES if path.startswith(place)), "")
+    if not place or path[len(place) :].startswith(ASKED_UNASKED) or os.path.lexists(f"/proc/{pid}/root{path}"):
+        return False
+    try:
+        return os.stat(path).st_mode & S_IFMT == S_IFSOCK
+    except (OSError, ValueError):
+        return False
 
 
 def local(target: str) -> bool:

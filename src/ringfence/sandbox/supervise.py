@@ -11,11 +11,11 @@ import os
 import select
 import time
 
-from . import disk, memory, notify, watch
+from . import disk, launch, memory, notify, watch
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from .artefact import Artefact
     from .launch import Boundary
@@ -99,9 +99,11 @@ class Supervisor:
         self.watcher = watch.Watcher(f"/proc/{pid}/root", watches)
         return True
 
-    def go(self) -> None:
-        """Let the first process start the command."""
-        self.boundary.control.send(b"go")
+    def go(self, rest: "Sequence[int]" = ()) -> None:
+        """Let the first process start the command; `rest` is what a late order lacks, of which the first is closed."""
+        launch.send_descriptors(self.boundary.control, b"go", list(rest))
+        if rest:
+            os.close(rest[0])
         self.started = time.monotonic()
         with self.lock:
             early, self.waiting = self.waiting or [], None
@@ -140,7 +142,9 @@ class Supervisor:
                     self.observe()
             self.watch_limits()
         self.observe()
-        os.waitpid(self.boundary.monitor, 0)
+        ended = select.poll()
+        ended.register(self.handle, select.POLLIN)
+        ended.poll()  # a first process ends after everybody else in its namespace
         if self.kill_at is None and self.usage.exceeded():  # faster than the last look
             self.report("limit", "workspace-size", {"limit": self.artefact.workspace_bytes})
         return self.outcome or Outcome("killed", _signal.SIGKILL, self.started)
@@ -214,9 +218,17 @@ class Supervisor:
         if not state & select.POLLIN:
             poller.unregister(self.listener)
             return
+        self.reply(self.listener, self.init, self.emit)
+
+    def reply(self, listener: int, init: int, emit: "Report") -> None:
+        """Answer the call that waits at `listener`; its sender's pid 1 is `init` on this host."""
         self.observe()
         found = notify.serve(
-            self.listener, self.artefact.profile, self.machine, is_inside=self.is_inside, connecting=self.connecting
+            listener,
+            self.artefact.profile,
+            self.machine,
+            is_inside=lambda pid: os.path.exists(f"/proc/{init}/root/proc/{pid}"),
+            connecting=self.connecting,
         )
         if found is None:
             return
@@ -226,17 +238,13 @@ class Supervisor:
         name = program(found.pid)
         if found.target == notify.LOOKUP and self.is_repeated(f"{notify.LOOKUP} {name}"):
             return
-        self.emit("denial", found.code, {"call": found.name, "target": target, "pid": found.pid, "program": name})
+        emit("denial", found.code, {"call": found.name, "target": target, "pid": found.pid, "program": name})
 
     def is_repeated(self, what: str) -> bool:
         """Whether this was seen before in this run."""
         seen = what in self.reached
         self.reached.add(what)
         return seen
-
-    def is_inside(self, pid: int) -> bool:
-        """Whether `pid` names a process of the sandbox, in the sandbox's numbering."""
-        return os.path.exists(f"/proc/{self.init}/root/proc/{pid}")
 
     def observe(self) -> None:
         """Act on everything that the watches have seen until now; from any thread, and nobody overtakes another."""

@@ -3,7 +3,7 @@
 Theory of operation. Fields of the head, the body as it flows, trailers and the frames of a WebSocket are searched for
 values in every form (encodings.py); replacements are as long, so lengths that were stated stay true. What a host sends
 that has been given values, or gives them, must be readable: gzip and deflate are undone, and go on as they are; other
-codings, and parts of a body that come of a request with a value in it, stop the answer.
+codings, and parts of a body, stop the answer.
 SECURITY: a host that is not trusted to keep a value to itself should not be given it: a value that comes back reversed,
 encrypted or in pieces is not recognised (docs/secrets.md).
 """
@@ -30,7 +30,6 @@ class Answering:
     def __init__(self, holdings: Holdings, destination: Destination, request: Outgoing, sending: Sending) -> None:
         """Begin; `sending` knows which values were put into the request."""
         self._holdings = holdings
-        self._intimate = holdings.is_intimate(destination)
         self._captured = holdings.capture(destination, request)
         self._is_head = request.method == b"HEAD"
         self._sending = sending
@@ -54,11 +53,11 @@ class Answering:
             return problem
         if self._is_head or answer.status in _BODILESS:
             return msgspec.structs.replace(answer, headers=headers)
-        if answer.status == 206 and self._sending.used:
+        if answer.status == 206 and self._sending.intimate:
             return Stopped(UNREADABLE, "it is a part of a body, which may be a part of a value")
         self._capturing = bool(self._captured) and 200 <= answer.status < 300
         named = coding(answer.headers)
-        if self._intimate and named:
+        if self._sending.intimate and named:
             try:
                 self._decoder = Decoder(named)
             except UnreadableError as error:

@@ -10,11 +10,12 @@ import msgspec
 
 from ringfence.model.passage import Noted, Stopped
 
-from .holdings import Holdings
+from .holdings import Holdings, Place
 from .injecting import field
 from .placeholders import UnfitError
 
 UNREADABLE = "unreadable-answer"
+_LONGEST = 32 << 10  # characters
 
 
 def capture(holdings: Holdings, body: bytes, fields: Mapping[str, str]) -> dict[str, str] | Stopped:
@@ -31,12 +32,10 @@ def capture(holdings: Holdings, body: bytes, fields: Mapping[str, str]) -> dict[
         found = field(document, path)
         if found is None:
             continue
-        if not isinstance(found, str):
-            return Stopped(UNREADABLE, f"its field `{path}` is no text", name)
-        if holdings.crowded(name):
-            return Stopped(UNREADABLE, f"answers have brought too many values of `{name}`", name)
+        if not isinstance(found, str) or len(found) > _LONGEST:
+            return Stopped(UNREADABLE, f"its field `{path}` is no text, or a long one", name)
         try:
-            minted[name] = holdings.keep(name, found.encode()).decode("utf-8", "surrogateescape")
+            minted[name] = holdings.keep(name, found.encode(), place=Place.ANSWER).decode("utf-8", "surrogateescape")
         except (UnfitError, UnicodeEncodeError):
             return Stopped(UNREADABLE, f"its field `{path}` brings a value that nothing can stand for", name)
     return minted

@@ -1,11 +1,14 @@
 """What one vault holds: values by the names of their secrets, what stands for each, and what is known of their scopes.
 
 A secret can have several values: that of its source and those that answers have brought (OAuth). Each has a placeholder
-of its own, so what a client still holds of before goes on to work.
+of its own, so what a client still holds of before goes on to work. Of too many that answers bring the oldest goes.
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from enum import Enum
+
+import msgspec
 
 from ringfence.model.passage import Destination, Outgoing
 from ringfence.model.secrets import Capture, Injection, Placing, Secret, Secrets
@@ -18,16 +21,35 @@ from .placeholders import alike, parts, placeholder
 from .scanner import Kind, Needle, Search
 from .value import Value
 
-MOST_CAPTURED = 16
-"""How many values answers may bring for one secret; each costs time with every byte that passes."""
+MOST_OF_A_PLACE = 16
+"""How many values are kept of one secret that answers have brought, or sources had; each costs time with every byte."""
+
+
+class Place(Enum):
+    """Where a value comes from. A former one of a source is never put in any more, but is still searched for."""
+
+    SOURCE = "source"
+    ANSWER = "answer"
+    FORMER = "former"
+
+
+class Bequest(msgspec.Struct, frozen=True):
+    """What a vault leaves to the one that takes its place."""
+
+    name: str
+    value: bytes
+    stand_in: bytes
+    place: str
 
 
 class Held:
     """A value, what stands for it inside, and what takes its place in answers: text of the same shape."""
 
-    __slots__ = ("name", "scrubbed", "stand_in", "value")
+    __slots__ = ("is_left", "name", "place", "scrubbed", "stand_in", "value")
 
-    def __init__(self, name: str, value: Value, stand_in: bytes, scrubbed: bytes) -> None:
+    def __init__(self, name: str, value: Value, stand_in: bytes, scrubbed: bytes, *, place: Place) -> None:
+        self.place = place
+        self.is_left = False  # to a successor
         self.name = name
         self.value = value
         self.stand_in = stand_in
@@ -46,30 +68,51 @@ class Holdings:
         self._inbound: Search | None = None
         self.excess: dict[str, list[str]] = {}  # scopes beyond policy, of tokens whose scopes are known
 
-    def keep(self, name: str, value: bytes, stand_in: bytes = b"") -> bytes:
-        """Keep a value of the secret `name` and return its placeholder, which is `stand_in` if that is given.
+    def keep(self, name: str, value: bytes, stand_in: bytes = b"", *, place: Place = Place.SOURCE) -> bytes:
+        """Keep a value of the secret `name` as its newest; return its placeholder, `stand_in` if that is given.
 
-        Raises UnfitError for a value that cannot be told from other text.
+        The oldest of too many from one place makes room for it. Raises UnfitError for a value that cannot be told from
+        other text.
         """
-        known = next((held for held in self._held if held.name == name and held.value.reveal() == value), None)
+        same = (held for held in self._held if held.name == name and held.value.reveal() == value)
+        known = next((held for held in same if stand_in in (b"", held.stand_in)), None)
         if known is not None:
-            return known.stand_in
+            self._held.remove(known)
+            if known.place is not Place.FORMER or place is Place.FORMER:
+                self._held.append(known)
+                return known.stand_in
         taken = {text for held in self._held for text in (held.stand_in, held.value.reveal())}
         made = placeholder(value, taken)
         chosen = stand_in or made
-        held = Held(name, Value(value), chosen, chosen if alike(value, chosen) and chosen != value else made)
-        self._held.append(held)
+        scrubbed = chosen if alike(value, chosen) and chosen != value else made
+        self._held.append(Held(name, Value(value), chosen, scrubbed, place=place))
+        for old in [held for held in self._held if (held.name, held.place) == (name, place)][:-MOST_OF_A_PLACE]:
+            self._held.remove(old)
+            old.value.close()
         self._outbound = self._inbound = None
         return chosen
 
-    def crowded(self, name: str) -> bool:
-        """Tell whether a secret has as many values as it may have."""
-        return sum(1 for held in self._held if held.name == name) >= MOST_CAPTURED
+    def bequests(self, *, again: bool) -> list[Bequest]:
+        """Return what has not been left to a successor yet; with `again`, everything."""
+        leaving = [held for held in self._held if again or not held.is_left]
+        for held in leaving:
+            held.is_left = True
+        return [Bequest(held.name, held.value.reveal(), held.stand_in, held.place.value) for held in leaving]
+
+    def inherit(self, left: Bequest) -> None:
+        """Take over a value: what answers have brought to be put in, what a source had to be searched for."""
+        if left.name in self._secrets:
+            place = Place.ANSWER if left.place == Place.ANSWER.value else Place.FORMER
+            self.keep(left.name, left.value, left.stand_in, place=place)
+
+    @property
+    def _current(self) -> list[Held]:
+        return [held for held in self._held if held.place is not Place.FORMER]
 
     @property
     def placeholders(self) -> dict[str, str]:
         """The latest placeholder of each secret that has a value."""
-        return {held.name: held.stand_in.decode("utf-8", "surrogateescape") for held in self._held}
+        return {held.name: held.stand_in.decode("utf-8", "surrogateescape") for held in self._current}
 
     def secret(self, name: str) -> Secret:
         """Return what policy says of a secret."""
@@ -77,13 +120,13 @@ class Holdings:
 
     def values(self, name: str) -> dict[bytes, bytes]:
         """Return each placeholder of a secret with its value."""
-        return {held.stand_in: held.value.reveal() for held in self._held if held.name == name}
+        return {held.stand_in: held.value.reveal() for held in self._current if held.name == name}
 
     @property
     def outbound(self) -> Search:
         """What is looked for in requests: placeholders and values."""
         if self._outbound is None:
-            stand_ins = (_needle(Kind.PLACEHOLDER, held.name, held.stand_in, held.stand_in) for held in self._held)
+            stand_ins = (_needle(Kind.PLACEHOLDER, held.name, held.stand_in, held.stand_in) for held in self._current)
             self._outbound = Search([*stand_ins, *self._values()])
         return self._outbound
 
@@ -112,6 +155,12 @@ class Holdings:
                 for found in reversed(list(re.finditer(re.escape(folded), text.lower()))):
                     text = text[: found.start()] + made + text[found.end() :]
         return text
+
+    def restored(self, name: bytes) -> bytes:
+        """Return the name of a host with the capitals of what is known."""
+        for text in (text for held in self._held for text in (held.value.reveal(), held.stand_in)):
+            name = name.replace(text.lower(), text)
+        return name
 
     def injections(self, destination: Destination, request: Outgoing) -> list[tuple[str, Injection]]:
         """List the injections that hold for a request, each with its secret's name."""

@@ -11,12 +11,14 @@ from ringfence.model.passage import Destination, Doubt, Headers, Incoming, Noted
 from ringfence.model.secrets import Secrets
 
 from .answering import Answering
-from .holdings import Holdings, kept
+from .holdings import Bequest, Holdings, kept
 from .leaks import Rules, Watch
 from .scanner import apply
 from .sending import MASK, Sending, masked
+from .websocket import Departing
 
 WITHHELD = "withheld"
+_NO_REQUEST = Outgoing(b"", b"", ())
 
 
 class Exchange:
@@ -27,6 +29,7 @@ class Exchange:
         self._keeper = keeper
         self._sending = sending
         self._answering = answering
+        self._departing = Departing(sending.message)
 
     @property
     def whole(self) -> bool:
@@ -63,6 +66,10 @@ class Exchange:
     def answer_trailers(self, fields: Headers) -> Headers:
         """Judge the fields behind the answer's body."""
         return self._answering.fields(fields)
+
+    def request_upgraded(self, data: bytes) -> bytes | Stopped:
+        """Judge what goes over a WebSocket."""
+        return self._departing.departed(data)
 
     def upgraded(self, data: bytes) -> bytes:
         """Judge what comes over a WebSocket."""
@@ -103,6 +110,14 @@ class Keeper:
         minted, self.minted = self.minted, {}
         return minted
 
+    def bequests(self, *, again: bool) -> list[Bequest]:
+        """Return what the keeper of a successor has not been told yet; with `again`, everything."""
+        return self._holdings.bequests(again=again)
+
+    def inherit(self, left: Bequest) -> None:
+        """Go on with what another keeper leaves; raises UnfitError as `Keeper` does."""
+        self._holdings.inherit(left)
+
     def open(self, destination: Destination, request: Outgoing, *, settled: bool = False) -> Exchange | Stopped | Doubt:
         """Judge the head of a request."""
         sending = Sending(self._holdings, self._rules, destination, request, settled=settled)
@@ -110,6 +125,10 @@ class Keeper:
         if problem is not None:
             return problem
         return Exchange(self, sending, Answering(self._holdings, destination, request, sending))
+
+    def refusal(self, host: str, port: int) -> Stopped | None:
+        """Tell why a name may not even be looked up: it holds what may not go where it leads to."""
+        return Sending(self._holdings, self._rules, Destination("tcp", host, port), _NO_REQUEST, settled=False).name()
 
     def cleansed(self, text: str, *, cut: bool) -> str:
         """Return a text for the record without any value, and nothing of it where a rule finds a credential in it.

@@ -52,8 +52,10 @@ def placeholder(value: bytes, taken: Container[bytes] = (), entropy: Callable[[i
     own = _own(value)
     if len(_SECRET.findall(own)) < FEWEST_BYTES:
         raise UnfitError(
-            f"it has fewer than {FEWEST_BYTES} letters and digits of its own, and could not be told from other text",
-            "use a longer password or a token",
+            f"it cannot be told from other text: it has fewer than {FEWEST_BYTES} letters and digits of its own "
+            "(what every such token begins with does not count)",
+            "use a longer one; what the inside may know is no secret: take it back (`enabled = false`, or without "
+            "`--secret`) and pass the variable (`--env NAME`)",
         )
     for _ in range(_ATTEMPTS):
         made = _shaped(value, entropy)

@@ -28,8 +28,10 @@ from .scanner import Hit, Kind, apply
 _JSON = (b"application/json", b"+json")
 _FORM = b"application/x-www-form-urlencoded"
 _BODY = "the body"
-_WATCHED = ("its head", _BODY, _BODY)  # the last one is the body without its coding
+_MESSAGE = "a message over its WebSocket"
+_WATCHED = ("its head", _BODY, _BODY, _MESSAGE)  # the second body is the one without its coding
 _SAFE = (b"GET", b"HEAD")
+_NOT_AT_INTIMATES = (b"range", b"if-range", b"sec-websocket-extensions")
 MASK = b"."
 _NO_LEAKS = Leaks(known=Verdict.ALLOW, found=Verdict.ALLOW)
 
@@ -49,15 +51,15 @@ class Sending:
         self._asked = ""
         self._agreed: set[str] = set()  # what the operator has said yes to: names of secrets and of rules
         self._injections = holdings.injections(destination, request)
-        self._intimate = holdings.is_intimate(destination)
+        self.intimate = holdings.is_intimate(destination)
         exempt = any(matches(pattern, self._host) for pattern in self._leaks.exempt)
         self._searched = holdings.policy.leaks is not None and not exempt
         named = any(matches(pattern, self._host) for pattern in holdings.policy.mentions)
         self._told = named and destination.scheme == "https"
         # SECURITY: where a run has a credential of its own, another one sends data to somebody else's account.
-        self._watches = [
-            Watch(rules, self._host, home=not holdings.is_served(destination)) for _ in range(3)
-        ]  # head, body, decoded body
+        home = not holdings.is_served(destination)
+        self._watch: Callable[[], Watch] = lambda: Watch(rules, destination.host, home=home)
+        self._watches = [self._watch() for _ in _WATCHED]
         self._kept = self._kept_decoded = b""
         self._decoder: Decoder | None = None
         self._body = b""
@@ -90,10 +92,8 @@ class Sending:
         """Give the head with its values; after the whole body where one is needed."""
         final = self._placed(self._request, self._holdings.values)
         headers = list(final.headers)
-        if self.used:
-            headers = [field for field in headers if field[0] not in (b"range", b"if-range")]
-        if self._intimate:
-            headers = [_narrowed(field) for field in headers if field[0] != b"sec-websocket-extensions"]
+        if self.intimate:  # what is asked for in pieces cannot be searched, also where a value was stored before
+            headers = [_narrowed(field) for field in headers if field[0] not in _NOT_AT_INTIMATES]
         if self.whole:
             headers = [field for field in headers if field[0] not in (b"content-length", b"transfer-encoding")]
             headers.append((b"content-length", b"%d" % len(self._body)))
@@ -111,9 +111,22 @@ class Sending:
         """Judge the fields behind the body; nothing is put into them."""
         text = b"\n".join(name + b": " + value for name, value in fields)
         verdict, _ = self._judged(0, text, lambda _: "a trailer", last=True)
-        if isinstance(verdict, Doubt):  # nobody is asked about the last bytes of what has been sent
-            return Stopped(verdict.code, verdict.reason, verdict.secret)
-        return fields if verdict is None else verdict
+        return _unasked(verdict) or fields  # nobody is asked about the last bytes of what has been sent
+
+    def name(self) -> Stopped | None:
+        """Judge the host's name, in which a text has lost its capitals, and may be cut by dots. Nobody is asked."""
+        host = self._host.encode()
+        joined = host.replace(b".", b"")
+        readings = b" ".join((self._holdings.restored(host), self._holdings.restored(joined), joined.upper()))
+        verdict, _ = self._judged(0, readings, lambda _: "the name of a host", last=True)
+        return _unasked(verdict)
+
+    def message(self, text: bytes, last: bool) -> tuple[Stopped | None, int]:
+        """Judge the text of a message; as `_judged`. Nothing is put into it, and nobody is asked."""
+        verdict, cut = self._judged(3, text, lambda _: _MESSAGE, last=last)
+        if last:
+            self._watches[3] = self._watch()
+        return _unasked(verdict), cut
 
     def settle(self) -> None:
         """Take the operator's yes to what was asked last; what else turns up is asked about anew."""
@@ -254,7 +267,7 @@ class Sending:
         hits, hold = self._holdings.outbound.scan(text, last=last)
         misused = next((hit for hit in hits if hit.kind is Kind.PLACEHOLDER), None)
         # A model is told what programs print, and `env` prints placeholders: in bodies there they stay as they are.
-        if misused is not None and not (self._told and _WATCHED[which] == _BODY):
+        if misused is not None and not (self._told and which):
             reason = f"the placeholder of `{misused.name}` stands in {place(misused)}, where no rule puts a value"
             return Stopped("secret-misuse", f"{reason} for {self._elsewhere(misused.name)}", misused.name), hold
         if not self._searched:
@@ -300,6 +313,10 @@ def masked(text: bytes, hits: Sequence[Hit]) -> bytes:
     """Return `text` with nothing to be read where something was found."""
     blank = [msgspec.structs.replace(hit, replacement=MASK * (hit.end - hit.start)) for hit in hits]
     return apply(text, blank, len(text))
+
+
+def _unasked(verdict: Stopped | Doubt | None) -> Stopped | None:
+    return Stopped(verdict.code, verdict.reason, verdict.secret) if isinstance(verdict, Doubt) else verdict
 
 
 def _masks(table: Table) -> dict[bytes, bytes]:

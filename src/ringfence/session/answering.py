@@ -35,6 +35,7 @@ CALLERS_KEPT = 4096
 EXPECTED_KEPT = 64
 CONTACTED_KEPT = 1024
 CAPTURED = (*SYNTHETIC_PREFIXES, f"{PROXY[0]}:{PROXY[1]}")
+TAINTING = ("secret-misuse", "secret-leak")
 RECORDED = ("egress", "denial", "limit", "push")
 
 
@@ -68,8 +69,7 @@ class Answering:
         """Do what one message asks for."""
         match message:
             case messages.Dial():
-                self.way.look()  # SECURITY: by rules that hold after everything that was opened before it was asked for
-                self.dialer.submit(message, functools.partial(self.dialed, message))
+                self.dial(message)
             case messages.Spool():
                 self.spool(message)
             case messages.Ask():
@@ -84,6 +84,17 @@ class Answering:
                 self.names[message.address] = str(self.cleansed({"host": message.host})["host"])
             case messages.Authority():
                 pass  # told before
+
+    def dial(self, wanted: messages.Dial) -> None:
+        """Have a connection made, or say why none is."""
+        self.way.look()  # SECURITY: by rules that hold after everything that was opened before it was asked for
+        if self.vaults:
+            self.vaults.settle()
+        code, reason = self.vaults.cleansing.refusal(wanted.host, wanted.port) if self.vaults else ("", "")
+        if code:
+            self.tell(messages.Dialed(request=wanted.request, code=code, reason=reason), [])
+        else:
+            self.dialer.submit(wanted, functools.partial(self.dialed, wanted))
 
     def spool(self, asked: messages.Spool) -> None:
         """Give the proxy a file that has no name, on the disk where runs are kept: it can open none itself."""
@@ -108,6 +119,9 @@ class Answering:
 
     def find(self, accepted: messages.Accepted) -> peers.Peer:
         """The process behind a connection; one that has gone already is known from when it connected."""
+        if not accepted.client[0]:
+            inside = accepted.client[1] in peers.inhabitants(self.way.init)
+            return peers.described(accepted.client[1]) if inside else peers.UNKNOWN
         found = self.peers.find(accepted.client, accepted.local)
         where = f"{accepted.local[0]}:{accepted.local[1]}"
         announced = [(target, peer) for target, peer in list(self.expected) if target == where]
@@ -193,7 +207,7 @@ class Answering:
         if told.code == "egress-denied" and tainting and (reason := tainting.lost(told.fields)):
             fields = {**fields, "reason": reason}  # no rule is missing
         self.report(told.kind, told.code, {**fields, "pid": caller.pid, "program": caller.program})
-        if told.code == "secret-misuse" and self.way.tainting:
+        if told.code in TAINTING and self.way.tainting:
             self.way.tainting.taint(told.code, fields)
 
     def cleansed(self, fields: "Fields") -> "Fields":

@@ -24,6 +24,7 @@ from ringfence.workspace.overlay import changes
 from ringfence.workspace.protected import hidden_surfaces
 from ringfence.workspace.removal import remove_tree
 
+from . import progress
 from .wiring import Ending, Recorder
 
 RECORDED = 200  # held-back paths per run that get a record of their own; the rest is counted
@@ -98,12 +99,15 @@ def finish(artefact: Artefact, created: Created, record: Recorder, mirrored: fro
     ending = Ending()
     applied = set(mirrored)
     for layer in layers(run, artefact.lowers):
-        verdicts = reviewed(layer, artefact.deny_write, max_bytes=artefact.workspace_bytes)
+        with progress.shown("looking at what was changed"):
+            verdicts = reviewed(layer, artefact.deny_write, max_bytes=artefact.workspace_bytes)
         report_held(verdicts, record, ending)
         if artefact.workspace[2] == "ask":
             ending.pending = ending.pending or any(item.allowed for item in verdicts)
             continue
-        for result in apply(layer, verdicts):
+        with progress.shown(f"applying {len(verdicts)} changes"):
+            results = apply(layer, verdicts)
+        for result in results:
             if result.outcome is Outcome.APPLIED:
                 applied.add(f"{layer.layer}/{result.path}" if layer.layer else result.path)
             elif result.outcome is not Outcome.HELD:

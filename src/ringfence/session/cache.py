@@ -50,32 +50,59 @@ def digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
 
 
+class Entry:
+    """What is kept under a key, as it was read: its bytes, what it was made from, and the artefact, packed."""
+
+    __slots__ = ("data", "listings", "packed", "paths")
+
+    def __init__(
+        self, data: bytes, paths: "list[tuple[str, object]]", listings: "list[tuple[str, object]]", packed: bytes
+    ) -> None:
+        self.data = data
+        self.paths = paths
+        self.listings = listings
+        self.packed = packed
+
+    def holds(self) -> bool:
+        """Whether nothing it was made from has changed."""
+        return all(stamp(path) == was for path, was in self.paths) and all(
+            listing_stamp(path) == was for path, was in self.listings
+        )
+
+
 def load(key: str) -> "Artefact | None":
     """The artefact for `key` if there is one and nothing it was made from has changed."""
     from ringfence.sandbox import artefact
 
+    found = entry(key)
+    return artefact.loads(found.packed) if found and found.holds() else None
+
+
+def read(key: str) -> bytes:
+    """The bytes that are kept under `key`; empty where there are none, or they are not in a private file of ours."""
     try:
         descriptor = os.open(file_of(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return None
+        return b""
     try:
         found = os.fstat(descriptor)
         if found.st_uid != os.getuid() or found.st_mode & 0o077:
-            return None
-        data = os.read(descriptor, found.st_size + 1)
+            return b""
+        return os.read(descriptor, found.st_size + 1)
     finally:
         os.close(descriptor)
-    if digest(data[16:]) != data[:16]:
+
+
+def entry(key: str) -> "Entry | None":
+    """What is kept under `key`, whether it holds or not."""
+    data = read(key)
+    if not data or digest(data[16:]) != data[:16]:
         return None  # damaged: marshal must never see it
     try:
         stored_key, paths, listings, packed = marshal.loads(data[16:])  # noqa: S302 - a private file, checked above
     except (EOFError, ValueError, TypeError):
         return None
-    if stored_key != key or any(stamp(path) != was for path, was in paths):
-        return None
-    if any(listing_stamp(path) != was for path, was in listings):
-        return None
-    return artefact.loads(packed)
+    return Entry(data, paths, listings, packed) if stored_key == key else None
 
 
 def store(key: str, paths: "list[str]", listings: "list[str]", found: "Artefact", *, since_ns: int) -> None:

@@ -17,7 +17,7 @@ from ringfence.workspace.change import ChangeKind, Outcome, Result, Reviewed
 from ringfence.workspace.runs import Run, State
 from ringfence.workspace.text import Difference, differences
 
-from . import applying, places
+from . import applying, places, progress
 from .options import Options
 from .wiring import TERMS, Kept, Recorder
 
@@ -99,14 +99,16 @@ def layers(run: Run, release: frozenset[str] = frozenset()) -> list[Layer]:
     if not os.path.isdir(run.upper):
         raise UsageError(f"run `{run.run}` was discarded: nothing of it is left", hint="`ringfence runs` lists others")
     kept = terms(run)
-    return [
-        Layer(
-            run=layer,
-            reviewed=tuple(applying.reviewed(layer, list(kept.deny_write), max_bytes=kept.max_bytes, release=release)),
-        )
-        for layer in applying.layers(run, list(kept.lowers))
-        if os.path.isdir(layer.upper)
-    ]
+    rules = list(kept.deny_write)
+    with progress.shown("looking at what was changed"):
+        return [
+            Layer(
+                run=layer,
+                reviewed=tuple(applying.reviewed(layer, rules, max_bytes=kept.max_bytes, release=release)),
+            )
+            for layer in applying.layers(run, list(kept.lowers))
+            if os.path.isdir(layer.upper)
+        ]
 
 
 def difference(layer: Layer) -> Iterator[Difference]:
@@ -142,7 +144,8 @@ def apply_changes(
             wanted = wanted if chosen is None else with_way(wanted, chosen)
             if wanted:
                 named = frozenset() if layer.run.layer else frozenset(overwrite)
-                results += apply(layer.run, wanted, overwrite=named)
+                with progress.shown(f"applying {len(wanted)} changes"):
+                    results += apply(layer.run, wanted, overwrite=named)
         record("", results, (*held, *overwrite))
     return results
 
@@ -214,7 +217,8 @@ def snapshot(run: Run, name: str = "") -> Run:
         raise UsageError(f"run `{run.run}` was discarded: nothing of it is left", hint="`ringfence runs` lists others")
     kept = terms(run)
     try:
-        made = copies.snapshot(run, name)
+        with progress.shown("copying what was changed"):
+            made = copies.snapshot(run, name)
     except OSError as error:
         raise HostError(f"the snapshot cannot be made: {error.strerror}", place=run.directory) from error
     with open(f"{made.directory}/{TERMS}", "xb") as file:
@@ -229,7 +233,7 @@ def roll_back(run: Run) -> list[Result]:
     found = [layer for layer in applying.layers(run, list(terms(run).lowers)) if os.path.lexists(layer.journal)]
     if not found or run.state is State.ROLLED_BACK:
         raise UsageError(f"nothing of run `{run.run}` has been applied", hint="`ringfence runs` shows each run's state")
-    with _Recording(run) as record:
+    with _Recording(run) as record, progress.shown("taking back what was applied"):
         results = [result for layer in reversed(found) for result in rollback.rollback(layer)]
         record("rolled-back", results, [])
     return results

@@ -77,7 +77,8 @@ def read(verb: str, host: str) -> Egress:
         layer = parse.parse(text, file="command line", scope="cli")
         egress = layers.merge([layer], home="/", workspace="/").egress
     except UsageError as error:
-        raise UsageError(error.message, place=f"`{host}`", hint=error.hint) from error
+        place = "" if f"`{host}`" in error.message else f"`{host}`"
+        raise UsageError(error.message, place=place, hint=error.hint) from error
     return egress or Egress()
 
 

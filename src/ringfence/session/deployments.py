@@ -153,7 +153,7 @@ def _without_grants(layer: Layer) -> Layer:
         document,
         extends=tuple(named(layer)) or UNSET,
         filesystem=Filesystem(deny_read=document.filesystem.deny_read, deny_write=document.filesystem.deny_write),
-        network=replace(document.network, allow=UNSET, ask=UNSET, publish=UNSET),
+        network=replace(document.network, allow=UNSET, ask=UNSET, publish=UNSET, gateways=UNSET),
         env=Env(),
         secrets=UNSET,
         secret_files=UNSET,

@@ -88,6 +88,8 @@ class Way:
         self.init = init
         try:
             captured = launch.borrow(lambda: capture.open_sockets(init, self.artefact.ports, self.artefact.literals))
+            if self.artefact.gateways:  # before the last one, which stays here
+                captured[-1:-1] = launch.borrow(lambda: capture.open_gateways(init, self.artefact.gateways))
         except OSError as error:
             hint = "`ringfence doctor` tests the network; `--network off` runs without"
             raise HostError(f"cannot capture the sandbox's network: {error.strerror}", hint=hint) from error
@@ -324,7 +326,7 @@ def start_proxy(directory: str, artefact: "Artefact", installed: str) -> tuple[b
     log = os.open(f"{directory}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         if installed and standby.is_wanted():
-            if found := standby.take(installed, words, log):
+            if found := standby.take(installed, "proxy", words, log):
                 return False, *found
         command = [*standby.bootstrap("egress_worker"), *words]
         child, channel = launch.start_worker(sys.executable, command, standby.environment(), log)

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from ringfence.network import confinement, messages, proxy, tls, trust
+from ringfence.network import confinement, messages, proxy, spool, tls, trust
 from ringfence.sandbox import proxy_syscalls, seccomp
 
 from . import titles
@@ -46,7 +46,7 @@ def serve(prepared: proxy.Proxy, made: dict[str, bytes], words: list[str], chann
     """Introduce the session's authority, give up everything, and serve until the supervisor is gone."""
     introduce(prepared.authority.certificate_pem, [made[name.rpartition(".")[2]] for name in words[1:]], channel)
     program = seccomp.build_list(proxy_syscalls.PROXY, machine=os.uname().machine)
-    confinement.confine(program, identifier=int(words[0]))
+    confinement.confine(program, identifier=int(words[0]), file_bytes=spool.LARGEST_BYTES)
     prepared.run(channel)
 
 

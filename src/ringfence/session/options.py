@@ -30,6 +30,8 @@ FLAGS = {
 SYSTEM_DIRECTORIES = ("/", "/usr", "/etc", "/dev", "/proc", "/sys", "/run", "/tmp", "/var", "/home", "/var/tmp")
 LISTS = ("env", "read", "write", "deny_read", "deny_write", "presets", "allow", "ask", "deny", "publish", "secrets")
 SWITCHES = {"-v": "verbose", "--verbose": "verbose", "--no-user-policy": "no_user_policy", "--json": "json"}
+SWITCHES["--no-supervisor"] = "no_supervisor"
+UNSHAPING = ("directory", "verbose", "json", "no_supervisor")  # of no consequence for a plan
 
 
 class Options:
@@ -50,6 +52,7 @@ class Options:
         "learn",
         "mounts",
         "network",
+        "no_supervisor",
         "no_user_policy",
         "policy",
         "policy_text",
@@ -58,6 +61,7 @@ class Options:
         "read",
         "seccomp",
         "secrets",
+        "serving",
         "timeout",
         "trust",
         "trust_digest",
@@ -84,11 +88,12 @@ class Options:
         self.fallback = ""
         self.mounts: list[tuple[str, str, str, str]] = []
         self.hooks = False
-        self.verbose = self.no_user_policy = self.json = self.learn = False
+        self.serving = False  # for the boundary of a session (session/warm.py)
+        self.verbose = self.no_user_policy = self.json = self.learn = self.no_supervisor = False
 
     def key(self) -> str:
         """A text that differs whenever the options that shape a plan differ."""
-        return repr([getattr(self, name) for name in self.__slots__ if name not in ("directory", "verbose", "json")])
+        return repr([getattr(self, name) for name in self.__slots__ if name not in UNSHAPING])
 
 
 def parse(words: "list[str]") -> "tuple[Options, list[str]]":

@@ -2,6 +2,7 @@
 
 import os
 
+from ringfence import __version__
 from ringfence.model.errors import HostError
 
 MANAGED_POLICY = "/etc/ringfence/policy.toml"
@@ -87,3 +88,10 @@ def elsewhere() -> str:
 def project_policy(workspace: str) -> str:
     """The project's policy file, which can only tighten."""
     return workspace + "/ringfence.toml"
+
+
+def installed_version() -> str:
+    """What tells one installation from another, an edited tree included: its version and its folders' times."""
+    root = os.path.dirname(os.path.dirname(__file__))
+    times = [os.stat(f"{root}/{name}").st_mtime_ns for name in ("inside", "planner", "policy", "sandbox", "session")]
+    return f"{__version__} {times}"

@@ -13,7 +13,7 @@ from ringfence.model.errors import HostError, UsageError
 from ringfence.model.paths import GuestPath, HostPath
 from ringfence.model.plan import HostFacts, Launch, Mount, MountKind, Plan
 from ringfence.network import capture, messages
-from ringfence.planner import build, system
+from ringfence.planner import build, git
 from ringfence.planner.request import Request
 from ringfence.planner.secrets import needed_if
 from ringfence.policy import parse
@@ -24,7 +24,7 @@ from ringfence.policy.secrets.variables import withheld
 from ringfence.sandbox import bubblewrap, facts, seccomp
 from ringfence.sandbox.artefact import Artefact
 
-from . import deployments, option_layer, places, trusting
+from . import deployments, option_layer, places, progress, trusting
 from .options import Options, logical_directory
 
 TREE_LIMIT = 500_000
@@ -137,11 +137,11 @@ def gather(policy: Policy, request: Request) -> HostFacts:
     """Look at the host: at what policy names, at what that leads to, and for what its patterns match."""
     home = facts.home_directory()
     paths, globs = build.wanted(policy, request, home)
-    secret = {f"{home}/{name}" for name, _ in system.DECOYS}  # SECURITY: that they are there is all we may know
-    found = facts.gather([path for path in paths if path not in secret], globs, ())
-    found = facts.look(found, sorted(secret), {}, read=False)
-    found = complete(policy, request, facts.look(found, (), build.allowances(policy, found, Names())))
-    found = facts.look(found, (), build.denials(policy, found, request, Names()))
+    found = facts.gather(paths, globs, (), texts=build.texts(policy, request, home))
+    allowed, denied = Names(), Names()
+    with progress.shown("searching for what policy names", lambda: f"{allowed.count + denied.count} names,"):
+        found = complete(policy, request, facts.look(found, (), build.allowances(policy, found, allowed)))
+        found = facts.look(found, (), build.denials(policy, found, request, denied))
     searched = [directory for directory in found.matches if directory.endswith("/")]
     if len(searched) > WATCHED_DIRECTORIES or any("*" in directory for directory in searched):
         found = msgspec.structs.replace(found, tree=tuple(searched))
@@ -150,6 +150,10 @@ def gather(policy: Policy, request: Request) -> HostFacts:
 
 def complete(policy: Policy, request: Request, found: HostFacts) -> HostFacts:
     """Add what earlier facts lead to until nothing is missing."""
+    known: set[str] = set()
+    while named := [path for path in git.references(found, request) if path not in known]:
+        found = facts.look(found, named, {}, read=True)
+        known.update(named)
     while more := build.missing(policy, found, request):
         found = facts.look(found, more, {})
     return found
@@ -257,14 +261,16 @@ def artefact(prepared: Prepared) -> Artefact:
 def network(egress: Egress | None) -> dict[str, Any]:
     """The fields of an artefact that are about the network."""
     if egress is None:
-        return {"egress": b"", "serve": b"", "ports": [], "literals": [], "publish": []}
-    serve = messages.Serve(egress=egress, sockets=capture.kinds(len(egress.listen)))
+        return {"egress": b"", "serve": b"", "ports": [], "literals": [], "publish": [], "gateways": []}
+    sockets = capture.kinds(len(egress.listen)) + ("gateway",) * len(egress.gateways)
+    serve = messages.Serve(egress=egress, sockets=sockets)
     return {
         "egress": messages.encode(egress),
         "serve": messages.encode(serve),
         "ports": list(egress.listen),
         "literals": list(egress.literals),
         "publish": list(egress.publish),
+        "gateways": [gateway.name for gateway in egress.gateways],
     }
 
 

@@ -8,13 +8,13 @@ import os
 import time
 from _signal import SIGKILL
 
-from ringfence import __version__
 from ringfence.model.errors import HostError, SandboxError, UsageError
 from ringfence.sandbox import launch
-from ringfence.workspace import layout
 
 from . import cache, places
+from .ground import Ground
 from .options import Options, logical_directory, workspace_of
+from .places import installed_version
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .egress import Way
     from .mirroring import Mirroring
+    from .pool import Member
     from .vault import Vault
     from .wiring import Ending, Recorder
 
@@ -77,8 +78,8 @@ def working_directory(options: Options) -> str:
     return directory
 
 
-def artefact_for(options: Options, argv: "list[str]", directory: str, workspace: str) -> "Artefact":
-    """The compiled launch for this request, from the cache where nothing has changed."""
+def request_key(options: Options, directory: str, workspace: str) -> str:
+    """A text that differs whenever two requests could lead to different launches on an unchanged host."""
     policy = os.path.abspath(options.policy) if options.policy else ""
     scope = (
         policy,
@@ -87,7 +88,12 @@ def artefact_for(options: Options, argv: "list[str]", directory: str, workspace:
         places.state(),
         logical_directory(options, directory),
     )
-    key = "\0".join((workspace, directory, *scope, str(os.getuid()), options.key(), installed_version()))
+    return "\0".join((workspace, directory, *scope, str(os.getuid()), options.key(), installed_version()))
+
+
+def artefact_for(options: Options, argv: "list[str]", directory: str, workspace: str) -> "Artefact":
+    """The compiled launch for this request, from the cache where nothing has changed."""
+    key = request_key(options, directory, workspace)
     found = cache.load(key)
     if found is None:
         from . import prepare
@@ -101,20 +107,14 @@ def artefact_for(options: Options, argv: "list[str]", directory: str, workspace:
     return found
 
 
-def installed_version() -> str:
-    """What tells one installation from another, an edited tree included: its version and its folders' times."""
-    root = os.path.dirname(os.path.dirname(__file__))
-    times = [os.stat(f"{root}/{name}").st_mtime_ns for name in ("inside", "planner", "policy", "sandbox", "session")]
-    return f"{__version__} {times}"
-
-
 class Run:
     """One run of one artefact.
 
     Whoever embeds it may set, before `carry_out`: `stdio`, descriptors for the command's standard streams;
     `extra_environment`, variables set for it; `own_signals` False, to leave the process's signals alone;
     `notice`, which is called with a line of text when the operator is asked something;
-    `runs`, another place for the run's directory; `companions`, what serves the command from outside meanwhile.
+    `runs`, another place for the run's directory; `companions`, what serves the command from outside meanwhile;
+    `assignment`, where the boundary is built before it is known what for: it says so, or that nobody wants it.
     """
 
     def __init__(self, found: "Artefact", argv: "list[str]", directory: str) -> None:
@@ -131,14 +131,14 @@ class Run:
         self.vault: Vault | None = None
         self.companions: list[Companion] = []
         self.early_signal = 0
-        self.is_recorded, self.is_filled = False, True  # filled: what stands for its secrets is known
+        self.is_recorded = self.has_started = False
+        self.is_filled = True  # what stands for its secrets is known
         self.identifier = ""
         self.mirroring: Mirroring | None = None
         self.denials: list[tuple[str, str]] = []
         self.limits: list[str] = []
         self.unreached: list[str] = []
-        self.skeleton: list[tuple[str, str]] = []
-        self.stand_ins: list[str] = []
+        self.assignment: Member | None = None
 
     def carry_out(self) -> Finished:
         """Build, supervise, apply, record; the boundary never outlives this call. Raises RingfenceError."""
@@ -160,7 +160,7 @@ class Run:
         try:
             return self.build_and_attend()
         except HostError:
-            if self.runs == (moved := places.runs()):
+            if self.assignment or self.runs == (moved := places.runs()):
                 raise
             self.runs = moved
             return self.build_and_attend()
@@ -169,29 +169,30 @@ class Run:
         """From the run's directory to its record."""
         from ringfence.sandbox import cgroup
 
-        created = self.create(self.artefact.workspace[0])
-        limits = dict(self.artefact.order)
+        ground = Ground(self.artefact, self.runs, self.argv[0] if self.argv else "")
+        created, self.identifier = ground.created, ground.created.run
         # RLIMIT_NPROC in the command's user namespace holds for every kernel uid but root's.
-        processes = int(limits["pid_max"]) if os.getuid() == 0 and not self.artefact.idmap else 0
+        processes = self.artefact.processes if os.getuid() == 0 and not self.artefact.idmap else 0
         groups = cgroup.create(created.run, self.artefact.memory_bytes, processes)
         if self.own_signals:
             block_signals()
         group = self.process_group()
         order = self.order(group) if self.is_filled else None
-        request = launch.Request(order, created.directory, self.stdio)
+        request = launch.Request(order, ground.directory, self.stdio)
         boundary = launch.start(self.artefact, request)
         joining = cgroup.Joining(groups, boundary.monitor)
         try:
-            return self.attend(boundary, created, joining, group)
+            return self.attend(boundary, ground, joining, group)
         except BaseException:
             boundary.abandon()
-            if not self.is_recorded:
+            if not self.has_started:
                 from ringfence.workspace import removal
 
                 removal.remove_tree(created.directory)
             raise
         finally:
             boundary.control.close()
+            boundary.reap()
             cgroup.remove(groups)
             created.release()
 
@@ -207,38 +208,26 @@ class Run:
             return "foreground"
         return "shared" if any(terminals) and (self.artefact.scoped or self.artefact.idmap) else "own"
 
-    def attend(self, boundary: launch.Boundary, created: "Created", joining: "Joining", group: str) -> Finished:
+    def attend(self, boundary: launch.Boundary, ground: Ground, joining: "Joining", group: str) -> Finished:
         """Everything after the fork."""
         from ringfence.sandbox import supervise
 
         from . import terminal, wiring
 
+        created = ground.created
         record = wiring.Recorder(created.run, self.artefact.audit, self)
         way = self.way_out(created.directory, record.report)
         state = terminal.save(self.stdio)
-        self.supervisor = supervisor = supervise.Supervisor(
-            boundary, self.artefact, record.report, group=group, uppers=self.uppers(created.directory)
-        )
+        self.supervisor = supervisor = self.supervision(boundary, record.report, group, ground.uppers())
         if self.early_signal:
             supervisor.send(self.early_signal)
         signals = supervise.wait_for_signals() if self.own_signals else -1
-        wiring.begin(self.artefact, created, record)
-        wiring.watch_secrets(self.artefact, created.directory, supervisor, way)
+        wiring.begin(self.artefact, created)
+        tainting = wiring.watch_secrets(self.artefact, created.directory, supervisor, way)
         beside = [*self.companions, *wiring.companions(self.artefact)]
         try:
-            if not self.is_filled:
-                from . import vault
-
-                vault.fill(self)
-                boundary.tell(launch.ordered(self.artefact, self.order(group)))
-            record.report("launch", "", wiring.described(self))
-            self.is_recorded = True
-            if not supervisor.wait_for_ready():
-                record.report("lost", "not-built", {})
-                from . import not_built
-
-                raise not_built.failure(boundary, created.directory)
-            self.remove_stand_ins()
+            self.wait_for_ready(supervisor, ground, record, group)
+            ground.remove_stand_ins()
             if way:
                 way.attach(supervisor.init)
                 supervisor.connecting, supervisor.outward = way.connecting, way.outward
@@ -246,9 +235,19 @@ class Run:
             for companion in beside:
                 companion.attach(supervisor.init, record.report)
             joining.finish(supervisor.init)
-            supervisor.go()
+            if self.assignment:
+                self.take_on(self.assignment, ground, record, supervisor)
+                tainting.directory = ground.directory
+                state = terminal.save(self.stdio)
+            supervisor.go(self.rest())
+            self.has_started = True
+            wiring.report_lost(os.path.dirname(ground.directory), record)
             self.mirroring = wiring.mirror(self.artefact, created)
             outcome = supervisor.run(signals)
+        except BaseException:
+            if self.is_recorded and not self.has_started:
+                record.report("lost", "not-built", {})
+            raise
         finally:
             if self.mirroring:
                 self.mirroring.finish()
@@ -257,11 +256,33 @@ class Run:
             for companion in beside:
                 companion.close()
             terminal.restore(state)
-            self.remove_stand_ins()
-            wiring.remove_skeleton(self, created.directory)
+            ground.remove_stand_ins()
+            wiring.remove_skeleton(ground)
         if way and way.failure:
             raise way.failure
         return self.conclude(outcome, record, created, joining.groups)
+
+    def wait_for_ready(self, supervisor: "Supervisor", ground: Ground, record: "Recorder", group: str) -> None:
+        """Tell the order if it is not told yet, and wait for the boundary; raise where there is none."""
+        if not self.is_filled:
+            from . import vault
+
+            vault.fill(self)
+            supervisor.boundary.tell(launch.ordered(self.artefact, self.order(group)))
+        if not self.assignment:
+            self.announce(record)
+        from ringfence.workspace import removal  # noqa: F401 - for the end, while there is time
+
+        if not supervisor.wait_for_ready():
+            from . import not_built
+
+            raise not_built.failure(supervisor.boundary, ground.created.directory)
+
+    def supervision(self, boundary: launch.Boundary, report: "Report", group: str, uppers: "list[str]") -> "Supervisor":
+        """What stays beside the boundary; a session has another kind (session/warm.py)."""
+        from ringfence.sandbox import supervise
+
+        return supervise.Supervisor(boundary, self.artefact, report, group=group, uppers=uppers)
 
     def way_out(self, directory: str, report: "Report") -> "Way | None":
         """The egress of this run, on its way while the boundary is being built; None where the network is off."""
@@ -274,20 +295,13 @@ class Run:
         self.way.notice = self.notice
         return self.way
 
-    def uppers(self, directory: str) -> "list[str]":
-        """The upper layers of this run."""
-        return [
-            f"{directory}/upper.{number}" if number else f"{directory}/upper"
-            for number in range(len(self.artefact.lowers))
-        ]
-
     def conclude(self, outcome: "Outcome", record: "Recorder", created: "Created", groups: "list[str]") -> Finished:
         """Apply what may be applied and record the end."""
         from ringfence.sandbox import cgroup
 
         from . import wiring
 
-        if cgroup.out_of_memory(groups):
+        if cgroup.out_of_memory(groups) and "memory" not in self.limits:  # or the watchdog was as quick
             record.report("limit", "memory", {"limit": self.artefact.memory_bytes})
         ending = wiring.finish(self.artefact, created, record, self.mirroring)
         fields = {outcome.kind: outcome.number, "duration_ms": int((time.monotonic() - outcome.started) * 1000)}
@@ -295,72 +309,41 @@ class Run:
         record.close()
         return Finished(created.run, outcome.status, self, ending)
 
-    def create(self, workspace: str) -> "Created":
-        """Make the run's directory with its layers and what denied paths are covered by."""
-        owner = self.artefact.owner if self.artefact.idmap else None
-        created = layout.create(self.runs, workspace=workspace, argv0=self.argv[0])
-        directory, self.identifier = created.directory, created.run
-        for number, lower in enumerate(self.artefact.lowers):
-            if number:
-                layout.make_layers(directory, number, lower)
-        for name in launch.empty_directories(self.artefact):
-            os.mkdir(f"{directory}/{name}", 0o555)
-        for name, mode in (("absent", 0o444), ("unreadable", 0), *((name, 0o644) for name in self.artefact.run_files)):
-            os.close(os.open(f"{directory}/{name}", os.O_CREAT | os.O_WRONLY, mode))
-        for number, relative, is_directory in self.artefact.covers:
-            self.stand_in(
-                f"{directory}/upper.{number}" if number else f"{directory}/upper", number, relative, is_directory
-            )
-        if owner is not None:
-            made = [f"{upper}/{part}" for upper, part in self.skeleton]
-            for path in (directory, *(entry.path for entry in os.scandir(directory)), *made, *self.stand_ins):
-                os.chown(path, *owner, follow_symlinks=False)
-        if self.artefact.whiteouts:
-            from . import hiding, wiring
+    def announce(self, record: "Recorder") -> None:
+        """Record what is about to begin; what cannot be recorded does not take place."""
+        from . import wiring
 
-            wiring.remember(directory, self.artefact)  # SECURITY: before a whiteout could be taken for a deletion
-            hiding.hide(self.artefact, self.uppers(directory))
-        return created
+        record.report("launch", "", wiring.described(self))
+        self.is_recorded = True
 
-    def stand_in(self, upper: str, number: int, relative: str, is_directory: bool) -> None:
-        """Something to mount a cover on, in an upper layer; parents look like those they hide."""
-        lower = self.artefact.lowers[number]
-        parents = relative.split("/")[:-1]
-        for depth in range(len(parents)):
-            part = "/".join(parents[: depth + 1])
-            if not os.path.isdir(f"{upper}/{part}"):
-                os.mkdir(f"{upper}/{part}")
-                self.skeleton.append((upper, part))
-                if os.path.isdir(f"{lower}/{part}") and not os.path.islink(f"{lower}/{part}"):
-                    os.chmod(f"{upper}/{part}", os.stat(f"{lower}/{part}").st_mode & 0o7777)
-        place = f"{upper}/{relative}"
-        if is_directory:
-            os.mkdir(place)
-        else:
-            os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o444))
-        self.stand_ins.append(place)
+    def take_on(self, assignment: "Member", ground: Ground, record: "Recorder", supervisor: "Supervisor") -> None:
+        """Wait for what a boundary that was built ahead is for; from here on it is a run that begins now."""
+        from ringfence.sandbox import disk
 
-    def remove_stand_ins(self) -> None:
-        """Take the stand-ins away: the mounts on them stay, the names vanish from every listing."""
-        while self.stand_ins:
-            place = self.stand_ins.pop()
-            try:
-                os.unlink(place)
-            except IsADirectoryError:
-                os.rmdir(place)
-            except FileNotFoundError:
-                pass
+        runs = assignment.wait(self)
+        ground.move(runs, self.argv[0])
+        self.identifier = record.run = ground.created.run
+        supervisor.usage = disk.Usage(ground.uppers(), self.artefact.workspace_bytes)
+        if self.artefact.idmap:
+            launch.hand_over_pipes(supervisor.boundary, self.stdio)
+        self.announce(record)
 
     def order(self, group: str) -> "list[tuple[str, str]]":
         """What the first process is told beyond the artefact's fixed part."""
-        found = [*self.artefact.order, *(("argv", word) for word in self.argv)]
-        found += [("env", f"{name}={value}") for name, value in self.environment()]
-        found += [("env", f"{name}={value}") for name, value in self.extra_environment.items()]
         inside = any(self.directory == p or self.directory.startswith(p + "/") for p in self.artefact.visible)
-        found.append(("cwd", self.directory if inside else self.artefact.cwd))
-        found.append(("group", group))
+        found = [*self.artefact.order, ("cwd", self.directory if inside else self.artefact.cwd), ("group", group)]
         found.append(("listen", "1" if self.artefact.profile in ("default", "no-unix") else "0"))
-        return found
+        return [*found, ("late", "1")] if self.assignment else [*found, *self.command()]
+
+    def command(self) -> "list[tuple[str, str]]":
+        """The part of the order that says what to execute, and with which environment."""
+        found = [("argv", word) for word in self.argv]
+        found += [("env", f"{name}={value}") for name, value in self.environment()]
+        return found + [("env", f"{name}={value}") for name, value in self.extra_environment.items()]
+
+    def rest(self) -> "list[int]":
+        """What goes with `go`, where it was not known at the start; whoever sends the descriptors closes the first."""
+        return [launch.memory_file("rest", launch.pairs(self.command())), *self.stdio] if self.assignment else []
 
     def environment(self) -> "list[tuple[str, str]]":
         """What the artefact passes and sets. SECURITY: a variable that a secret fills or is read from never passes."""

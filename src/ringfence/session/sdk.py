@@ -5,19 +5,23 @@ streams are pipes unless the caller hands in descriptors.
 """
 
 import asyncio
+import copy
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import msgspec
 
 from ringfence.model.errors import SandboxError, UsageError
+from ringfence.sandbox.ending import Ending
 
 from .options import Options
 from .review import Reviewing
 from .run import Finished, prepared_run
+from .sdk_process import Completed, Contained, check_command, encoded, lines, lines_async, listed
+from .sdk_session import SandboxSession
 
 
 class Policy:
@@ -66,67 +70,18 @@ def _value(value: object) -> str:
     raise UsageError(f"a policy cannot hold a {type(value).__name__}")
 
 
-class Completed(msgspec.Struct, frozen=True, kw_only=True):
-    """A command that has ended, like `subprocess.CompletedProcess`.
-
-    `returncode` is the exit status, 128 + N after signal N. `denials` are (code, target) of what the boundary refused;
-    `held` (path, reason) of workspace changes that did not reach the host; `applied` counts those that did. `run` is
-    the run's identifier in the audit.
-    """
-
-    args: tuple[str, ...]
-    returncode: int
-    stdout: bytes
-    stderr: bytes
-    run: str
-    denials: tuple[tuple[str, str], ...] = ()
-    held: tuple[tuple[str, str], ...] = ()
-    applied: int = 0
-
-    def check(self) -> Self:
-        """Return self, or raise CommandFailedError when the command failed."""
-        if self.returncode:
-            raise CommandFailedError(self)
-        return self
-
-    @property
-    def text(self) -> str:
-        """Standard output as text."""
-        return self.stdout.decode(errors="replace")
-
-
-class CommandFailedError(Exception):
-    """A command ended with a status other than 0; `completed` has its output."""
-
-    def __init__(self, completed: Completed) -> None:
-        super().__init__(f"`{completed.args[0]}` ended with status {completed.returncode}")
-        self.completed = completed
-
-
-class CommandTimeoutError(TimeoutError):
-    """A command was ended because its time was up; `completed` has what it wrote until then."""
-
-    def __init__(self, completed: Completed, timeout_s: float) -> None:
-        super().__init__(f"`{completed.args[0]}` was ended after {timeout_s} s")
-        self.completed = completed
-
-
-class Process:
+class Process(Contained):
     """A running contained command. `stdin`, `stdout` and `stderr` are binary files."""
 
     def __init__(self, options: Options, argv: Sequence[str], environment: Mapping[str, str]) -> None:
-        self.args = tuple(argv)
         self._run = self.carried_out = prepared_run(options, list(argv))
+        super().__init__(argv)
         self._run.own_signals = False
         self._run.extra_environment = dict(environment)
+        self._run.stdio = self.stdio
         self._finished: Finished | None = None
         self._error: BaseException | None = None
-        ends = [os.pipe() for _ in range(3)]
-        self.stdin: IO[bytes] = os.fdopen(ends[0][1], "wb", buffering=0)
-        self.stdout: IO[bytes] = os.fdopen(ends[1][0], "rb")
-        self.stderr: IO[bytes] = os.fdopen(ends[2][0], "rb")
-        self._theirs = [ends[0][0], ends[1][1], ends[2][1]]
-        self._run.stdio = (ends[0][0], ends[1][1], ends[2][1])
+        self._ending = Ending()
         self._thread = threading.Thread(target=self._serve, name="ringfence-run", daemon=True)
         self._thread.start()
 
@@ -136,27 +91,13 @@ class Process:
         except BaseException as error:  # handed to whoever waits
             self._error = error
         finally:
-            self._close_theirs()
-
-    def _close_theirs(self) -> None:
-        while self._theirs:
-            os.close(self._theirs.pop())
+            self.close_theirs()
+            self._ending.come()
 
     @property
-    def running(self) -> bool:
-        """Whether the run is still going on, its apply included."""
-        return self._thread.is_alive()
-
-    def poll(self) -> int | None:
-        """The exit status, or None while the command is running."""
-        return None if self._thread.is_alive() else self.wait()
-
-    def wait(self, timeout_s: float | None = None) -> int:
-        """Wait for the end and return the exit status; raise TimeoutError when `timeout_s` is over first."""
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
-            raise TimeoutError(f"`{self.args[0]}` is still running after {timeout_s} s")
-        return self.finished.status
+    def ending(self) -> Ending:
+        """The end of the run, its apply included."""
+        return self._ending
 
     @property
     def finished(self) -> Finished:
@@ -170,99 +111,24 @@ class Process:
     def send_signal(self, number: int) -> None:
         """Send a signal to the command, as soon as it is there; nothing happens when it has ended."""
         self._run.early_signal = number  # for a supervisor that is only just being made
-        if self._run.supervisor is not None and self._thread.is_alive():
+        if self._run.supervisor is not None and self.running:
             self._run.supervisor.send(number)
 
-    def terminate(self) -> None:
-        """SIGTERM; five seconds later everything in the boundary is killed."""
-        self.send_signal(15)
-
-    def kill(self) -> None:
-        """End everything in the boundary at once."""
-        self.send_signal(9)
-
-    def communicate(self, data: bytes = b"", timeout_s: float | None = None) -> Completed:
-        """Write `data`, read both streams to their end, wait; on time-out kill and raise CommandTimeoutError."""
-        collected: dict[str, bytes] = {"stdout": b"", "stderr": b""}
-        threads = [threading.Thread(target=self._collect, args=(name, collected), daemon=True) for name in collected]
-        threads.append(threading.Thread(target=self._feed, args=(data,), daemon=True))
-        for thread in threads:
-            thread.start()
-        self._thread.join(timeout_s)
-        late = self._thread.is_alive()
-        while self._thread.is_alive():
-            self.kill()
-            self._thread.join(0.05)
-        for thread in threads:
-            thread.join()
-        self.close()
-        completed = self._completed(collected)
-        if late and timeout_s is not None:
-            raise CommandTimeoutError(completed, timeout_s)
-        return completed
-
-    def _collect(self, name: str, into: dict[str, bytes]) -> None:
-        into[name] = getattr(self, name).read()
-
-    def _feed(self, data: bytes) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[self.stdin.write(view) or 0 :]
-            self.stdin.close()
-        except (BrokenPipeError, ValueError):
-            return  # the command does not want it all
-
-    def _completed(self, collected: Mapping[str, bytes]) -> Completed:
+    def completed(self, stdout: bytes, stderr: bytes) -> Completed:
+        """How the run ended."""
+        self._thread.join()
         finished = self.finished
         ending = finished.ending
         return Completed(
             args=self.args,
             returncode=finished.status,
-            stdout=collected["stdout"],
-            stderr=collected["stderr"],
+            stdout=stdout,
+            stderr=stderr,
             run=finished.run,
             denials=tuple(finished.denials),
             held=tuple(ending.kept) if ending else (),
             applied=ending.applied if ending else 0,
         )
-
-    def close(self) -> None:
-        """Close our ends of the pipes."""
-        for stream in (self.stdin, self.stdout, self.stderr):
-            try:
-                stream.close()
-            except BrokenPipeError:
-                continue
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        while self._thread.is_alive():
-            self.kill()
-            self._thread.join(0.05)
-        self.close()
-
-
-def check_command(argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Refuse what cannot be a command or an environment; raise UsageError."""
-    if isinstance(argv, str) or not all(isinstance(word, str) for word in argv):
-        raise UsageError("the command must be a list of words", hint='["sh", "-c", "..."] runs a shell')
-    if any("\0" in word for word in (*argv, *env.values())):
-        raise UsageError("a word of the command or a variable's value contains a NUL")
-    for name in env:
-        if not name.isascii() or not name.isidentifier():
-            raise UsageError(f"`{name}` is not a variable's name")
-
-
-def listed(name: str, words: Sequence[str]) -> list[str]:
-    """A list of words; raise UsageError for one word alone, which is a sequence of letters to Python."""
-    if isinstance(words, str):
-        raise UsageError(f"`{name}` must be a list of words", hint=f'{name}=["{words}"]')
-    return list(words)
 
 
 class Sandbox(Reviewing):
@@ -295,6 +161,7 @@ class Sandbox(Reviewing):
         self._options.secrets = listed("secrets", secrets)
         self._options.no_user_policy = not user_policy
         self._processes: list[Process] = []
+        self._sessions: list[SandboxSession] = []
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Process:
         """Start a command and return at once; raise RingfenceError where policy or host refuse."""
@@ -315,17 +182,12 @@ class Sandbox(Reviewing):
         check: bool = False,
     ) -> Completed:
         """Run a command to its end; raise CommandTimeoutError, CommandFailedError (with `check`) or RingfenceError."""
-        data = input.encode() if isinstance(input, str) else input
-        completed = self.start(argv, env=env).communicate(data, timeout_s)
+        completed = self.start(argv, env=env).communicate(encoded(input), timeout_s)
         return completed.check() if check else completed
 
     def stream(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Iterator[bytes]:
         """Yield the lines of standard output as they come; standard error is passed on to our own."""
-        with self.start(argv, env=env) as process:
-            process.stdin.close()
-            threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True).start()
-            yield from process.stdout
-            process.wait()
+        yield from lines(self.start(argv, env=env))
 
     async def run_async(
         self,
@@ -334,37 +196,57 @@ class Sandbox(Reviewing):
         input: bytes | str = b"",  # noqa: A002 - the name that subprocess.run uses
         env: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
+        check: bool = False,
     ) -> Completed:
         """`run` for asyncio; cancelling it ends the command."""
-        data = input.encode() if isinstance(input, str) else input
-        started: list[Process] = []
+        process = await self._start_async(argv, env)
+        completed = await process.communicate_async(encoded(input), timeout_s)
+        return completed.check() if check else completed
 
-        def work() -> Completed:
-            started.append(self.start(argv, env=env))
-            return started[0].communicate(data, timeout_s)
+    async def stream_async(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """`stream` for asyncio."""
+        found = lines_async(await self._start_async(argv, env))
+        try:
+            async for line in found:
+                yield line
+        finally:
+            await found.aclose()
 
-        task = asyncio.ensure_future(asyncio.to_thread(work))
+    async def _start_async(self, argv: Sequence[str], env: Mapping[str, str] | None) -> Process:
+        """Reading policy may take a while: not in the loop."""
+        task = asyncio.ensure_future(asyncio.to_thread(self.start, argv, env=env))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             while not task.done():
-                for process in started:
-                    process.kill()
-                await asyncio.wait([task], timeout=0.05)
-            task.exception()  # seen: the caller asked for the end, not for the outcome
+                try:
+                    await asyncio.wait([task])
+                except asyncio.CancelledError:
+                    continue  # told again, and the command must be gone after all
+            if task.exception() is None:
+                with task.result():
+                    pass
             raise
 
-    async def stream_async(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:
-        """`stream` for asyncio."""
-        lines = self.stream(argv, env=env)
-        while (line := await asyncio.to_thread(next, lines, None)) is not None:
-            yield line
+    def session(self, *, env: Mapping[str, str] | None = None) -> SandboxSession:
+        """Open a session, whose commands share one boundary; `env` adds variables for all of them."""
+        check_command((), env or {})
+        options = copy.copy(self._options)
+        options.serving = True
+        found = SandboxSession(options, env or {})
+        self._sessions.append(found)
+        self._started.append(found.carried_out)
+        return found
 
     def close(self) -> None:
-        """End every command that is still running."""
+        """End every command and session that is still running."""
         for process in self._processes:
             process.__exit__(None, None, None)
         self._processes.clear()
+        while self._sessions:
+            self._sessions.pop().close()
 
     def __enter__(self) -> Self:
         return self
@@ -373,8 +255,3 @@ class Sandbox(Reviewing):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _pass_on(stream: IO[bytes]) -> None:
-    while part := stream.read1(65536):  # type: ignore[attr-defined]  # a BufferedReader, which IO does not say
-        os.write(2, part)

@@ -1,10 +1,9 @@
 """Signs commits and tags for the contained side: the key stays outside, and what was signed stands in the audit.
 
-Theory of operation. As for an agent's hooks (integrations/hook_service.py) a listening socket is opened in the network
-namespace of the sandbox and held here; whoever connects is inside this one run. inside/sign.py sends one text and gets
-one signature, or a reason. A text is signed if it is exactly one commit or tag as git writes it (signable.py), by
-people whom policy lets push where it says who may, as long as there are signatures left. The record comes first: what
-cannot be recorded is not signed. The key is used by the user's own `ssh-keygen` or `gpg`, with the user's own agent.
+Theory of operation. inside/sign.py sends one text (ear.py) and gets one signature, or a reason. A text is signed if it
+is exactly one commit or tag as git writes it (signable.py), by people whom policy lets push where it says who may, as
+long as there are signatures left. The record comes first: what cannot be recorded is not signed. The key is used by the
+user's own `ssh-keygen` or `gpg`, with the user's own agent.
 
 SECURITY: nothing is ever typed in for a program that asks: a passphrase belongs to the agent. Refusals are recorded up
 to a limit, then counted.
@@ -12,7 +11,6 @@ to a limit, then counted.
 
 import hashlib
 import os
-import socket
 import threading
 
 import msgspec
@@ -21,11 +19,11 @@ from ringfence.model.egress import Egress
 from ringfence.model.errors import HostError, RingfenceError
 from ringfence.model.git import Pushes, Signing
 from ringfence.model.guest_network import SIGNING
-from ringfence.network import capture
 from ringfence.policy.git import accepts_address
-from ringfence.sandbox import launch, programs
+from ringfence.sandbox import programs
 
 from . import places, signable
+from .ear import Ear
 from .signable import Commit, Identity, Tag
 
 TYPE_CHECKING = False  # for type checkers only
@@ -35,9 +33,7 @@ if TYPE_CHECKING:
     from ringfence.model.ports import Report
     from ringfence.sandbox.artefact import Artefact
 
-READ_TIMEOUT_S = 30.0
 SIGN_TIMEOUT_S = 60.0  # a key may wait to be touched
-CONNECTIONS_AT_MOST = 8
 REFUSALS_RECORDED = 100
 SHOWN_CHARACTERS = 200
 KIND_BYTES = 64
@@ -55,8 +51,7 @@ class Signer:
         self.pushes = pushes
         self.sign = sign or sign_outside
         self.report: Report = lambda kind, code, fields: None
-        self.listener: socket.socket | None = None
-        self.room = threading.BoundedSemaphore(CONNECTIONS_AT_MOST)
+        self.ear = Ear("signing", self.answer, signable.LIMIT_BYTES + KIND_BYTES)
         self.one_at_a_time = threading.Lock()
         self.signed = self.refused = 0
         self.ended = False
@@ -64,43 +59,14 @@ class Signer:
     def attach(self, init: int, report: "Report") -> None:
         """Listen inside the boundary whose first process is `init`; raise HostError where that fails."""
         self.report = report
-        try:
-            ((_, descriptor),) = launch.borrow(lambda: [("signing", capture.listen_inside(init, *SIGNING))])
-        except OSError as error:
-            raise HostError(f"cannot listen for what is to be signed: {error.strerror}") from error
-        self.listener = socket.socket(fileno=descriptor)
-        threading.Thread(target=self.serve, args=(self.listener,), name="signing", daemon=True).start()
+        self.ear.open(init, SIGNING)
 
     def close(self) -> None:
         """Stop listening, and record how much was refused beyond what the record shows."""
         self.ended = True
-        if self.listener:
-            self.listener.shutdown(socket.SHUT_RDWR)
-            self.listener.close()
+        self.ear.close()
         if self.refused > REFUSALS_RECORDED:
             self.report("denial", "signing-denied", {"target": "", "reason": "in all", "count": self.refused})
-
-    def serve(self, listener: socket.socket) -> None:
-        """Take one connection after the other until `close`; each is answered by a thread of its own."""
-        while True:
-            try:
-                peer, _ = listener.accept()
-            except OSError:
-                return
-            self.room.acquire()
-            threading.Thread(target=self.attend, args=(peer,), name="signature", daemon=True).start()
-
-    def attend(self, peer: socket.socket) -> None:
-        """Answer one connection."""
-        try:
-            with peer:
-                peer.settimeout(READ_TIMEOUT_S)
-                status, text = self.answer(received(peer))
-                peer.sendall(f"{status} {len(text)}\n".encode() + text)
-        except OSError:
-            pass  # it has gone, and takes that for a refusal
-        finally:
-            self.room.release()
 
     def answer(self, data: bytes) -> tuple[int, bytes]:
         """Exit status and signature, or reason, for one message: format and namespace, a line feed, the text."""
@@ -166,17 +132,6 @@ def signer(artefact: "Artefact") -> Signer:
     remotes = msgspec.json.decode(artefact.egress, type=Egress).git_remotes if artefact.egress else ()
     pushes = [remote.push for remote in remotes if remote.push]
     return Signer(msgspec.json.decode(artefact.signing, type=Signing), pushes)
-
-
-def received(peer: socket.socket) -> bytes:
-    """Everything the other side sends; more than an object may have is cut off, and then refused for its size."""
-    data = bytearray()
-    while len(data) <= signable.LIMIT_BYTES + KIND_BYTES:
-        more = peer.recv(1 << 16)
-        if not more:
-            break
-        data += more
-    return bytes(data)
 
 
 def described(found: Commit | Tag, text: bytes) -> "dict[str, str | int | bool | list[str] | None]":

@@ -1,9 +1,13 @@
-"""A prepared egress proxy, kept ready for the next run of the same user: how a run gets one.
+"""A prepared egress proxy, and a vault, kept ready for the next run of the same user: how a run gets one.
 
 Theory of operation. A proxy needs some 150 ms to import what it is made of. So a run starts its own only where no
 standby answers, and then leaves a standby behind (standby_server.py): a process that has imported everything and keeps
 a spare, a fork that has prepared a whole session and waits. A run connects to the standby's socket, passes the channel
-and gets a pidfd of the spare. Sessions share no process: each proxy serves one run and ends with it.
+and gets a pidfd of the spare. Sessions share no process: each proxy serves one run and ends with it. So does a vault,
+of which a spare is kept once somebody has asked for one.
+
+SECURITY: nothing of a secret passes through the standby. What a vault reads, and the variables to read, it is told over
+the channel, of which the standby has passed one end on.
 
 The standby ends when it has not been asked for a while. Nothing depends on it: one that does not answer at once is
 passed over. `RINGFENCE_STANDBY=0` in the environment keeps it from being asked and started.
@@ -24,7 +28,8 @@ ANSWER_TIMEOUT_S = 0.5
 PACKET_BYTES = 4096
 # What the proxy's trust in upstream hosts depends on: a standby serves only runs with the same.
 PASSED = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-BOOTSTRAP = "import sys; sys.path[:0] = [{!r}]; from ringfence.session.{} import main; main()"
+# The word in front costs nothing, and is what `ps` and `pgrep -f` show.
+BOOTSTRAP = "'ringfence {1}'; import sys; sys.path[:0] = [{0!r}]; from ringfence.session.{1} import main; main()"
 
 
 def is_wanted() -> bool:
@@ -43,10 +48,10 @@ def name(installed: str) -> str:
     return blake2b("\0".join(parts).encode(errors="surrogateescape"), digest_size=12).hexdigest()
 
 
-def take(installed: str, words: "list[str]", log: int) -> "tuple[int, int] | None":
-    """A pidfd of a prepared proxy and our end of its channel; None where nobody has one ready.
+def take(installed: str, kind: str, words: "list[str]", log: int) -> "tuple[int, int] | None":
+    """A pidfd of a prepared `proxy` or `vault` and our end of its channel; None where nobody has one ready.
 
-    `words` is what the proxy is told: the user to be as root, then the names of the files it is to fill.
+    `words` is what it is told: the user to be as root, and a proxy the names of the files it is to fill.
     """
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     standby = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -57,7 +62,7 @@ def take(installed: str, words: "list[str]", log: int) -> "tuple[int, int] | Non
         # SECURITY: a root shell may have kept a user's HOME. What that user listens with there must become neither
         # root's proxy, which sees everything, nor the process that root ends with the run (docs/threats.md, E4).
         if peer_uid(standby) == os.getuid():
-            launch.send_descriptors(standby, " ".join(words).encode(), [theirs.fileno(), log])
+            launch.send_descriptors(standby, " ".join([kind, *words]).encode(), [theirs.fileno(), log])
             _, descriptors = launch.receive_descriptors(standby, PACKET_BYTES, 1)
     except OSError:
         pass  # none, or it has just ended

@@ -15,44 +15,91 @@ import time
 
 from ringfence.sandbox import launch
 
+from . import titles
 from .standby import PACKET_BYTES
 from .unix_sockets import peer_uid
 
+PROXY, VAULT = "proxy", "vault"
 IDLE_S = 900.0
 REST_S = 0.3  # before the next spare is made: the run that was given the last one starts meanwhile
 LOOK_S = 10.0  # whether the socket is still there: nobody can ask a standby whose directory was removed
 
 
 class Spare:
-    """A prepared proxy that waits: its pidfd and our end of the pair by which it is given a run."""
+    """A prepared proxy or vault that waits: its pidfd and our end of the pair by which it is given a run."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.give = ours
-        from .egress_worker import serve_assigned
+        if kind == VAULT:
+            from . import vault_carrying  # noqa: F401 - all that it is made of
+            from .vault_worker import serve_assigned
+        else:
+            from .egress_worker import serve_assigned
 
         pid = launch.fork_service(lambda: serve_assigned(theirs), keep={1, 2, theirs.fileno()})
         self.handle = os.pidfd_open(pid)
         theirs.close()
 
-    def hand_over(self, peer: socket.socket) -> bool:
-        """Give the spare to the run at the other end; False where the run did not ask properly or the spare is dead."""
+    def hand_over(self, peer: socket.socket, words: bytes, descriptors: list[int]) -> None:
+        """Give the spare to the run at the other end, and forget it; raise OSError where one of them has gone."""
+        try:
+            socket.send_fds(self.give, [words], descriptors)
+            socket.send_fds(peer, [b"1"], [self.handle])
+        finally:
+            self.close()
+
+    def has_ended(self) -> bool:
+        """Whether the spare's process is over."""
+        return bool(select.select([self.handle], [], [], 0)[0])
+
+    def close(self) -> None:
+        """Let go of it; one that has no run ends."""
+        self.give.close()
+        os.close(self.handle)
+
+
+class Spares:
+    """A spare of each kind that has been asked for."""
+
+    def __init__(self) -> None:
+        self.kept = {PROXY: Spare(PROXY)}
+        self.wanted = {PROXY}
+
+    def answer(self, peer: socket.socket) -> None:
+        """Give a run what it asks for, the first to ask for a kind excepted: to load that takes longer than to wait.
+
+        Raises OSError where the run, or the spare, has gone.
+        """
         data, descriptors, _, _ = socket.recv_fds(peer, PACKET_BYTES, 2)
         try:
-            if len(descriptors) != 2:
-                return False
-            socket.send_fds(self.give, [data], descriptors)
-            socket.send_fds(peer, [b"1"], [self.handle])
+            kind, _, words = data.decode().partition(" ")
+            if kind in self.wanted and len(descriptors) == 2:
+                spare = self.kept.pop(kind, None) or Spare(kind)
+                spare.hand_over(peer, words.encode(), descriptors)
+            self.wanted |= {kind} & {PROXY, VAULT}
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-            self.give.close()
-            os.close(self.handle)
-        return True
+
+    def refill(self) -> None:
+        """Make those that are missing."""
+        for kind in sorted(self.wanted - self.kept.keys()):
+            self.kept[kind] = Spare(kind)
+
+    def has_ended(self) -> bool:
+        """Whether one of them could not be prepared."""
+        return any(spare.has_ended() for spare in self.kept.values())
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for spare in self.kept.values():
+            spare.close()
 
 
 def main() -> None:
     """Detach, and serve until nobody has asked for a while or the socket has been removed."""
+    titles.appear_as(titles.STANDBY)
     directory, name = sys.argv[1:3]
     launch.detach()
     lock = os.open(f"{directory}/{name}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -96,16 +143,14 @@ def stamps() -> list[tuple[int, int, int]]:
 
 
 def serve(listener: socket.socket, name: str, authorities: list[tuple[int, int, int]]) -> None:
-    """Hand one spare to each run that asks, as long as the host trusts whom it trusted."""
-    spare = Spare()
-    poller = select.poll()
-    poller.register(listener, select.POLLIN)
-    poller.register(spare.handle, select.POLLIN)
+    """Hand one spare to each run that asks, as long as the host trusts whom it trusted, and has this program."""
+    spares = Spares()
     asked = time.monotonic()
-    while os.path.lexists(name) and time.monotonic() - asked < IDLE_S:
-        if not poller.poll(LOOK_S * 1000):
+    while os.path.lexists(name) and os.path.lexists(__file__) and time.monotonic() - asked < IDLE_S:
+        handles = [spare.handle for spare in spares.kept.values()]
+        if not select.select([listener.fileno(), *handles], [], [], LOOK_S)[0]:
             continue
-        if has_ended(spare) or stamps() != authorities:
+        if spares.has_ended() or stamps() != authorities:
             return  # it could not be prepared: our own files have changed, and whoever asks starts anew
         peer, _ = listener.accept()
         with peer:
@@ -113,17 +158,10 @@ def serve(listener: socket.socket, name: str, authorities: list[tuple[int, int, 
                 continue
             asked = time.monotonic()
             peer.settimeout(1)
-            poller.unregister(spare.handle)
             try:
-                spare.hand_over(peer)
-            except OSError:
+                spares.answer(peer)
+            except (OSError, UnicodeDecodeError):
                 pass  # the run has gone, or the spare: the next one is asked for by another run
-        select.select([listener], [], [], REST_S)
-        spare = Spare()
-        poller.register(spare.handle, select.POLLIN)
-    spare.give.close()
-
-
-def has_ended(spare: Spare) -> bool:
-    """Whether the spare's process is over."""
-    return bool(select.select([spare.handle], [], [], 0)[0])
+        if not select.select([listener], [], [], REST_S)[0]:
+            spares.refill()
+    spares.close()

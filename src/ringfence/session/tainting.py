@@ -19,7 +19,7 @@ from ringfence.planner import secret_files, system
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from ringfence.model.egress import Egress, EgressRule
     from ringfence.sandbox.artefact import Artefact
@@ -71,7 +71,8 @@ class Tainting:
         """
         path, mode, _ = self.artefact.workspace
         if mode == "overlay":
-            self.reasons = dict(find(path))
+            covered = frozenset(target for target, *_ in self.artefact.watches)
+            self.reasons = dict(find(path, covered))
         return [(one, "secret-read") for one in self.reasons]
 
     def tripped(self, code: str, path: str) -> None:
@@ -210,8 +211,10 @@ def bait(path: str, home: str) -> str:
     return dict(system.DECOYS).get(name, "")
 
 
-def find(workspace: str) -> "Iterator[tuple[str, str]]":
+def find(workspace: str, covered: "Collection[str]" = ()) -> "Iterator[tuple[str, str]]":
     """Files below `workspace` that hold secrets, each with what it is; no link is followed.
+
+    SECURITY: those that are `covered` are none of ours, and may be the source of a value that this process never holds.
 
     Looks at the upper levels first, and no further than `DEPTH` levels, `NAMES_AT_MOST` names and `WATCHED_AT_MOST`
     files: it has the time in which the boundary is built.
@@ -226,7 +229,7 @@ def find(workspace: str) -> "Iterator[tuple[str, str]]":
                     return
                 if entry.is_dir(follow_symlinks=False):
                     below += [entry.path] if entry.name not in secret_files.PASSED_OVER else []
-                elif (reason := holds_secret(entry)) is not None:
+                elif entry.path not in covered and (reason := holds_secret(entry)) is not None:
                     count += 1
                     yield entry.path, reason
         level = below

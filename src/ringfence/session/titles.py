@@ -3,6 +3,7 @@
 PROXY = "ringfence-proxy"  # names end after 15 bytes: proc_pid_comm(5)
 VAULT = "ringfence-vault"
 STANDBY = "ringfence-ready"
+RESIDENT = "ringfence-runs"
 
 
 def appear_as(name: str) -> None:

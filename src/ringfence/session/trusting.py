@@ -25,7 +25,7 @@ from ringfence.sandbox import facts
 from ringfence.trust import scan, store
 from ringfence.trust.manifest import Manifest
 
-from . import places
+from . import places, progress
 
 PULLS_IN = re.compile(rb"(?:^|\s|\()@\S|!`")  # a text that imports others, or runs commands when it is used
 
@@ -132,10 +132,11 @@ def read(path: str) -> bytes:
 def examine(workspace: str) -> Manifest:
     """The manifest of the checkout at `workspace`, with the git directory outside that it works with."""
     request = Request(argv=(), workspace=HostPath(workspace), cwd=HostPath(workspace), inside=HostPath(""))
-    found = facts.gather([f"{workspace}/.git"], [], ())
+    found = facts.gather([f"{workspace}/.git"], [], (), texts=[f"{workspace}/.git"])
     while more := [path for path in git.references(found, request) if path not in found.paths]:
-        found = facts.look(found, more, {})
-    return scan.examine(workspace, git.repositories(found, request))
+        found = facts.look(found, more, {}, read=True)
+    with progress.shown("looking for what takes effect by itself"):
+        return scan.examine(workspace, git.repositories(found, request))
 
 
 def decide(policy: Policy, workspace: str, manifest: Manifest) -> None:

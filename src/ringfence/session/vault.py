@@ -18,7 +18,7 @@ from ringfence.model.errors import HostError, SandboxError, UsageError
 from ringfence.model.filling import filled
 from ringfence.sandbox import launch
 
-from . import standby
+from . import places, standby
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Vault:
 
     `identifier` is whom it becomes as root, 0 for a user of its own; `placeholders` are those of the vault whose place
     it takes, as JSON. `variables` go before our own, and those in `environment`, a descriptor (-1: none), before both.
+    `inheritance` is a descriptor over which an older vault leaves what it holds. With `installed`
+    (`places.installed_version`) a prepared one is taken where there is one.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class Vault:
         placeholders: bytes = b"{}",
         variables: "Mapping[str, str] | None" = None,
         environment: int = -1,
+        inheritance: int = -1,
+        installed: str = "",
     ) -> None:
         if not sys.executable:
             raise HostError("the vault needs a Python interpreter of its own", hint="set `sys.executable`")
@@ -61,12 +65,27 @@ class Vault:
         self.secrets = secrets
         self.identifier = identifier
         self.log = os.memfd_create("vault.log", os.MFD_CLOEXEC)
-        command = [*standby.bootstrap("vault_worker"), str(identifier)]
-        child, channel = launch.start_worker(sys.executable, command, {**os.environ, **(variables or {})}, self.log)
-        self.process = os.pidfd_open(child)
+        everything = {**os.environ, **(variables or {})}
+        words = [str(identifier)]
+        ready = installed and standby.is_wanted()
+        found = standby.take(installed, "vault", words, self.log) if ready else None
+        if found:
+            self.process, channel = found
+            told = b"\0".join(os.fsencode(f"{name}={value}") for name, value in everything.items())
+            environment = launch.memory_file("environment", told)
+        else:
+            command = [*standby.bootstrap("vault_worker"), *words]
+            child, channel = launch.start_worker(sys.executable, command, everything, self.log)
+            self.process = os.pidfd_open(child)
         self.channel = _socket.socket(fileno=channel)
-        keep = b'{"type":"keep","secrets":%b,"placeholders":%b}' % (secrets, placeholders)
-        launch.send_descriptors(self.channel, keep, [environment] if environment >= 0 else [])
+        inherits = b"true" if inheritance >= 0 else b"false"
+        keep = b'{"type":"keep","secrets":%b,"placeholders":%b,"inherits":%b}' % (secrets, placeholders, inherits)
+        passed = [descriptor for descriptor in (environment, inheritance) if descriptor >= 0]
+        try:
+            launch.send_descriptors(self.channel, keep, passed)
+        finally:
+            if found:
+                os.close(environment)
 
     def take(self) -> "Kept":
         """Wait for what stands for each value; raises SandboxError for a vault that ended first."""
@@ -97,7 +116,7 @@ class Vault:
 
     def said(self) -> str:
         """The last thing it said on standard error: a kind of error and a place, never a value."""
-        text = os.pread(self.log, 1 << 16, 0).decode(errors="replace")
+        text = os.pread(self.log, os.lseek(self.log, 0, os.SEEK_CUR), 0).decode(errors="replace")  # where it stands
         return text.strip().rpartition("\n")[2] or "it said nothing"
 
     def send(self, message: bytes, descriptors: "list[int]") -> None:
@@ -118,8 +137,15 @@ class Vault:
             pass  # it has ended already
         # One that was told nothing has nothing to tell, and may be loading what it would need.
         if not self.is_used or not select.select([process], [], [], END_TIMEOUT_S)[0]:
-            _signal.pidfd_send_signal(process, _signal.SIGKILL)
-        os.waitid(os.P_PIDFD, process, os.WEXITED)
+            try:
+                _signal.pidfd_send_signal(process, _signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # a child of the standby, which has ended
+        select.select([process], [], [])
+        try:
+            os.waitid(os.P_PIDFD, process, os.WEXITED)
+        except ChildProcessError:
+            pass  # the standby reaps it
         os.close(process)
 
     def release(self) -> None:
@@ -142,7 +168,8 @@ def begin(run: "Run") -> None:
     given = {name: run.extra_environment.pop(name) for name in artefact.withheld if name in run.extra_environment}
     if is_needed(artefact, given):
         identifier = 0 if artefact.idmap else UNPRIVILEGED_UID
-        run.vault = Vault(artefact.secrets, identifier=identifier, variables=given)
+        installed = places.installed_version()
+        run.vault = Vault(artefact.secrets, identifier=identifier, variables=given, installed=installed)
     run.is_filled = False
     if run.vault is None or artefact.secret_files or any(origin in artefact.secrets for origin in SLOW_ORIGINS):
         fill(run)
@@ -159,7 +186,7 @@ def fill(run: "Run") -> None:
             raise found
         placeholders = run.vault.placeholders
         run.vault.missing = [(absent.name, absent.reason) for absent in kept.missing]
-        for line in unusable(secrets, run.vault.missing, {**os.environ, **run.vault.given}):
+        for line in unusable(secrets, kept.missing, {**os.environ, **run.vault.given}):
             run.notice(line)
         for secret in secrets:
             if secret.name in placeholders:
@@ -187,16 +214,22 @@ def declared(secrets: bytes) -> "tuple[Secret, ...]":
 
 
 def unusable(
-    secrets: "tuple[Secret, ...]", missing: "list[tuple[str, str]]", variables: "Mapping[str, str]"
+    secrets: "tuple[Secret, ...]", missing: "tuple[Absent, ...]", variables: "Mapping[str, str]"
 ) -> "list[str]":
-    """What the operator is told of optional secrets: only of those whose variable is set, and is no value."""
-    reasons = dict(missing)
-    return [
-        f"ringfence: the secret `{secret.name}` is left out, though `{secret.source.locator}` is set: "
-        f"{reasons[secret.name]}"
-        for secret in secrets
-        if secret.name in reasons and secret.source.origin.value == "env" and variables.get(secret.source.locator)
-    ]
+    """What the operator is told of optional secrets: only of those that have a value, or a variable, of no use.
+
+    A line for each, and one for what to do about it.
+    """
+    found = {one.name: one for one in missing}
+    lines = []
+    for secret in secrets:
+        one, locator = found.get(secret.name), secret.source.locator
+        of_variable = secret.source.origin.value == "env" and bool(variables.get(locator))
+        if secret.optional and one and (one.is_unfit or of_variable):
+            there = f"`{locator}` is set" if of_variable else "it has a value"
+            lines.append(f"ringfence: the secret `{one.name}` is left out, though {there}: {one.reason}")
+            lines += [f"  hint: {one.hint}"] if one.hint else []
+    return lines
 
 
 def first_missing(secrets: "tuple[Secret, ...]", kept: "Kept") -> UsageError | None:

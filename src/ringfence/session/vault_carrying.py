@@ -5,6 +5,7 @@ descriptors that come with messages, and nothing else.
 """
 
 import asyncio
+import functools
 import itertools
 import os
 import socket
@@ -17,23 +18,27 @@ from ringfence.network.stream import Stream
 from ringfence.sandbox import proxy_syscalls, seccomp
 from ringfence.secrets.keeper import Keeper
 
-from . import vault_messages
-from .vault_messages import Answered, Asking, Carry, Cleanse, Cleansed, Retire
+from . import vault_messages, vault_succession
+from .vault_messages import Answered, Asking, Carry, Cleanse, Cleansed, HandOver, Judge, Judged, Retire
+from .vault_succession import Legacy
 from .vault_telling import Telling
-from .vault_worker import placed, say
+from .vault_worker import LOG_BYTES, placed, say
 
 DESCRIPTORS_AT_MOST = 2
 
 
-def carry_on(link: socket.socket, keeper: Keeper, *, identifier: int) -> None:
-    """Give up everything but what is open, and serve the supervisor at the other end of `link` until it is gone."""
+def carry_on(link: socket.socket, keeper: Keeper, older: socket.socket | None, *, identifier: int) -> None:
+    """Give up everything but what is open, and serve the supervisor at the other end of `link` until it is gone.
+
+    `older` is where the vault says more whose place this one has taken, if there was one.
+    """
     tls.prepare(http2=False)
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(_complain)
     program = seccomp.build_list(proxy_syscalls.VAULT, machine=os.uname().machine)
-    confinement.confine(program, identifier=identifier)
+    confinement.confine(program, identifier=identifier, file_bytes=LOG_BYTES)
     link.setblocking(False)
-    loop.run_until_complete(Carrying(link, keeper).run())
+    loop.run_until_complete(Carrying(link, keeper).run(older))
 
 
 def _complain(_loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
@@ -49,17 +54,23 @@ class Carrying:
     def __init__(self, link: socket.socket, keeper: Keeper) -> None:
         self.keeper = keeper
         self._link = link
-        self._telling = Telling(link, keeper)
+        self._legacy = Legacy(keeper)
+        self._telling = Telling(link, keeper, self._legacy.go_on)
+        self._room = hop.Room()
         self._ended = asyncio.Event()
         self._retired = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self._open: dict[int, asyncio.Future[bool]] = {}
 
-    async def run(self) -> None:
+    async def run(self, older: socket.socket | None = None) -> None:
         """Serve until the supervisor ends the conversation, or until what was carried has ended after `Retire`."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._link, self._receive)
+        if older:
+            older.setblocking(False)
+            ended = functools.partial(loop.remove_reader, older)
+            loop.add_reader(older, vault_succession.later, older, self.keeper, self._legacy.go_on, ended)
         await self._ended.wait()
         loop.remove_reader(self._link)
         for task in list(self._tasks):
@@ -102,6 +113,12 @@ class Carrying:
             case Cleanse() as asked:
                 texts = {name: self._telling.cleansed(text) for name, text in asked.texts.items()}
                 self._telling.send(Cleansed(request=asked.request, texts=texts))
+            case Judge(request=number, host=host, port=port):
+                found = self.keeper.refusal(host, port)
+                told = Judged(request=number, code=found.code, reason=found.reason) if found else Judged(request=number)
+                self._telling.send(told)
+            case HandOver():
+                self._legacy.begin(socket.socket(fileno=descriptors[0]))
             case Retire():
                 self._retired = True
                 self._end_if_idle()
@@ -115,7 +132,8 @@ class Carrying:
         told = self._telling.told(wanted.connection)
         destination = Destination(wanted.scheme, wanted.host, wanted.port)
         with inside, upstream:
-            await hop.serve(await Stream.over(inside), upstream, destination, self.keeper, told=told, ask=ask)
+            near, gate = await Stream.over(inside), self.keeper
+            await hop.serve(near, upstream, destination, gate, told=told, ask=ask, room=self._room)
 
     async def _asked(self, wanted: Carry, doubt: Doubt) -> bool:
         """Put a doubt to the operator, unless whoever wants to know is gone before the answer."""

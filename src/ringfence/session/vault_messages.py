@@ -11,18 +11,27 @@ from ringfence.model.secrets import Secrets
 
 
 class Keep(msgspec.Struct, frozen=True, kw_only=True, tag="keep"):
-    """Supervisor -> vault, once: read these. `placeholders` are those of the vault it replaces (name to text)."""
+    """Supervisor -> vault, once: read these. `placeholders` are those of the vault it replaces (name to text).
+
+    With `inherits` the last descriptor that comes along is an end of what the older vault speaks into.
+    """
 
     secrets: Secrets
     placeholders: dict[str, str] = {}
+    inherits: bool = False
+
+
+class HandOver(msgspec.Struct, frozen=True, kw_only=True, tag="hand-over"):
+    """Supervisor -> vault: leave what you hold to a successor, at the other end of what comes along."""
 
 
 class Absent(msgspec.Struct, frozen=True):
-    """A secret without a value: why, and what to do about it, in one line each."""
+    """A secret without a value: why, and what to do about it, in one line each. `is_unfit`: there is one, of no use."""
 
     name: str
     reason: str
     hint: str = ""
+    is_unfit: bool = False
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True, tag="kept"):
@@ -93,14 +102,30 @@ class Cleansed(msgspec.Struct, frozen=True, kw_only=True, tag="cleansed"):
     texts: dict[str, str]
 
 
+class Judge(msgspec.Struct, frozen=True, kw_only=True, tag="judge"):
+    """Supervisor -> vault: may this name be looked up? Answered by `Judged`, as `Cleanse` by `Cleansed`."""
+
+    request: int
+    host: str
+    port: int
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True, tag="judged"):
+    """Vault -> supervisor: why not, as a code and the reason; both empty where it may."""
+
+    request: int
+    code: str = ""
+    reason: str = ""
+
+
 class Minted(msgspec.Struct, frozen=True, kw_only=True, tag="minted"):
     """Vault -> supervisor: further placeholders, of values that came with an answer."""
 
     placeholders: dict[str, str]
 
 
-FromVault = Kept | Asking | Told | Cleansed | Minted
-ToVault = Keep | Carry | Answered | Cleanse | Retire
+FromVault = Kept | Asking | Told | Cleansed | Judged | Minted
+ToVault = Keep | HandOver | Carry | Answered | Cleanse | Judge | Retire
 PACKET_BYTES = 1 << 20
 
 encode = msgspec.json.encode

@@ -9,37 +9,48 @@ INVARIANT: no message to the supervisor holds a value (tests/integration/test_se
 
 import os
 import socket
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ringfence.sandbox import programs
 from ringfence.secrets import sources
+from ringfence.secrets.holdings import Bequest
 from ringfence.secrets.keeper import Keeper
 from ringfence.secrets.placeholders import UnfitError, placeholder
 
-from . import places, vault_messages
+from . import places, vault_messages, vault_succession
 from .vault_messages import Absent, Keep, Kept
 
 NICE = 5
 
 
-def serve(channel: int, *, identifier: int) -> None:
-    """Serve the run at the other end of `channel`, a descriptor, until that end is closed; confined as `identifier`."""
+def serve(channel: int, *, identifier: int, adopted: bool = False) -> None:
+    """Serve the run at the other end of `channel`, a descriptor, until that end is closed; confined as `identifier`.
+
+    A process of somebody else's that was `adopted` has everything of its environment from that run.
+    """
     link = socket.socket(fileno=channel)
-    data, descriptors, _, _ = socket.recv_fds(link, vault_messages.PACKET_BYTES, 1)
+    data, descriptors, _, _ = socket.recv_fds(link, vault_messages.PACKET_BYTES, 2)
     if not data:
         return
     keep = vault_messages.to_vault.decode(data)
     if not isinstance(keep, Keep):
         raise ConnectionAbortedError("the supervisor did not begin with what to keep")
-    keeper, kept = opened(keep, environment(descriptors))
+    if adopted:
+        os.environ.clear()
+        os.environ.update(environment(descriptors[:1]))
+        os.close(descriptors.pop(0))
+    older = socket.socket(fileno=descriptors.pop()) if keep.inherits else None
+    keeper, kept = opened(keep, environment(descriptors), vault_succession.everything(older) if older else [])
     link.send(vault_messages.encode(kept))
-    loader = threading.Thread(target=load_aside)
-    loader.start()
-    loader.join()
+    if "ringfence.session.vault_carrying" not in sys.modules:
+        loader = threading.Thread(target=load_aside)
+        loader.start()
+        loader.join()
     from . import vault_carrying
 
-    vault_carrying.carry_on(link, keeper, identifier=identifier)
+    vault_carrying.carry_on(link, keeper, older, identifier=identifier)
 
 
 def load_aside() -> None:
@@ -55,14 +66,17 @@ def environment(descriptors: list[int]) -> dict[str, str]:
     """The variables to read: our own, and before them those in a copy of another process's (proc(5), `environ`)."""
     found = dict(os.environ)
     for descriptor in descriptors:
-        with open(descriptor, "rb") as file:
+        with open(descriptor, "rb", closefd=False) as file:
             pairs = [item.partition(b"=") for item in file.read().split(b"\0") if b"=" in item]
         found |= {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
     return found
 
 
-def opened(keep: Keep, variables: Mapping[str, str]) -> tuple[Keeper, Kept]:
-    """Read every source; the values with what stands for them, and what to tell of them."""
+def opened(keep: Keep, variables: Mapping[str, str], left: Sequence[Bequest] = ()) -> tuple[Keeper, Kept]:
+    """Read every source; the values with what stands for them, and what to tell of them.
+
+    What stood for a value of a source before, as an older vault has `left` it, stands for the new one.
+    """
     outside = sources.Outside(
         environment=variables,
         home=places.home(),
@@ -79,12 +93,15 @@ def opened(keep: Keep, variables: Mapping[str, str]) -> tuple[Keeper, Kept]:
         try:
             placeholder(found.value.reveal())
         except UnfitError as error:
-            missing.append(Absent(secret.name, error.reason, error.hint))
+            missing.append(Absent(secret.name, error.reason, error.hint, is_unfit=True))
             continue
         values[secret.name] = found.value.reveal()
         found.value.close()
         if found.warning:
             warnings.append((secret.name, found.warning))
-    keeper = Keeper(keep.secrets, values, keep.placeholders)
+    stood = {one.name: one.stand_in.decode("utf-8", "surrogateescape") for one in left if one.place == "source"}
+    keeper = Keeper(keep.secrets, values, {**keep.placeholders, **stood})
+    for one in left:
+        keeper.inherit(one)
     told = Kept(placeholders=keeper.placeholders, missing=tuple(missing), warnings=tuple(warnings))
     return keeper, told

@@ -19,9 +19,10 @@ Repeated = tuple[str, str, str]
 
 
 class Telling:
-    """The way to the supervisor over `link`, which does not block."""
+    """The way to the supervisor over `link`, which does not block; `brought` is called for values out of answers."""
 
-    def __init__(self, link: socket.socket, keeper: Keeper) -> None:
+    def __init__(self, link: socket.socket, keeper: Keeper, brought: Callable[[], None] = lambda: None) -> None:
+        self._brought = brought
         self._link = link
         self._keeper = keeper
         self._unsent: deque[bytes] = deque()
@@ -38,6 +39,7 @@ class Telling:
             self.tell(connection, kind, code, fields)
             if minted := self._keeper.take_minted():
                 self.send(Minted(placeholders=minted))
+                self._brought()
 
         return told
 

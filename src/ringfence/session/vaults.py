@@ -6,8 +6,11 @@ is carried any more: requests are refused, which is recorded.
 """
 
 import _socket
+import contextlib
 import os
+import select
 import threading
+import time
 
 import msgspec
 
@@ -18,13 +21,14 @@ from . import vault_messages
 from .cleansing import Cleansing
 from .questions import Question
 from .vault import END_TIMEOUT_S, Vault, declared, first_missing
-from .vault_messages import Answered, Asking, Carry, Cleansed, Minted, Retire, Told
+from .vault_messages import Answered, Asking, Carry, Cleansed, HandOver, Judged, Minted, Retire, Told
 
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
     from .answering import Answering
 
 RECORDED = ("secret", "denial", "egress")
+SETTLE_S, SETTLE_LOOK_S = 1.0, 0.001
 GONE = "the vault has ended, without which nothing may be sent"
 
 
@@ -38,6 +42,7 @@ class Vaults:
         self.alive = True
         self.closing = False
         self.cleansing = Cleansing(self)
+        self.taking = threading.Lock()  # held while a message of a vault is acted on
         self.threads: list[tuple[Vault, threading.Thread]] = []
         self.begin(vault)
 
@@ -73,8 +78,11 @@ class Vaults:
     def serve(self, vault: Vault) -> None:
         """Take what a vault says until it ends."""
         try:
-            while (message := self.receive(vault)) is not None:
-                self.take(vault, message)
+            while select.select([vault.channel], [], []):
+                with self.taking:
+                    if (message := self.receive(vault)) is None:
+                        break
+                    self.take(vault, message)
             if vault is not self.current:
                 vault.close()  # retired, and reaped at once
             elif not self.closing:
@@ -89,6 +97,18 @@ class Vaults:
             raise
         finally:
             self.cleansing.end(vault)
+
+    def settle(self) -> None:
+        """Wait until everything that the vault has said has been acted on; bounded, for it may go on and on.
+
+        SECURITY: what it refuses it tells before it answers. A program that has its refusal, and makes a connection,
+        meets the rules of a tainted run.
+        """
+        vault, deadline = self.current, time.monotonic() + SETTLE_S
+        while self.alive and time.monotonic() < deadline:
+            if not (self.taking.locked() or select.select([vault.channel], [], [], 0)[0]):
+                return
+            time.sleep(SETTLE_LOOK_S)
 
     def receive(self, vault: Vault) -> vault_messages.FromVault | None:
         """The next message; None when the vault has ended, or says what it should not, which ends it."""
@@ -106,7 +126,7 @@ class Vaults:
                 self.record(message)
             case Asking():
                 self.ask(vault, message)
-            case Cleansed():
+            case Cleansed() | Judged():
                 self.cleansing.take(message)
             case Minted():
                 self.placeholders |= message.placeholders
@@ -143,12 +163,11 @@ class Vaults:
     def reload(self, environment: int) -> tuple[str, ...]:
         """Read every source anew, with the variables in `environment` (a descriptor) before our own.
 
-        New connections go to a new vault with the same placeholders. Gives the names of the secrets that have a value;
-        raises UsageError where one is missing, and RingfenceError where there is no new vault: then the old one stays.
+        New connections go to a new vault with the same placeholders, to which the old one leaves what answers have
+        brought. Gives the names of the secrets that have a value; raises UsageError where one is missing, and
+        RingfenceError where there is no new vault: then the old one stays.
         """
-        kept_texts = msgspec.json.encode(self.placeholders)
-        identifier = self.current.identifier
-        fresh = Vault(self.current.secrets, identifier=identifier, placeholders=kept_texts, environment=environment)
+        fresh = self.successor(environment)
         kept = fresh.take()
         if missing := first_missing(declared(fresh.secrets), kept):
             fresh.release()
@@ -164,6 +183,23 @@ class Vaults:
             pass  # it has ended
         self.answering.report("secret", "reloaded", {"count": len(kept.placeholders)})
         return tuple(sorted(kept.placeholders))
+
+    def successor(self, environment: int) -> Vault:
+        """Start a vault to which the one in force leaves what it holds."""
+        leaving, taking = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        try:
+            with contextlib.suppress(OSError):  # it has ended, and what it held with it
+                self.current.send(vault_messages.encode(HandOver()), [leaving.fileno()])
+            return Vault(
+                self.current.secrets,
+                identifier=self.current.identifier,
+                placeholders=msgspec.json.encode(self.placeholders),
+                environment=environment,
+                inheritance=taking.fileno(),
+            )
+        finally:
+            leaving.close()
+            taking.close()
 
     def close(self) -> None:
         """End every vault; what they still have to tell is recorded first."""

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from ringfence.workspace.layout import Created
 
     from .egress import Way
+    from .ground import Ground
     from .mirroring import Mirroring
     from .run import Run
+    from .tainting import Tainting
 
 
 OUT_OF_REACH = ("unreachable", "timed-out", "not-found")
@@ -68,11 +70,10 @@ class Recorder:
         self.writer.close()
 
 
-def begin(artefact: "Artefact", created: "Created", record: Recorder) -> None:
-    """What has to be written down before the command starts: the terms of this run, and runs that were lost."""
+def begin(artefact: "Artefact", created: "Created") -> None:
+    """What has to be written down before the command starts: the terms of this run."""
     if artefact.lowers and not artefact.whiteouts:
         remember(created.directory, artefact)
-    report_lost(os.path.dirname(created.directory), record)
 
 
 def described(run: "Run") -> "Fields":
@@ -89,20 +90,21 @@ def described(run: "Run") -> "Fields":
     }
 
 
-def remove_skeleton(run: "Run", directory: str) -> None:
+def remove_skeleton(ground: "Ground") -> None:
     """Take away what hides names, and the parents of stand-ins that nothing was written to.
 
     SECURITY: by now the command may have put links in their place; none is followed (docs/threats.md, W1).
     """
     from ringfence.workspace import removal
 
-    if run.artefact.whiteouts:
+    uppers = ground.uppers()
+    if ground.artefact.whiteouts:
         from . import hiding
 
-        hiding.reveal(run.artefact, run.uppers(directory))
-    while run.skeleton:
-        upper, relative = run.skeleton.pop()
-        removal.remove_empty(upper, relative.split("/"))
+        hiding.reveal(ground.artefact, uppers)
+    while ground.skeleton:
+        number, relative = ground.skeleton.pop()
+        removal.remove_empty(uppers[number], relative.split("/"))
 
 
 def companions(artefact: "Artefact") -> "list[Companion]":
@@ -114,7 +116,7 @@ def companions(artefact: "Artefact") -> "list[Companion]":
     return [signing.signer(artefact)]
 
 
-def watch_secrets(artefact: "Artefact", directory: str, supervisor: "Supervisor", way: "Way | None") -> None:
+def watch_secrets(artefact: "Artefact", directory: str, supervisor: "Supervisor", way: "Way | None") -> "Tainting":
     """Have the supervisor see who reaches for a secret, and the network narrowed for it; before the command starts."""
     from .tainting import Tainting
 
@@ -125,6 +127,7 @@ def watch_secrets(artefact: "Artefact", directory: str, supervisor: "Supervisor"
         way.tainting = found
         way.look = supervisor.observe
         found.notice = way.notice
+    return found
 
 
 def remember(directory: str, artefact: "Artefact") -> None:
@@ -146,6 +149,7 @@ def report_lost(runs: str, record: Recorder) -> None:
     """Record runs whose supervisor ended without recording their end: killed, or the machine went down.
 
     Such a run is dead (its boundary ends with its supervisor); what it wrote can still be applied or discarded.
+    While the command starts: a user may have hundreds of runs lying about, each of which costs 15 us.
     """
     for name in os.listdir(runs):
         place = f"{runs}/{name}"

@@ -67,7 +67,9 @@ class Apis:
             return await _json(response, 400, {"error": "invalid_grant"})
         access, refresh = (f"lab-{kind}-{secrets.token_hex(20)}" for kind in ("access", "refresh"))
         known |= {access: ("repo",), refresh: ()}
-        answer = {"token_type": "Bearer", "expires_in": LIVES_S, "scope": "repo"}
+        of_claude = request.header("host").endswith("claude.com")
+        scope = "user:inference user:profile" if of_claude else "repo"
+        answer = {"token_type": "Bearer", "expires_in": LIVES_S, "scope": scope}
         return await _json(response, 200, {"access_token": access, "refresh_token": refresh} | answer)
 
     async def aws(self, response: Response) -> None:

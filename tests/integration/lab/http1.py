@@ -14,7 +14,7 @@ SPOOLED_BYTES = 1 << 20
 CHUNK = bytes(range(256)) * 1024
 
 # Beneath these a body is kept; of the second kind any size, in a file where it is large.
-KEPT = ("/echo", "/v1/", "/seen", "/oauth/", "/gh/")
+KEPT = ("/echo", "/v1/", "/v1beta/", "/seen", "/oauth/", "/gh/")
 SPOOLED = ("/git/", "/gitauth/")
 
 REASONS = {100: "Continue", 101: "Switching Protocols", 200: "OK", 204: "No Content", 206: "Partial Content"}

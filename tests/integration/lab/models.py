@@ -1,4 +1,4 @@
-"""Two model APIs whose answers a test has written down: what drives the real agents without a model.
+"""Four model APIs whose answers a test has written down: what drives the real agents without a model.
 
 `scenario.json` in the lab's directory holds `{"turns": [[block, ...], ...]}`, a block being `{"text": ...}` or
 `{"tool": NAME, "input": {...}}`. Which turn it is follows from the conversation that a request carries, so nothing is
@@ -6,6 +6,7 @@ kept between requests. After the last turn the answer is `DONE`; so it is for me
 """
 
 import json
+import re
 import uuid
 from itertools import groupby
 from pathlib import Path
@@ -14,15 +15,25 @@ from typing import Any
 from tests.integration.lab.http1 import Response
 
 SCENARIO = "scenario.json"
-PATHS = ("/v1/messages", "/v1/responses", "/api/claude_code/settings", "/api/claude_code/policy_limits")
+CHAT = "/v1/chat/completions"
+PATHS = (
+    *("/v1/messages", "/v1/responses", CHAT, "/backend-api/codex/responses"),
+    *("/api/claude_code/settings", "/api/claude_code/policy_limits"),
+)
+GEMINI = re.compile(r"/v1(?:beta)?/models/[^/:]+:([A-Za-z]+)")
 END = [{"text": "DONE"}]
 _ANSWERS = ("function_call_output", "custom_tool_call_output")
 
 Block = dict[str, Any]
 
 
+def speaks(path: str) -> bool:
+    """Whether a request for `path` is one to a model."""
+    return path in PATHS or GEMINI.fullmatch(path) is not None
+
+
 class Models:
-    """Plays both APIs; `place` is the lab's directory."""
+    """Plays the APIs; `place` is the lab's directory."""
 
     def __init__(self, place: Path) -> None:
         self._scenario = place / SCENARIO
@@ -32,12 +43,29 @@ class Models:
         if not response.request.body:
             return await response.send(404, "{}", "application/json")
         body = json.loads(response.request.body)
+        if method := GEMINI.fullmatch(response.request.path):
+            return await self._gemini(response, body, method[1])
+        if response.request.path == CHAT:
+            blocks = self._blocks(said(body))
+            if not body.get("stream"):
+                return await response.send(200, json.dumps(_completion(blocks)), "application/json")
+            return await response.send(200, _chat(blocks), "text/event-stream")
         if "messages" in body:
             events = _messages(self._blocks(said(body)) if body.get("tools") else END)
         else:
             events = _items(self._blocks(answered(body)))
         text = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
         return await response.send(200, text, "text/event-stream")
+
+    async def _gemini(self, response: Response, body: Block, method: str) -> None:
+        """Answer as Google's API does: one object, or a stream of such objects."""
+        if method == "countTokens":
+            return await response.send(200, '{"totalTokens": 1}', "application/json")
+        turn = sum(content.get("role") == "model" for content in body["contents"])
+        answer = json.dumps(_contents(self._blocks(turn) if body.get("tools") else END))
+        if method == "streamGenerateContent":
+            return await response.send(200, f"data: {answer}\r\n\r\n", "text/event-stream")
+        return await response.send(200, answer, "application/json")
 
     def _blocks(self, turn: int) -> list[Block]:
         turns: list[list[Block]] = json.loads(self._scenario.read_text())["turns"]
@@ -95,3 +123,48 @@ def _items(blocks: list[Block]) -> list[Block]:
     usage |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
     done = response | {"status": "completed", "output": items, "usage": usage}
     return [*events, {"type": "response.completed", "response": done}]
+
+
+def _contents(blocks: list[Block]) -> Block:
+    """The answer of Google's API."""
+    parts: list[Block] = []
+    for block in blocks:
+        if "tool" in block:
+            parts.append({"functionCall": {"name": block["tool"], "args": block["input"]}})
+        else:
+            parts.append({"text": block["text"]})
+    usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
+    candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}
+    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "lab"}
+
+
+def _chat(blocks: list[Block]) -> str:
+    """The stream of the Chat Completions API: what was said, then the calls, then the reason for the end."""
+    whole: Block = {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "lab",
+    }
+    deltas: list[tuple[Block, str | None]] = [({"role": "assistant", "content": ""}, None)]
+    calls = 0
+    for block in blocks:
+        if "tool" in block:
+            function = {"name": block["tool"], "arguments": json.dumps(block["input"])}
+            call = {"index": calls, "id": f"call_{uuid.uuid4().hex}", "type": "function", "function": function}
+            deltas.append(({"tool_calls": [call]}, None))
+            calls += 1
+        else:
+            deltas.append(({"content": block["text"]}, None))
+    deltas.append(({}, "tool_calls" if calls else "stop"))
+    chunks = [whole | {"choices": [{"index": 0, "delta": delta, "finish_reason": end}]} for delta, end in deltas]
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+
+
+def _completion(blocks: list[Block]) -> Block:
+    """The answer of the Chat Completions API in one piece; text only."""
+    message = {"role": "assistant", "content": "".join(block.get("text", "") for block in blocks)}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    whole: Block = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "created": 1, "model": "lab"}
+    return whole | {"choices": [choice], "usage": usage}

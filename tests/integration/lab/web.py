@@ -10,8 +10,8 @@ import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.integration.lab import echoes, models, registries, repositories, websocket, world
-from tests.integration.lab.accounts import Accounts
+from tests.integration.lab import echoes, models, registries, repositories, sites, websocket, world
+from tests.integration.lab.accounts import Accounts, shown
 from tests.integration.lab.apis import Apis
 from tests.integration.lab.http1 import Request, Response, read_body, read_head
 from tests.integration.lab.http2 import PREFACE_REST, serve_http2
@@ -143,6 +143,18 @@ async def evil(response: Response) -> None:
     await response.writer.drain()
 
 
+async def flood(response: Response) -> None:
+    """`/flood/N`: so many informational answers, each with the credential of the request, and then one."""
+    said = b"HTTP/1.1 103 Early Hints\r\nX-Told: %b\r\n\r\n" % shown(response.request).encode("latin-1")
+    for _ in range(int(response.request.path.rpartition("/")[2])):
+        if response.writer.is_closing():
+            return
+        response.writer.write(said)
+        await response.writer.drain()
+        await asyncio.sleep(0)  # else nobody notices that the client has gone
+    await plain(response)
+
+
 async def protected(response: Response) -> None:
     """Basic authentication as `user` with `password`."""
     if response.request.header("authorization") == "Basic dXNlcjpwYXNzd29yZA==":
@@ -168,6 +180,7 @@ BELOW: dict[str, Handler] = {
     "/status/": status,
     "/redirect/": redirect,
     "/evil/": evil,
+    "/flood/": flood,
 }
 BELOW |= {
     "/echo-in/": echoes.serve,
@@ -185,6 +198,7 @@ class Web:
         accounts = Accounts(place)
         self._git, self._apis = repositories.Git(place, accounts), Apis(accounts)
         self._models, self._last = models.Models(place), "nobody"
+        self._sites = sites.Sites(place)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -244,12 +258,14 @@ class Web:
     def _handler(self, request: Request) -> Handler:
         """By the whole path, by how it begins, by the host."""
         path, host = request.path, request.header("host").partition(":")[0].lower()
+        if file := self._sites.find(request, host):
+            return functools.partial(sites.serve, data=file.read_bytes(), suffix=file.suffix)
         if path.startswith((repositories.OPEN, repositories.GUARDED)):
             return self._git.serve
         if path == "/echo-last":
             return self._remember
         self._last = request.header("authorization", self._last)
-        if path in models.PATHS:
+        if models.speaks(path):
             return self._models.serve
         if path in OAUTH:
             return self._apis.oauth
@@ -261,7 +277,7 @@ class Web:
             return self._apis.legacy
         if (path.startswith("/npm/") or host == "registry.npmjs.org") and (request.method == "PUT" or "/-/w" in path):
             return self._apis.node
-        return _handler(path)
+        return sites.missing if self._sites.has(host) else _handler(path)
 
     async def _remember(self, response: Response) -> None:
         """`/echo-last` on every host: what the latest request that had an Authorization said there."""

@@ -59,6 +59,18 @@ SPECIAL = {
     "multicast-6": "ff02::1",
 }
 
+# Registries of packages by their own names, as presets allow them; tests lay their files down (sites.py).
+PYTHON_INDEX, PYTHON_FILES = "pypi.org", "files.pythonhosted.org"
+NODE_REGISTRY, YARN_REGISTRY, NODE_HEADERS = "registry.npmjs.org", "registry.yarnpkg.com", "nodejs.org"
+CRATE_INDEX, CRATE_FILES, CRATE_API = "index.crates.io", "static.crates.io", "crates.io"
+GO_PROXY = "proxy.golang.org"
+MAVEN_CENTRAL, OLD_MAVEN_CENTRAL = "repo.maven.apache.org", "repo1.maven.org"
+GEMS, GEM_INDEX = "rubygems.org", "index.rubygems.org"
+REGISTRIES = (
+    *(PYTHON_INDEX, PYTHON_FILES, NODE_REGISTRY, YARN_REGISTRY, NODE_HEADERS, CRATE_INDEX, CRATE_FILES),
+    *(GO_PROXY, MAVEN_CENTRAL, OLD_MAVEN_CENTRAL, GEMS, GEM_INDEX),
+)
+
 ZONE: dict[str, tuple[str, ...]] = {
     "allowed.example.com": (REMOTE,),
     "denied.example.com": (REMOTE,),
@@ -85,15 +97,18 @@ ZONE: dict[str, tuple[str, ...]] = {
     # The model APIs, which answer as models.py says.
     "api.anthropic.com": (PUBLIC,),
     "api.openai.com": (PUBLIC,),
+    "chatgpt.com": (PUBLIC,),
+    "generativelanguage.googleapis.com": (PUBLIC,),
+    "models.dev": (PUBLIC,),
     # Where credentials are used; see apis.py.
     "github.com": (PUBLIC,),
     "api.github.com": (PUBLIC,),
     "gitlab.com": (PUBLIC,),
     "upload.pypi.org": (PUBLIC,),
-    "registry.npmjs.org": (PUBLIC,),
     "*.amazonaws.com": (PUBLIC,),
     "platform.claude.com": (PUBLIC,),
     "auth.openai.com": (PUBLIC,),
+    **dict.fromkeys(REGISTRIES, (PUBLIC,)),
     # What a server may do wrong; see certificates.py.
     "wrong-name.example.com": (PUBLIC,),
     "self-signed.example.com": (PUBLIC,),

@@ -1,11 +1,13 @@
 """Recognising what a target is."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ringfence.cli import explain
 from ringfence.model.errors import UsageError
+from ringfence.report.refusals import REFUSALS
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,8 @@ from ringfence.model.errors import UsageError
         (["GET example.com/path"], "host", "GET example.com/path"),
         (["path", "example.com"], "path", "example.com"),
         (["host", "build"], "host", "build"),
+        (["namespace-denied"], "denial", "namespace-denied"),
+        (["denial", "new-code"], "denial", "new-code"),
     ],
 )
 def test_the_kind_is_recognised(target: list[str], kind: str, name: str) -> None:
@@ -42,6 +46,21 @@ def test_a_file_that_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "notes.md").touch()
     monkeypatch.chdir(tmp_path)
     assert explain.classify(["notes.md"]) == ("path", "notes.md")
+
+
+def test_a_file_named_like_a_code_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "io-uring").touch()
+    monkeypatch.chdir(tmp_path)
+    assert explain.classify(["io-uring"]) == ("path", "io-uring")
+
+
+def test_a_code_says_why_and_what_allows_it() -> None:
+    nothing: Any = None  # no policy is asked
+    found = explain.explain_denial(nothing, "process-access")
+    assert found.answers["allowed"].status == "no" and found.answers["allowed"].reason == REFUSALS["process-access"].why
+    assert found.notes == ("`--seccomp debug` allows it for processes inside",)
+    with pytest.raises(UsageError, match="no denial has the code `new-code`"):
+        explain.explain_denial(nothing, "new-code")
 
 
 def test_an_unknown_kind_is_refused() -> None:

@@ -1,12 +1,15 @@
 """What `ringfence init` writes, and how."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from ringfence.cli import init
 from ringfence.model.errors import UsageError
 from ringfence.policy import layers, parse
+from ringfence.policy.document import Ecosystem
+from ringfence.policy.presets import PRESETS
 
 
 def test_the_users_file_is_sound() -> None:
@@ -31,6 +34,16 @@ def test_ecosystems_are_detected_with_their_sign(tmp_path: Path) -> None:
         "java": "pom.xml",
         "ruby": "Gemfile",
     }
+
+
+@pytest.mark.parametrize("preset", get_args(Ecosystem))
+def test_each_ecosystem_is_explained_with_what_it_needs(preset: Ecosystem, tmp_path: Path) -> None:
+    for sign in init.SIGNS[preset]:
+        (tmp_path / sign).touch()
+        sentence, offer = init.described(init.detect(str(tmp_path)))
+        assert sentence == f"  preset {preset}: there is a {sign}"
+        assert f"--preset {preset}" in offer and PRESETS[preset].hosts[0].host in offer
+        (tmp_path / sign).unlink()
 
 
 def test_a_file_is_not_replaced_unasked(tmp_path: Path) -> None:

@@ -38,3 +38,20 @@ def test_otherwise_nothing_is_said_of_proxies(
         monkeypatch.setenv(variable, "http://proxy.example:3128")
     summarise(finished(*hosts))
     assert capsys.readouterr().err == ""
+
+
+def test_a_denial_says_what_why_and_how(capsys: pytest.CaptureFixture[str]) -> None:
+    found = finished()
+    found.denials = [("seccomp-listener", "seccomp"), ("namespace-denied", "clone")]
+    summarise(found)
+    assert capsys.readouterr().err == (
+        "ringfence: denied namespace-denied: clone and 1 more: a sandbox or container of one's own opens most of the "
+        "kernel's privileged surface; `--seccomp nested` allows it; `ringfence log --run r` shows all\n"
+    )
+
+
+def test_a_denial_of_which_nothing_is_known_is_told_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    found = finished()
+    found.denials = [("new-code", "target")]
+    summarise(found)
+    assert capsys.readouterr().err == "ringfence: denied new-code: target; `ringfence log --run r` shows all\n"

@@ -81,7 +81,27 @@ def test_a_host_is_canonical_or_refused() -> None:
     assert caught.value.hint == "write the host alone, as in `api.example.com`"
 
 
-@pytest.mark.parametrize("words", [["frob"], ["list", "more"], ["test"], ["reload", "x"]])
+@pytest.mark.parametrize("words", [["list", "--preset", "github"], ["--preset", "github", "--json", "list"]])
+def test_the_options_of_a_run_count(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert subject.main("secrets", words) == 0
+    assert "GITHUB_TOKEN" in capsys.readouterr().out
+    assert subject.main("secrets", ["list"]) == 0
+    assert "GITHUB_TOKEN" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["frob"],
+        [],
+        ["list", "more"],
+        ["test"],
+        ["test", "a.example", "b.example"],
+        ["reload", "x"],
+        ["reload", "--preset", "nothing"],
+        ["list", "--run", "x"],
+    ],
+)
 def test_words_that_mean_nothing(words: list[str]) -> None:
     with pytest.raises(UsageError):
         subject.main("secrets", words)

@@ -65,5 +65,10 @@ def test_asking_nothing_needs_the_floor_of_a_run_that_nobody_watches(
 
 
 def test_the_words_by_which_asking_nothing_is_chosen() -> None:
-    assert agents.bypasses(["--permission-mode", "bypassPermissions"])
-    assert not agents.bypasses(["-p", "bypass"])
+    claude, gemini = agent_catalogue.find("claude"), agent_catalogue.find("gemini")
+    assert agents.bypasses(claude, ["--dangerously-skip-permissions"])
+    assert agents.bypasses(claude, ["--permission-mode", "bypassPermissions"])
+    assert agents.bypasses(claude, ["--permission-mode=bypassPermissions"])
+    assert agents.bypasses(gemini, ["--approval-mode=yolo"])
+    assert not agents.bypasses(claude, ["-p", "bypass"])
+    assert not agents.bypasses(gemini, ["--dangerously-skip-permissions"])

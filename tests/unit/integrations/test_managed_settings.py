@@ -24,7 +24,6 @@ def test_claude_has_our_hook_and_no_other() -> None:
 
 def test_only_the_operator_chooses_the_mode_that_asks_nothing() -> None:
     assert "permissions" not in json.loads(claude_settings("hook", bypass=True))
-    assert {"--dangerously-skip-permissions"} <= managed_settings.BYPASSING
 
 
 def test_codex_has_our_hook_and_no_other() -> None:

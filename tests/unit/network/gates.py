@@ -18,6 +18,7 @@ class Passing:
         self.body: Callable[[bytes], bytes | Stopped | Doubt] = lambda data: data
         self.answered: Callable[[Incoming], Incoming | Stopped] = lambda head: head
         self.answer_piece: Callable[[bytes], bytes | Stopped] = lambda data: data
+        self.departing: Callable[[bytes], bytes | Stopped] = lambda data: data
         self.frames: Callable[[bytes], bytes] = lambda data: data
         self.trailers: Callable[[Headers], Headers | Stopped] = lambda fields: fields
         self.scrubbed_trailers: Callable[[Headers], Headers] = lambda fields: fields
@@ -55,6 +56,9 @@ class Passing:
 
     def answer_trailers(self, fields: Headers) -> Headers:
         return self.scrubbed_trailers(fields)
+
+    def request_upgraded(self, data: bytes) -> bytes | Stopped:
+        return self.departing(data)
 
     def upgraded(self, data: bytes) -> bytes:
         return self.frames(data)

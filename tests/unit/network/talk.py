@@ -112,6 +112,7 @@ class Talk:
         self.session = session
         self.gate = gate
         self.told: list[tuple[str, str, Fields]] = []
+        self.room = hop.Room()
         self.doubts: list[Doubt] = []
         self.answer = True
         self.dialled: list[tuple[str, int]] = []
@@ -175,7 +176,7 @@ class Talk:
         """Put the hop between, as the vault does; give the proxy's end."""
         near, far = socket.socketpair()
         stream = await Stream.over(near)
-        serving = hop.serve(stream, upstream, destination, gate, told=self._tell, ask=self._settle)
+        serving = hop.serve(stream, upstream, destination, gate, told=self._tell, ask=self._settle, room=self.room)
         self._hops.append(asyncio.create_task(serving))
         return far
 

@@ -1,11 +1,12 @@
 """What the contained side is told."""
 
+import msgspec
 import pytest
 
 from ringfence.model.decision import Verdict
 from ringfence.model.egress import Egress
 from ringfence.network.authority import Target
-from ringfence.network.denial import denial
+from ringfence.network.denial import LARGE_FILES, denial, readable, stated
 from ringfence.network.session import Refusal
 from tests.unit.network.talk import rule, run, talk
 
@@ -112,3 +113,17 @@ def test_no_allowance_is_advised_where_a_rule_denies() -> None:
 def test_an_address_is_named_as_it_is_written() -> None:
     target = Target(scheme="http", host="2001:db8::1", port=80, path="/")
     assert "[2001:db8::1]:80 is not allowed" in told("egress-denied", target)[1]
+
+
+@pytest.mark.parametrize("accept", [b"", b"*/*", b"application/json"])
+def test_most_clients_are_told_one_line_of_text(accept: bytes) -> None:
+    answer = stated("git-denied", "no")
+    assert readable(answer, accept) is answer
+
+
+def test_git_lfs_is_told_in_its_own_words() -> None:
+    answer = readable(stated("git-denied", 'a "line"'), b"*/*," + LARGE_FILES + b"; charset=utf-8")
+    headers = dict(answer.headers)
+    assert msgspec.json.decode(answer.body) == {"message": 'ringfence: git-denied: a "line"'}
+    assert (headers[b"Content-Type"], headers[b"X-Ringfence"], answer.status) == (LARGE_FILES, b"git-denied", 403)
+    assert headers[b"Content-Length"] == b"%d" % len(answer.body) and len(headers) == len(answer.headers)

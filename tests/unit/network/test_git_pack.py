@@ -22,7 +22,7 @@ ENTRIES = [(COMMIT, FIRST), (TREE, ROOT), (BLOB, b"file")]
 def test_commits_and_trees_are_known_by_name() -> None:
     data = pack(ENTRIES)
     found = taken(data)
-    assert found.commits == {FIRST_NAME: Commit(ROOT_NAME, (), "a@example.com", "a@example.com", signed=False)}
+    assert found.commits == {FIRST_NAME: Commit(ROOT_NAME, (), "a@example.com", "a@example.com")}
     assert set(found.offsets) == {FIRST_NAME, ROOT_NAME}
     assert content_of(found, data, ROOT_NAME) == ROOT
 

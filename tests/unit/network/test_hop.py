@@ -15,7 +15,7 @@ from ringfence.model.passage import Destination, Doubt, Headers, Incoming, Noted
 from ringfence.network import hop, relay, tls
 from ringfence.network.authority import Origin
 from ringfence.network.ca import SessionAuthority
-from ringfence.network.session import Connection, Session
+from ringfence.network.session import Connection, Fields, Session
 from ringfence.network.stream import Stream
 from tests.unit.network.gates import Open, Passing
 from tests.unit.network.talk import HOST, End, Talk, run, talk, tcp_pair
@@ -432,7 +432,11 @@ def test_whoever_has_taken_over_the_proxy_is_not_believed(request_head: str) -> 
         await proxy.leave()
         told: list[str] = []
         destination = Destination("http", HOST, 80)
-        await hop.serve(client, near, destination, gate, told=lambda kind, code, fields: told.append(code), ask=never)
+
+        def tell(kind: str, code: str, fields: Fields) -> None:
+            told.append(code)
+
+        await hop.serve(client, near, destination, gate, told=tell, ask=never, room=hop.Room())
         assert await proxy.hear_all() == b""
         assert await host.hear_all() == b""
         assert gate.seen == [] and told == []

@@ -98,6 +98,27 @@ def test_a_body_that_is_wanted_whole_has_a_bound(chunked: bool) -> None:
     run(conversation())
 
 
+def test_bodies_that_are_held_whole_share_room() -> None:
+    """Whoever fills it is refused, and it is free again as soon as the requests are over."""
+
+    async def conversation() -> None:
+        async with talk(gate=whole({})) as table:
+            table.room.left = 1000
+            await table.client.say(POST + "Content-Length: 900\r\n\r\n" + "x" * 900)
+            upstream = await table.upstream()
+            assert len(await upstream.hear_bytes(900)) == 900
+            assert table.room.left == 100
+            await upstream.say(OK)
+            await table.client.hear_answer()
+            await table.client.say(POST + "Content-Length: 1001\r\n\r\n" + "x" * 1001)
+            await denied(table.client, "busy", 503)
+            assert table.room.left == 1000
+            await table.client.say(POST + "Content-Length: 5\r\n\r\nhello")
+            assert (await upstream.hear(b"hello")).endswith(b"hello")
+
+    run(conversation())
+
+
 @pytest.mark.parametrize("answer", [True, False])
 def test_a_doubt_about_a_whole_body_is_settled(answer: bool) -> None:
     def doubt(passage: Passing) -> None:

@@ -1,5 +1,6 @@
 """A WebSocket through the hop: what the host says is scrubbed, and both sides may end."""
 
+from ringfence.model.passage import Stopped
 from tests.unit.network.gates import Open, Passing
 from tests.unit.network.talk import HOST, run, talk
 
@@ -40,6 +41,31 @@ def test_frames_of_a_websocket_are_scrubbed_and_not_compressed() -> None:
             assert await table.client.hear_rest() == b"."
             await table.client.leave()
             assert await upstream.hear_rest() == b""
+
+    run(conversation())
+
+
+def test_what_the_gate_stops_does_not_go_and_ends_the_websocket() -> None:
+    misuse = Stopped("secret-misuse", "a placeholder in a message", "github")
+
+    def stop(passage: Passing) -> None:
+        passage.departing = lambda data: misuse if b"PLACEHOLDER" in data else data
+
+    async def conversation() -> None:
+        async with talk(gate=Open(stop)) as table:
+            await table.client.say(UPGRADE)
+            upstream = await table.upstream()
+            await upstream.hear()
+            await upstream.say(SWITCHED)
+            await table.client.hear()
+            await table.client.say("first")
+            assert await upstream.hear_bytes(5) == b"first"
+            await table.client.say("a PLACEHOLDER")
+            assert await table.client.hear_all() == b""
+            assert await upstream.hear_all() == b""
+            await table.client.leave()
+            await table.hops_ended()
+            assert [(kind, code) for kind, code, _ in table.told] == [("denial", "secret-misuse")]
 
     run(conversation())
 

@@ -4,6 +4,7 @@ import base64
 from urllib.parse import quote
 
 import pytest
+from h2.connection import H2Connection
 
 from ringfence.model.decision import Verdict
 from ringfence.model.egress import Egress
@@ -52,8 +53,41 @@ def test_they_come_in_one_message() -> None:
     assert to_proxy.decode(encode(Marked(placeholders=MARKS))) == Marked(placeholders=MARKS)
 
 
+def test_what_is_refused_is_heard_to_its_end_but_not_waited_for() -> None:
+    """Without placeholders it is not listened to at all."""
+
+    async def conversation() -> None:
+        for placeholders in (MARKS, {}):
+            async with talk(egress=ONLY_GET) as table:
+                table.session.marks = Marks(placeholders)
+                await table.client.say(SMUGGLED)
+                assert (await table.client.hear()).startswith(b"HTTP/1.1 400 ")
+
+    run(conversation())
+
+
 async def recorded(table: Talk, count: int = 2) -> list[tuple[str, object]]:
     return [(record.code, record.fields.get("secret")) for record in await table.recorded("denial", count)]
+
+
+LENGTH = "Content-Length: "
+SMUGGLED = f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def first_flight() -> bytes:
+    """What a client that knows the server to speak HTTP/2 says at once; its fields are compressed."""
+    client = H2Connection()
+    client.initiate_connection()
+    fields = {":method": "GET", ":scheme": "http", ":authority": HOST, ":path": "/", "x-a": f"Bearer {GITHUB}"}
+    client.send_headers(1, list(fields.items()), end_stream=True)
+    return client.data_to_send()
+
+
+def test_http2_that_is_broken_is_no_error() -> None:
+    data = first_flight()
+    for end in range(len(data)):
+        assert Marks(MARKS).find(data[:end]) == ""
+        assert Marks(MARKS).find(data[:end] + b"\xff" * 40) in ("", "github")
 
 
 REFUSED = {
@@ -65,6 +99,10 @@ REFUSED = {
     "a request that is malformed": f"GET / HTTP/1.1\r\nHost: {HOST}\r\nX-A : {GITHUB}\r\n\r\n",
     "a request with two meanings": f"GET / HTTP/1.1\r\nHost: {HOST}\r\nHost: {GITHUB}\r\n\r\n",
     "a method that is none": f"get /{GITHUB} HTTP/1.1\r\nHost: {HOST}\r\n\r\n",
+    "a short body": f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(GITHUB)}\r\n\r\n{GITHUB}",
+    "a body of two lengths": f"POST / HTTP/1.1\r\nHost: {HOST}\r\n{LENGTH}9\r\n{LENGTH}8\r\n\r\n{GITHUB}",
+    "a request in a body": f"{SMUGGLED}0\r\n\r\nGET / HTTP/1.1\r\nHost: {HOST}\r\nX-A: {GITHUB}\r\n\r\n",
+    "a field of HTTP/2": first_flight().decode("latin-1"),
 }
 
 

@@ -449,3 +449,12 @@ def test_a_prepared_proxy_serves_until_its_channel_ends() -> None:
 )
 def test_the_name_of_a_socket_is_told_in_one_form(name: tuple[str, int], expected: tuple[str, int]) -> None:
     assert plain(name) == expected
+
+
+def test_of_faults_that_can_be_caused_again_and_again_not_each_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.new_event_loop()
+    proxy.Proxy(authority(), loop)
+    for _ in range(3 * proxy.MAX_COMPLAINTS):
+        loop.call_exception_handler({"message": "a connection was given up"})
+    loop.close()
+    assert len(caplog.records) == proxy.MAX_COMPLAINTS

@@ -6,6 +6,7 @@ import hashlib
 import pytest
 
 from ringfence.model.egress import Egress
+from ringfence.network.heads import MAX_INFORMATIONAL
 from tests.unit.network.gates import way
 from tests.unit.network.talk import HOST, End, rule, run, talk
 
@@ -280,6 +281,23 @@ def test_hints_pass_before_the_answer() -> None:
             assert await table.client.hear() == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
             await upstream.say("HTTP/1.1 204 No Content\r\n\r\n")
             assert await table.client.hear() == b"HTTP/1.1 204 No Content\r\n\r\n"
+
+    run(conversation())
+
+
+def test_hints_without_end_are_no_answer() -> None:
+    """They count against no budget."""
+
+    async def conversation() -> None:
+        async with talk() as table:
+            await table.client.say(f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
+            upstream = await table.upstream()
+            await upstream.hear()
+            await upstream.say("HTTP/1.1 103 Early Hints\r\n\r\n" * (2 * MAX_INFORMATIONAL))
+            for _ in range(MAX_INFORMATIONAL):
+                assert await table.client.hear() == b"HTTP/1.1 103 Early Hints\r\n\r\n"
+            assert (await table.client.hear()).startswith(b"HTTP/1.1 502 ")
+            assert await upstream.hear_all() == b""
 
     run(conversation())
 

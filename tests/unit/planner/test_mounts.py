@@ -217,3 +217,33 @@ def test_preset_paths_that_root_cannot_show_are_left_out_and_said() -> None:
     assert f"not shown, because the workspace belongs to another user than the home: `{HOME}/.pyenv`" in found.notes
     for host in (Host(uid=0), Host(owners=owners), Host(uid=0, owners=owners, idmap=False)):
         assert f"{HOME}/.pyenv" in {mount.target for mount in plan("", host).mounts}
+
+
+@pytest.mark.parametrize(
+    ("profile", "settings"),
+    [("default", set()), ("debug", set()), ("nested", {"containers.conf", "storage.conf", "policy.json"})],
+)
+def test_an_engine_has_settings_where_it_may_start_containers(profile: str, settings: set[str]) -> None:
+    found = plan(f'[isolation]\nseccomp = "{profile}"\n')
+    files = [mount for mount in found.mounts if mount.target.startswith("/etc/containers/")]
+    assert {mount.target.rpartition("/")[2] for mount in files} == settings
+    assert {mount.kind for mount in files} <= {MountKind.FILE}
+
+
+def test_who_logs_in_is_told_why_it_fails() -> None:
+    found = at(plan(""), "/etc/pam.d/other")
+    assert found.kind is MountKind.FILE and "pam_deny.so" in found.text and "auth sufficient" not in found.text
+
+
+def test_apt_says_why_it_installs_nothing_where_there_is_one() -> None:
+    name = "/etc/apt/apt.conf.d/ringfence"
+    assert name not in {mount.target for mount in plan().mounts}
+    found = plan(host=Host({"/etc/debian_version": "12.11\n"}))
+    assert "packages of the system are installed outside" in at(found, name).text
+
+
+def test_maven_gets_its_own_settings_and_not_the_sites() -> None:
+    files = ("/etc/maven/m2.conf", "/etc/maven/logging/simplelogger.properties", "/etc/maven/settings.xml")
+    found = plan(host=Host(dict.fromkeys(files, "text\n")))
+    assert {mount.target for mount in found.mounts if mount.target.startswith("/etc/maven/")} >= set(files[:2])
+    assert files[2] not in {mount.target for mount in found.mounts}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ringfence.model.decision import Verdict
+from ringfence.model.decision import Source, Verdict
 from ringfence.model.errors import UsageError
 from ringfence.model.git import GitRemote, LargeFiles, Pushes, Signing
 from ringfence.policy.connect import asked, decide
@@ -188,9 +188,11 @@ def test_ssh_beside_a_remote_is_another_matter() -> None:
 def test_signing() -> None:
     assert policy().signing == Signing()
     low = '[git.signing]\nkey = "ABCDEF"\nformat = "openpgp"\ntags = false\nmax-signatures = 3'
-    assert policy(user=low).signing == Signing(key="ABCDEF", format="openpgp", tags=False, max_signatures=3)
+    place = Source(scope="user", file="user.toml", line=3)
+    wanted = Signing(key="ABCDEF", format="openpgp", tags=False, max_signatures=3, source=place)
+    assert policy(user=low).signing == wanted
     found = policy(user=low, managed='[git.signing]\nkey = "~/.ssh/id"').signing
-    assert found == Signing(key="/home/u/.ssh/id")
+    assert found == Signing(key="/home/u/.ssh/id", source=Source(scope="managed", file="managed.toml", line=3))
 
 
 @pytest.mark.parametrize(("text", "key"), [(REMOTE, "git.remotes"), ('[git.signing]\nkey = "/k"', "git.signing")])

@@ -38,6 +38,7 @@ def test_a_setting_that_forbids_user_namespaces_is_named(tmp_path: Path, name: s
     [
         ("bwrap: Creating new namespace failed: No space left on device", "limit"),
         ("bwrap: Can't mount proc on /newroot/proc: Operation not permitted", "masks"),
+        ("bwrap: Can't set hostname to ringfence: Operation not permitted", "seccomp profile"),
         ("bwrap: something else", "something else"),
         ("", "no answer"),
     ],

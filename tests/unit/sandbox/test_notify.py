@@ -1,8 +1,11 @@
 """What an observed call is worth in the record."""
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +39,31 @@ def test_a_signal_within_is_nothing() -> None:
 def test_what_has_ended_was_not_reached_for(kind: str, ended: int) -> None:
     """A shell or a test runner that ends a group of its own once more, after its end, is no news."""
     assert signalled(f"{kind} {ended}") == ""
+
+
+def reached(path: str, pid: int) -> str:
+    found = notify.observed(notify.Notification(pid, "connect", "", f"unix:{path}"), lambda number: True)
+    return found.code if found else ""
+
+
+@pytest.fixture
+def service(open_path: Path) -> Iterator[str]:
+    """Give a socket that somebody listens on, in a place where services do."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{open_path}/service")
+        listener.listen()
+        yield f"{open_path}/service"
+
+
+def test_a_service_of_the_host_is_reached_for_where_the_view_has_nothing(service: str) -> None:
+    nobody = 2**22 + 1  # above kernel.pid_max: its view has nothing
+    assert reached(service, nobody) == "unix-socket"
+    assert reached(service, os.getpid()) == ""
+
+
+def test_other_paths_are_no_service(service: str) -> None:
+    nobody = 2**22 + 1
+    file = Path(service).with_name("file")
+    file.write_text("")
+    assert [reached(path, nobody) for path in (str(file), f"{service}-gone", f"{service}\0", "/etc/passwd")] == [""] * 4
+    assert reached("/run/nscd/socket", nobody) == reached("/run/systemd/journal/socket", nobody) == ""

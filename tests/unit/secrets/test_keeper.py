@@ -395,10 +395,12 @@ def test_an_answer_that_cannot_be_read_stops_at_a_host_that_knows_values(keeper:
     assert isinstance(opened(keeper, GITHUB, get()).answer(Incoming(304, answer.headers)), Incoming)
 
 
-def test_a_part_of_a_body_is_refused_where_a_value_went_out(keeper: Keeper) -> None:
-    passage = opened(keeper, GITHUB, get(b"/repos/x", bearer(stand_in(keeper))))
-    refused(passage.answer(Incoming(206, [])), "unreadable-answer")
-    assert opened(keeper, GITHUB, get()).answer(Incoming(206, [])) == Incoming(206, [])
+def test_a_part_of_a_body_is_refused_where_values_go_out(keeper: Keeper) -> None:
+    """Also of a request without one: what another has stored there could be fetched in pieces."""
+    for fields in ([bearer(stand_in(keeper))], []):
+        passage = opened(keeper, GITHUB, get(b"/repos/x", *fields))
+        refused(passage.answer(Incoming(206, [])), "unreadable-answer")
+    assert opened(keeper, ELSEWHERE, get()).answer(Incoming(206, [])) == Incoming(206, [])
 
 
 def test_a_request_with_a_value_asks_for_nothing_that_cannot_be_read(keeper: Keeper) -> None:
@@ -410,6 +412,7 @@ def test_a_request_with_a_value_asks_for_nothing_that_cannot_be_read(keeper: Kee
     ]
     head = sent(opened(keeper, GITHUB, get(b"/repos/x", bearer(stand_in(keeper)), *fields)))
     assert head.headers[1:] == [bearer(TOKEN), (b"accept-encoding", b"gzip, identity")]
+    assert sent(opened(keeper, GITHUB, get(b"/", *fields))).headers[1:] == [(b"accept-encoding", b"gzip, identity")]
     assert sent(opened(keeper, GITHUB, get(b"/", (b"accept-encoding", b"br")))).headers[1:] == [
         (b"accept-encoding", b"identity")
     ]
@@ -482,14 +485,26 @@ def test_an_error_of_the_token_s_host_passes(keeper: Keeper) -> None:
     assert passage.answer_body(b"bad request", last=True) == b"bad request"
 
 
-def test_answers_bring_no_more_than_can_be_searched_for(keeper: Keeper) -> None:
-    stopped = None
-    for number in range(18):
+def test_of_many_values_that_answers_bring_the_oldest_is_forgotten(keeper: Keeper) -> None:
+    """A login that is renewed every hour goes on for days; the source's own value is never forgotten."""
+    api = Destination("https", "api.example.com", 443)
+    texts = [b"at-%020d" % number for number in range(40)]
+    stand_ins = []
+    for text in texts:
         passage = opened(keeper, OAUTH, get(b"/token", method=b"POST"))
-        passage.answer(Incoming(200, []))
-        found = passage.answer_body(b'{"access_token": "at-%020d"}' % number, last=True)
-        stopped = found if isinstance(found, Stopped) else stopped
-    assert "too many" in refused(stopped, "unreadable-answer").reason
+        answered(passage, b'{"access_token": "%b", "refresh_token": "rt-of-%b"}' % (text, text))
+        stand_ins.append(stand_in(keeper, "access"))
+        assert sent(opened(keeper, api, get(b"/", bearer(stand_ins[-1])))).headers[1] == bearer(text)
+    assert sent(opened(keeper, api, get(b"/", bearer(stand_ins[-16])))).headers[1] == bearer(texts[-16])
+    assert sent(opened(keeper, api, get(b"/", bearer(stand_ins[0])))).headers[1] == bearer(stand_ins[0])
+    assert answered(opened(keeper, ELSEWHERE, get()), REFRESH) != REFRESH
+
+
+def test_a_value_that_is_brought_again_is_the_newest(keeper: Keeper) -> None:
+    for number in (0, *range(1, 16), 0, 16, 17):
+        answered(opened(keeper, OAUTH, get(b"/token", method=b"POST")), b'{"access_token": "at-%020d"}' % number)
+    found = [answered(opened(keeper, ELSEWHERE, get()), b"at-%020d" % number) for number in (0, 1, 2, 3)]
+    assert [text == b"at-%020d" % number for number, text in enumerate(found)] == [False, True, True, False]
 
 
 # ---- scopes, signatures, unfit values

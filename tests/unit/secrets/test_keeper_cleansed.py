@@ -1,9 +1,13 @@
 """What the keeper leaves of a text that is to be recorded."""
 
+import base64
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
-from ringfence.model.secrets import Secrets
+from ringfence.model.decision import Verdict
+from ringfence.model.secrets import Leaks, Secrets
 from ringfence.secrets.keeper import WITHHELD, Keeper
 from tests.unit.secrets.test_keeper import FOREIGN, POLICY, TOKEN, keeper, stand_in
 from tests.unit.secrets.test_scanner import ENCODINGS
@@ -59,3 +63,37 @@ def test_what_was_cut_in_its_middle_is_not_left_in_part(keeper: Keeper, secret: 
 
 def test_without_secrets_only_rules_count() -> None:
     assert Keeper(Secrets(), {}).cleansed(PATH % TOKEN.decode(), cut=True) == PATH % TOKEN.decode()
+
+
+def name_of(text: bytes) -> str:
+    """Somebody's host with `text` in its name, as names are written."""
+    cut = text.lower().decode().rstrip("=")
+    return f"{cut[:40]}.{cut[40:]}.example.net" if cut[40:] else f"{cut}.example.net"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [lambda text: text, lambda text: text.hex().encode(), base64.b32encode, lambda text: text[:9] + b"." + text[9:]],
+)
+def test_a_name_that_holds_something_is_not_looked_up(keeper: Keeper, written: Callable[[bytes], bytes]) -> None:
+    for code, text in (("secret-misuse", stand_in(keeper)), ("secret-leak", TOKEN)):
+        found = keeper.refusal(name_of(written(text)), 443)
+        assert found is not None and found.code == code
+        assert TOKEN.decode().lower() not in keeper.cleansed(found.reason, cut=False)
+
+
+@pytest.mark.parametrize(
+    "host", ["www.example.net", "ghp-.example.net", "a.b.c.d.e.example.net", "xn--bcher-kva.example"]
+)
+def test_other_names_are(keeper: Keeper, host: str) -> None:
+    assert keeper.refusal(host, 443) is None
+
+
+def test_a_name_is_judged_by_policy() -> None:
+    """Nobody is asked about one: there is no request yet."""
+    for leaks, code in ((None, ""), (Leaks(known=Verdict.ALLOW), ""), (Leaks(known=Verdict.ASK), "secret-leak")):
+        keeper = Keeper(msgspec.structs.replace(POLICY, leaks=leaks), {"github": TOKEN})
+        found = keeper.refusal(name_of(TOKEN), 443)
+        assert (found.code if found else "") == code
+        misused = keeper.refusal(name_of(stand_in(keeper)), 443)
+        assert misused is not None and misused.code == "secret-misuse"

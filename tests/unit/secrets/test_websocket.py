@@ -1,15 +1,17 @@
-"""Values in what comes over a WebSocket, however it is framed and cut."""
+"""Values in what comes and goes over a WebSocket, however it is framed and cut."""
 
 import struct
+from itertools import cycle
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ringfence.model.passage import Stopped
 from ringfence.secrets.encodings import forms
 from ringfence.secrets.placeholders import placeholder
 from ringfence.secrets.scanner import Kind, Needle, Search
-from ringfence.secrets.websocket import Frames
+from ringfence.secrets.websocket import Departing, Frames
 
 TOKEN = b"ghp_Zk3vQ9xW2bL7nR5tY8uI1oP4aS6dF0gH2jK9"
 STAND_IN = placeholder(TOKEN)
@@ -86,3 +88,98 @@ def test_the_number_of_bytes_stays_and_pieces_give_what_the_whole_gives(data: by
     assert len(made) == len(data)
     assert passed(data, size) == made
     assert TOKEN not in made
+
+
+# ---- what goes
+
+LEAK = Stopped("secret-leak", "a message")
+
+
+def judge(text: bytes, last: bool) -> tuple[Stopped | None, int]:
+    hits, hold = SEARCH.scan(text, last=last)
+    return (LEAK if hits else None), hold
+
+
+def masked(payload: bytes, key: bytes = b"k3y!", *, opcode: int = 1, final: bool = True) -> bytes:
+    head = bytearray(frame(payload, opcode=opcode, final=final)[: -len(payload) or None])
+    head[1] |= 0x80
+    return bytes(head) + key + bytes(byte ^ mask for byte, mask in zip(payload, cycle(key), strict=False))
+
+
+def departed(data: bytes, size: int = 1 << 20) -> tuple[bytes, Stopped | None]:
+    frames = Departing(judge)
+    made = b""
+    for at in range(0, len(data) + size, size):  # the last piece is empty
+        passed = frames.departed(data[at : at + size])
+        if isinstance(passed, Stopped):
+            return made, passed
+        made += passed
+    return made, None
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        masked(TOKEN),
+        masked(b"." * 200 + TOKEN + b".", b"\xff\0\x80a"),
+        masked(b"." * 70_000 + TOKEN, opcode=2),
+        masked(TOKEN[:9], final=False) + masked(TOKEN[9:], b"abcd", opcode=0),
+        masked(TOKEN[:9], final=False) + masked(b"ping", opcode=9) + masked(TOKEN[9:], opcode=0),
+        b"".join(masked(bytes((byte,)), opcode=not at, final=at == len(TOKEN) - 1) for at, byte in enumerate(TOKEN)),
+        masked(TOKEN, opcode=9),
+        masked(TOKEN * 5, opcode=8),
+        masked(b"hello") + masked(TOKEN, b"\0\0\0\0"),
+        masked(TOKEN)[:-1] + masked(TOKEN)[-1:] + masked(b"more"),
+        frame(TOKEN),
+    ],
+)
+def test_a_value_does_not_go_however_it_is_framed_and_cut(data: bytes, size: int) -> None:
+    made, stopped = departed(data, size * (1 + len(data) // 2000))
+    assert stopped == LEAK
+    assert TOKEN not in b"".join(departed_texts(made))
+
+
+def departed_texts(data: bytes) -> list[bytes]:
+    """What a host could read: with each of the keys of these tests, as if one frame went through it all."""
+    keys = (b"k3y!", b"\xff\0\x80a", b"abcd", b"\0\0\0\0")
+    turned = [key[at:] + key[:at] for key in keys for at in range(4)]
+    return [bytes(byte ^ mask for byte, mask in zip(data, cycle(key), strict=False)) for key in turned]
+
+
+@pytest.mark.parametrize("size", [1, 4, 9, 1000])
+def test_what_holds_nothing_goes_on_as_it_came(size: int) -> None:
+    data = masked(b"ghp_ is how a token begins") + masked(b"", opcode=9) + masked(b"x" * 300, final=False)
+    data += masked(b"y" * 40, b"abcd", opcode=0) + masked(TOKEN[:20]) + masked(b"bye", opcode=8)
+    assert departed(data, size) == (data, None)
+
+
+def test_a_compressed_message_does_not_go() -> None:
+    assert departed(frame(b"anything", compressed=True))[1] is not None
+
+
+def test_the_beginning_of_a_control_frame_does_not_go() -> None:
+    """Nobody has judged it, and it ends with the connection."""
+    made, stopped = departed(masked(b"ping" + TOKEN, opcode=9)[:-1])
+    assert stopped is None and len(made) == 6
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            masked,
+            st.sampled_from([TOKEN[:11], TOKEN[11:], b"", b"text", b"Z2hwX1"]),
+            st.binary(min_size=4, max_size=4),
+            opcode=st.sampled_from([0, 1, 2, 9]),
+            final=st.booleans(),
+        ),
+        max_size=8,
+    ).map(b"".join),
+    st.integers(1, 30),
+)
+def test_pieces_go_as_the_whole_goes(data: bytes, size: int) -> None:
+    whole, stopped = departed(data)
+    made, found = departed(data, size)
+    assert (stopped is None) is (found is None)
+    assert stopped is not None or whole == made == data

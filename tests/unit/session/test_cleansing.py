@@ -9,8 +9,8 @@ import pytest
 from ringfence.model.decision import Source, Verdict
 from ringfence.model.egress import Egress, EgressRule
 from ringfence.session import cleansing
-from ringfence.session.cleansing import WITHHELD, Cleansing
-from ringfence.session.vault_messages import Cleanse, Cleansed, to_vault
+from ringfence.session.cleansing import UNJUDGED, WITHHELD, Cleansing
+from ringfence.session.vault_messages import Cleanse, Cleansed, Judge, Judged, to_vault
 
 VALUE, STAND_IN = "ghp_Zk3vQ9xW2bL7nR5tY8uI1oP4aS6dF0gH2jK9", "ghp_" + "x" * 36
 RULES = Egress(
@@ -34,6 +34,7 @@ class FakeVault:
 
     def __init__(self) -> None:
         self.asked: list[Cleanse] = []
+        self.judged: list[tuple[str, int]] = []
         self.cleansing: Cleansing | None = None
         self.answers = True
         self.error: OSError | None = None
@@ -42,10 +43,21 @@ class FakeVault:
         if self.error:
             raise self.error
         asked = to_vault.decode(message)
-        assert isinstance(asked, Cleanse) and not descriptors
+        assert not descriptors
+        if isinstance(asked, Judge):
+            self.judge(asked)
+            return
+        assert isinstance(asked, Cleanse)
         self.asked.append(asked)
         if self.answers:
             threading.Thread(target=self.answer, args=(asked,)).start()
+
+    def judge(self, asked: Judge) -> None:
+        assert self.cleansing
+        self.judged.append((asked.host, asked.port))
+        why = ("secret-leak", "a value") if VALUE.lower() in asked.host else ("", "")
+        if self.answers:
+            self.cleansing.take(Judged(request=asked.request, code=why[0], reason=why[1]))
 
     def answer(self, asked: Cleanse, **more: str) -> None:
         assert self.cleansing
@@ -152,3 +164,21 @@ def test_a_successor_is_asked_instead(vault: FakeVault, impatient: float) -> Non
     fresh.cleansing = vault.cleansing
     vault.cleansing.vaults.current = fresh  # type: ignore[assignment] # all that is asked of it
     assert cleansed(vault)["path"] == f"/{STAND_IN}" and len(vault.asked) == 1
+
+
+def test_a_name_is_judged_before_it_is_looked_up(vault: FakeVault) -> None:
+    assert vault.cleansing
+    assert vault.cleansing.refusal(f"{VALUE.lower()}.wild.example.com", 443) == ("secret-leak", "a value")
+    assert vault.cleansing.refusal("honest.wild.example.com", 80) == ("", "")
+    assert vault.judged == [(f"{VALUE.lower()}.wild.example.com", 443), ("honest.wild.example.com", 80)]
+
+
+@pytest.mark.parametrize("host", ["api.example.com", "2001:db8::1", "a.bc"])
+def test_a_name_that_policy_names_or_that_holds_nothing_is_not(vault: FakeVault, host: str) -> None:
+    assert vault.cleansing and vault.cleansing.refusal(host, 443) == ("", "") and not vault.judged
+
+
+def test_a_name_that_nobody_judges_is_not_looked_up(vault: FakeVault, impatient: float) -> None:
+    assert vault.cleansing
+    vault.answers = False
+    assert vault.cleansing.refusal("honest.wild.example.com", 443) == ("unreachable", UNJUDGED)

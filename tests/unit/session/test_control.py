@@ -132,3 +132,10 @@ def test_secrets_are_read_anew_or_stay_as_they_are() -> None:
     for error in (unset, SandboxError("it did not start"), HostError("no Landlock")):
         running.vaults = Reloading(error)
         assert running.told(Reload()) == Answer(error=f"the values from before stay in force: {error}", hint=error.hint)
+
+
+@pytest.mark.parametrize("host", ["*", "a b", "x.example:0"])
+def test_an_entry_is_named_once_in_what_is_wrong_with_it(host: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        rules("allow", [host])
+    assert str(caught.value).count(f"`{host}`") == 1

@@ -26,6 +26,7 @@ OWN = {
     "ringfence.sandbox.launch",
     "ringfence.session",
     "ringfence.session.cache",
+    "ringfence.session.ground",
     "ringfence.session.options",
     "ringfence.session.places",
     "ringfence.session.run",
@@ -52,6 +53,10 @@ STANDARD = {
 }
 # What costs milliseconds, or says that the slow path was taken.
 NEVER = {"argparse", "asyncio", "dataclasses", "json", "msgspec", "pathlib", "re", "subprocess", "tomllib", "typing"}
+CLIENT = {"ringfence"} | {
+    f"ringfence.{name}"
+    for name in "cli cli.entry model model.errors session session.resident session.places session.unix_sockets".split()
+}
 # At the first fork or spawn of the process, before anything of the new process runs.
 WATCH = """
 import sys
@@ -73,7 +78,8 @@ def loaded(workspace: Path, record: Path, home: Path) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-P", "-c", WATCH, "run", "true"],
         cwd=workspace,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHONPATH": str(ROOT / "src"), "RECORD": str(record)},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHONPATH": str(ROOT / "src"), "RECORD": str(record)}
+        | {"RINGFENCE_SUPERVISOR": "0"},
         capture_output=True,
         timeout=60,
     )
@@ -91,3 +97,17 @@ def test_the_hot_path_loads_what_is_listed_and_nothing_else(tmp_path: Path, home
     assert {name for name in warm if name.startswith("ringfence")} == OWN | AS_ROOT
     assert warm - OWN - AS_ROOT <= STANDARD | ROOT_ONLY
     assert not warm & NEVER
+
+
+def test_asking_the_resident_supervisor_loads_next_to_nothing() -> None:
+    """What a client loads until it asks: every module here is paid for by each supervised run."""
+    code = "import sys; before = set(sys.modules); import ringfence.cli.entry, ringfence.session.resident as r;"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"{code} r.ask(['run', 'true']); print(*(set(sys.modules) - before))"],
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent/home", "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        timeout=60,
+    )
+    own = {name for name in done.stdout.decode().split() if name.startswith("ringfence")}
+    assert own == CLIENT
+    assert set(done.stdout.decode().split()) - own <= {"_signal", "_socket", "encodings.ascii", "pwd"}

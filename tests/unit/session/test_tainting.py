@@ -50,7 +50,9 @@ class Tainted(Tainting):
         self, directory: Path, response: TaintResponse = TaintResponse.NO_NEW_HOSTS, workspace: str = ""
     ) -> None:
         mode = ("overlay", "exit") if workspace else ("direct", "exit")
-        artefact = SimpleNamespace(egress=b"{}", on_taint=response.value, cwd=HOME, workspace=(workspace, *mode))
+        artefact = SimpleNamespace(
+            egress=b"{}", on_taint=response.value, cwd=HOME, workspace=(workspace, *mode), watches=[]
+        )
         self.records: list[tuple[str, str, dict[str, object]]] = []
         super().__init__(artefact, str(directory), lambda *said: self.records.append(said))  # type: ignore[arg-type] # stand-ins
         self.notices: list[str] = []
@@ -155,6 +157,9 @@ def test_secrets_of_a_workspace_are_found_without_following_links(tmp_path: Path
     ]
     found = Tainted(tmp_path, workspace=str(work))
     assert [code for _, code in found.tripwires()] == ["secret-read"] * 3
+    assert [path for path, _ in find(str(work), [f"{work}/.env", f"{work}/app/deep/id_rsa"])] == [
+        f"{work}/app/.env.local"
+    ]
     found.tripped("secret-read", f"{work}/.env")
     assert found.records[0][2]["what"] == "environment of a program, with its keys"
 

@@ -53,8 +53,20 @@ def test_what_policy_declares_survives_the_way_through_the_artefact() -> None:
 
 
 def test_a_variable_that_is_set_and_is_no_value_is_told_to_the_operator() -> None:
-    secrets, missing = (secret("a", optional=True), secret("b", optional=True)), [("a", "it is too short")]
-    (line,) = vault.unusable(secrets, missing, {"TOKEN": "short"})
-    assert line == "ringfence: the secret `a` is left out, though `TOKEN` is set: it is too short"
+    secrets = (secret("a", optional=True), secret("b", optional=True))
+    missing = (Absent("a", "it is too short", "use a longer one"),)
+    lines = vault.unusable(secrets, missing, {"TOKEN": "short"})
+    assert lines == [
+        "ringfence: the secret `a` is left out, though `TOKEN` is set: it is too short",
+        "  hint: use a longer one",
+    ]
     assert vault.unusable(secrets, missing, {}) == vault.unusable(secrets, missing, {"TOKEN": ""}) == []
-    assert vault.unusable(secrets, [], {"TOKEN": "long enough"}) == []
+    assert vault.unusable(secrets, (), {"TOKEN": "long enough"}) == []
+
+
+def test_a_value_of_a_file_that_is_no_use_is_told_as_well() -> None:
+    """One that is simply not there is not."""
+    for is_unfit in (True, False):
+        missing = (Absent("a", "it is too short", is_unfit=is_unfit),)
+        lines = vault.unusable((secret("a", optional=True),), missing, {})
+        assert lines == ["ringfence: the secret `a` is left out, though it has a value: it is too short"] * is_unfit

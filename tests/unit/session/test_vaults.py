@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from ringfence.model.errors import SandboxError
 from ringfence.network.messages import Dial, Dialed, Marked
 from ringfence.sandbox.peers import UNKNOWN
+from ringfence.session import vaults
 from ringfence.session.questions import Questions
 from ringfence.session.vault import Vault
 from ringfence.session.vault_messages import (
@@ -187,3 +189,38 @@ def test_records_of_the_proxy_come_back_without_values(pair: Pair) -> None:
     vault.join(10)
     pair.end()
     assert pair.vaults.cleansing.cleansed({"path": "/the/value", "count": 3}) == {"path": "withheld", "count": 3}
+
+
+def test_whoever_settles_finds_everything_acted_on_that_was_said(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what has been received, and is being recorded."""
+    begun, recorded = threading.Event(), []
+
+    def report(kind: str, code: str, fields: dict[str, object]) -> None:
+        begun.set()
+        time.sleep(0.05)
+        recorded.append(code)
+
+    monkeypatch.setattr(pair.answering, "report", report)
+    pair.vaults.settle()
+    misuse = encode(Told(kind="denial", code="secret-misuse", connection=1, fields={}, tainting=True))
+    pair.far.send(misuse)
+    pair.far.send(misuse)
+    pair.vaults.settle()
+    assert recorded == ["secret-misuse"] * 2 and pair.answering.tainted == ["secret-misuse"] * 2
+    begun.clear()
+    pair.far.send(misuse)
+    assert begun.wait(10)
+    pair.vaults.settle()
+    assert len(recorded) == 3
+
+
+def test_nobody_waits_for_a_vault_that_has_ended_or_goes_on_and_on(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vaults, "SETTLE_S", 0.05)
+    with pair.vaults.taking:
+        started = time.monotonic()
+        pair.vaults.settle()
+        assert 0.05 <= time.monotonic() - started < 5
+    pair.end()
+    started = time.monotonic()
+    pair.vaults.settle()
+    assert time.monotonic() - started < 0.05

@@ -11,13 +11,13 @@ SHELLS = frozenset("sh bash dash zsh ksh ash rbash fish".split())
 _INTERPRETERS = frozenset("awk gawk mawk python python2 python3 perl ruby node nodejs php lua".split())
 # Programs that take a whole command line as one word.
 _QUOTING = frozenset("env script flock watch su runuser ssh tmux screen capsh".split())
-_SPLITTING = re.compile(r"-\w*S|--split-string=")
+_ATTACHED = re.compile(r"-\w*?[Sc]|--[a-z-]+=")
 _SHELL_CODE = re.compile(r"-[a-zA-Z]*c")
 _STRING = re.compile(
     r""""((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|`([^`]*)`|(?:\b(?:qw|qx)|%[xw])\s*[({\[/|]([^)}\]/|]*)""", re.S
 )
 _FIND_RUNS = ("-exec", "-execdir", "-ok", "-okdir")
-_GIT_RUNS = re.compile(r"-x|--exec|--extcmd|--upload-pack|--receive-pack|--\w+-filter")
+_GIT_RUNS = re.compile(r"-x|--exe?c?|--ext(?:c(?:md?)?)?|--upl[a-z-]*|--rece[a-z-]*|--\w+-filter")
 _GIT_REST = ("run", "foreach")
 
 
@@ -27,7 +27,8 @@ def texts_in(words: Sequence[str]) -> Iterator[str]:
     if name in SHELLS:
         yield from _behind_option(rest)
     elif name in ("eval", "trap"):
-        yield " ".join(rest) if name == "eval" else next(iter(rest), "")
+        given = rest[1:] if rest[:1] == ("--",) else rest
+        yield " ".join(given if name == "eval" else given[:1])
     elif name == "find":
         yield from _found(rest)
     elif name == "git":
@@ -35,7 +36,11 @@ def texts_in(words: Sequence[str]) -> Iterator[str]:
     elif name in _INTERPRETERS:
         yield from _strings(rest)
     elif name in _QUOTING:
-        yield from (_SPLITTING.sub("", word, count=1) for word in rest if " " in word)
+        yield from _behind_option(rest)
+        for word in rest:
+            if " " in word:
+                attached = _ATTACHED.match(word)
+                yield word[attached.end() :] if attached else word
 
 
 def _behind_option(words: Sequence[str]) -> Iterator[str]:
@@ -78,4 +83,4 @@ def _strings(words: Sequence[str]) -> Iterator[str]:
 
 
 def _requoted(text: str) -> str:
-    return text if re.fullmatch(r"[\w./:@%+,=-]+", text) else "'" + text.replace("'", "'\\''") + "'"
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -15,6 +15,7 @@ from .paths import Places, absolute, is_critical
 _REMOVERS = frozenset(("rm", "rmdir"))
 _VARIABLE_ROOT = re.compile(r"\$(?:\w+|\{\w+\})/+\*?")
 _EVERYTHING = re.compile(r"(?:\./)?\*")
+_FIND_OPTION = re.compile(r"-[HLP]|--|-D|-O\w*")
 _SECRET = re.compile(r"\$\{?\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY)\w*", re.I)
 _SHOWS = frozenset("echo printf cat".split())
 
@@ -46,7 +47,8 @@ def moves(command: Command, cwd: str, places: Places) -> str:
     """Name the critical directory that `mv` would take away, empty if none is seen."""
     if command.name != "mv":
         return ""
-    sources = [text for text in command.argv[1:-1] if not text.startswith("-")]
+    turned = any(re.match(r"-\w*t|--t", text) for text in command.argv)  # `-t`: the target stands first
+    sources = command.argv[1 : None if turned else -1]
     return next((text for text in sources if _is_critical(text, cwd, places)), "")
 
 
@@ -55,15 +57,15 @@ def _is_computed(word: Word) -> bool:
 
 
 def _find_roots(words: Sequence[str]) -> list[str]:
+    """Return what `find` removes as a whole: where it starts, unless a test before `-delete` chooses."""
     found = []
-    for word in words:
-        if word.startswith(("-", "(", "!")):
-            if word in ("-H", "-L", "-P"):
-                continue
-            break
-        found.append(word)
-    # A search with a test removes what it finds, and not everything.
-    tests = [word for word in words[len(found) :] if word not in ("-delete", "-H", "-L", "-P", "-depth", "-xdev")]
+    at = 0
+    while at < len(words) and (not words[at].startswith(("-", "(", "!")) or _FIND_OPTION.fullmatch(words[at])):
+        if not words[at].startswith("-"):
+            found.append(words[at])
+        at += 2 if words[at] == "-D" else 1
+    before = words[at : words.index("-delete", at)] if "-delete" in words[at:] else words[at:]
+    tests = [word for word in before if word not in ("-depth", "-xdev")]
     return (found or ["."]) if not tests else [word for word in found if word.startswith(("/", "~"))]
 
 
@@ -72,8 +74,7 @@ def _is_critical(target: str, cwd: str, places: Places) -> bool:
         return True
     known = re.sub(r"\$\{HOME\}|\$HOME\b", places.home, target)
     known = re.sub(r"\$\{PWD\}|\$PWD\b", cwd, known)
-    if "$" in known or "`" in known or re.match(r"~[^/]", known):
-        return False
+    known = re.sub(r"\*+", "*", known)
     if _EVERYTHING.fullmatch(known):
         return is_critical(cwd, places)
     path = absolute(known, places, cwd)

@@ -19,7 +19,7 @@ def matching(rules: Iterable[Rule], paths: tuple[str, ...], settings: Settings) 
     """Return the first denial or question that speaks of any spelling of a path."""
     places = settings.places
     for rule in rules:
-        if rule.what and rule.parameter is None:
+        if rule.what:
             pattern = pattern_of(rule, places.workspace, places.home)
             if any(pattern.matches(path) for path in paths):
                 return rule

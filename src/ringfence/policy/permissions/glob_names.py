@@ -13,7 +13,7 @@ def may_be(argv: Sequence[str], what: str) -> bool:
     """Tell whether the program in `argv` is a pattern that may stand for the one that the rule `what` names."""
     name = argv[0].rpartition("/")[2]
     program = program_of(what)
-    if not program or not any(mark in name for mark in "*?[") or not name.strip("*?"):
+    if not any(mark in name for mark in "*?[") or not name.strip("*?"):
         return False
     try:
         pattern = compile_rule(PathRule(pattern=f"/{name}", source=NOWHERE), workspace="/", ignore_case=False)

@@ -21,9 +21,9 @@ _PATTERN = re.compile(r"(?:[a-z0-9_*-]+)(?:\.[a-z0-9_*-]+)*")
 @lru_cache(maxsize=1024)
 def host_pattern(what: str) -> re.Pattern[str]:
     """Compile `domain:HOST`; raise ValueError, in words, for anything else."""
-    kind, colon, host = what.partition(":")
+    kind, _, host = what.partition(":")
     host = host.strip().lower().rstrip(".")
-    if kind != "domain" or not colon:
+    if kind != "domain":
         raise ValueError("does not say `domain:`")
     if not _PATTERN.fullmatch(host):
         raise ValueError("names no host")
@@ -41,7 +41,7 @@ def _labels(host: str) -> str:
 def host_of(url: str) -> str:
     """Return the host that `url` leads to, empty where it is not certain."""
     match = re.fullmatch(r"\s*https?:[/\\]{2}([^/\\?#\s]*)(?:[/\\?#].*)?", url, re.S | re.I)
-    if match is None or "\\" in match[1] or any(ord(character) < 32 for character in url):
+    if match is None or any(ord(character) < 32 for character in url):
         return ""
     authority = match[1].rpartition("@")[2]
     host = re.sub(r":\d*$", "", authority).lower().removesuffix(".")

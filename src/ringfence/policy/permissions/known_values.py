@@ -7,14 +7,15 @@ branches and loops that nobody follows here.
 import re
 from collections.abc import Iterator
 
-from .command import Command, Redirect, Word
+from .command import Command, Redirect
 
 DECLARING = frozenset("declare typeset export readonly local".split())
-_VARIABLE = re.compile(r"\$(?:(\w+|[@*])|\{(\w+)[^}]*\})")
+_VARIABLE = re.compile(r"\$(?:(\w+|[@*])|\{(\w+)(?::?([-=+])([^}]*))?[^}]*\})")
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _SETTING = re.compile(r"(\w+)=(.*)", re.S)
 _ENVIRONMENT = frozenset(("HOME", "PWD"))
 _VALUES = 8
+_LOOPED = 64
 RUNS_AT_MOST = 20_000
 
 
@@ -41,7 +42,8 @@ class Known:
         elif argv[0] == "set":
             self.positional([text for text in argv[1:] if not text.startswith(("-", "+"))])
         elif argv[0] == "printf" and argv[1:2] == ("-v",) and len(argv) > 3:
-            self.let(argv[2], " ".join(argv[3:]))
+            for text in (" ".join(argv[3:]), *argv[4:]):
+                self.let(argv[2], text)
         elif argv[0] == "read":
             self.read(command)
         self.copy([text for text in argv if not text.startswith("-")])
@@ -68,12 +70,9 @@ class Known:
 
     def read(self, command: Command) -> None:
         """`read NAME <<< text`."""
-        texts = [
-            redirect.target.text for redirect in command.redirects if redirect.operator == "<<<" and redirect.target
-        ]
         for name in command.argv[1:]:
-            for text in texts:
-                self.let(name, text)
+            for text in here(command.redirects):
+                self.let(name, text.strip())
 
     def copy(self, argv: list[str]) -> None:
         """A program that is copied or linked is the same program under its new name."""
@@ -87,16 +86,26 @@ class Known:
             return
         yield argv
         if not all(word.fixed for word in command.words):
-            for at in range(_VALUES if guess else 1):
+            for at in range(self.widest(argv)):
                 known = [self.substitute(text, at, guess=guess) for text in argv]
                 while known and not known[0].strip():
                     known = known[1:]
                 if known:
                     yield (*known[0].split(), *known[1:])
-        if match := _expanding(command.words[0]):
-            yield (*filter(None, match[1].split(",")), *argv[1:])
+        if match := _BRACES.search(argv[0]):
+            start, end = argv[0][: match.start()], argv[0][match.end() :]
+            words = [start + choice + end for choice in match[1].split(",")]
+            yield (*filter(None, words), *argv[1:])
         if program := self.programs.get(_plain(argv[0])):
             yield (*program, *argv[1:])
+
+    def widest(self, argv: tuple[str, ...]) -> int:
+        """Return how many values the variables in `argv` have at most; where that is too many, not all are tried."""
+        names = [match[1] or match[2] for text in argv for match in _VARIABLE.finditer(text)]
+        widest = max((len(self.variables.get(name, ())) for name in names), default=1)
+        if widest > _LOOPED and "$" in argv[0]:
+            self.complete = False
+        return max(1, min(widest, _LOOPED))
 
     def substituted(self, text: str, *, guess: bool) -> Iterator[str]:
         """Every text that `text` may become."""
@@ -108,8 +117,10 @@ class Known:
         def value(match: re.Match[str]) -> str:
             name = match[1] or match[2]
             values = self.variables.get(name)
-            if values:
+            if values and match[3] != "+":
                 return values[min(at, len(values) - 1)]
+            if match[3]:
+                return match[4]  # `${X:-word}`
             return "" if guess and name not in _ENVIRONMENT else match[0]
 
         return _VARIABLE.sub(value, text)
@@ -129,10 +140,6 @@ def here(redirects: tuple[Redirect, ...]) -> Iterator[str]:
             yield redirect.text
         elif redirect.operator == "<<<" and redirect.target is not None:
             yield redirect.target.text
-
-
-def _expanding(word: Word) -> re.Match[str] | None:
-    return _BRACES.fullmatch(word.raw) if "{" in word.expands else None
 
 
 def _plain(name: str) -> str:

@@ -122,5 +122,5 @@ def _sed(words: Sequence[Word]) -> list[Operand]:
     texts = [word.text for word in words]
     given = any(re.fullmatch(r"-[a-zA-Z]*[ef]|--(?:expression|file)(?:=.*)?", text) for text in texts)
     files = _files(words) if given else _files(words)[1:]
-    writes = sed_scripts.in_place(texts) or not sed_scripts.is_quiet(texts)
+    writes = not sed_scripts.is_quiet(texts)
     return [Operand(word=word, writes=writes) for word in files]

@@ -14,6 +14,10 @@ _NAMED = {
     "egrep": "file exclude-from",
     "fgrep": "file exclude-from",
     "rg": "file ignore-file",
+    "sed": "file",
+    "awk": "file",
+    "gawk": "file",
+    "jq": "from-file",
     "wc": "files0-from",
     "du": "files0-from exclude-from",
     "sort": "files0-from",
@@ -29,6 +33,10 @@ _LETTERS = {
     "egrep": "f",
     "fgrep": "f",
     "rg": "f",
+    "sed": "f",
+    "awk": "f",
+    "gawk": "f",
+    "jq": "f",
     "du": "X",
     "diff": "X",
     "hexdump": "f",
@@ -55,4 +63,4 @@ def named(name: str, words: Sequence[Word]) -> Iterator[Word]:
 
 
 def _piece(word: Word, text: str) -> Word:
-    return msgspec.structs.replace(word, raw=text if word.fixed else word.raw, text=text)
+    return msgspec.structs.replace(word, raw=text, text=text)

@@ -171,8 +171,6 @@ def _allowed_texts(command: Command) -> list[str]:
         return []
     if name == "find" and not read_only.reason(command):
         return []
-    if any(character.isspace() for word in command.words[:1] for character in word.text):
-        return []
     safe = all(wrappers.is_safe(assignment) for assignment in command.assignments)
     texts = [command.raw]
     if safe:

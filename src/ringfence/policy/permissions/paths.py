@@ -71,7 +71,7 @@ def absolute(path: str, places: Places, cwd: str = "") -> str:
         if path == start or path.startswith(f"{start}/"):
             path = (cwd or places.cwd) + path[len(start) :]
     path = posixpath.join(cwd or places.cwd, path)
-    path = _PROC_CWD.sub(lambda _: cwd or places.cwd, _PROC_ROOT.sub("", path) or "/")
+    path = _PROC_CWD.sub(lambda _: cwd or places.cwd, _PROC_ROOT.sub("", path))
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
@@ -128,7 +128,7 @@ def is_protected(path: str) -> bool:
     """Tell whether nothing but a person may have the absolute `path` written: what is there runs or steers later."""
     names = [fold(name) for name in path.split("/") if name]
     for at, name in enumerate(names):
-        if name in DIRECTORIES and not (names[at + 1 : at + 2] and f"{name}/{names[at + 1]}" in EXCEPTIONS):
+        if name in DIRECTORIES and not (names[at + 1 :] and f"{name}/{names[at + 1]}" in EXCEPTIONS):
             return True
         if f"{names[at - 1] if at else ''}/{name}" in DIRECTORIES or re.search(r"~\d|[. ]$", name):
             return True

@@ -72,7 +72,7 @@ def merge(scopes: Sequence[Scope], request: Request, facts: PathFacts) -> Settin
             roots += [spelling for path in added for spelling in (path, facts.resolve(path))]
     rules = tuple(_in_force(ordered, mode, trusted=request.trusted))
     for rule in rules:
-        if rule.tool in PATH_TOOLS and rule.what and rule.parameter is None:
+        if rule.tool in PATH_TOOLS and rule.what:
             pattern_of(rule, workspace, request.home)
     return Settings(
         rules=rules,

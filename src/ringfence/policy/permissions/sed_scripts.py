@@ -43,11 +43,6 @@ def edits_files(words: Sequence[str]) -> bool:
     return known and bool(rest) and replaces(rest[0])
 
 
-def in_place(words: Sequence[str]) -> bool:
-    """Tell whether `sed` changes its files."""
-    return any(word.startswith(("-i", "--in-place")) or re.match(r"-[a-zA-Z]*i", word) for word in words)
-
-
 def is_quiet(words: Sequence[str]) -> bool:
     """Tell whether `sed` prints only what it is told to, and has no option that is not known."""
     options, _ = _split(words)

@@ -23,6 +23,7 @@ from .settings import Settings
 from .shell_parse import parse
 
 _BOUNDARIES = re.compile(r"[;&|\n(){}`]|\b(?:then|do|else)\b")
+_SEPARATORS = re.compile(r"[\s;&|<>(){}`'\"=]+")
 _LOOP = re.compile(r"\b(?:for|while|until)\b")
 
 
@@ -61,6 +62,8 @@ def decide_shell(text: str, settings: Settings, facts: PathFacts) -> Finding:
     script, parts = reading.script, reading.parts
     for verdict in (Verdict.DENY, Verdict.ASK):
         finding = _by_text(reading, verdict, settings) or _by_files(parts, verdict, settings, facts)
+        if finding is None and verdict is Verdict.DENY:
+            finding = _by_names(script, settings, facts)
         if finding is not None:
             return finding
     firm = _firm(reading, settings)
@@ -113,6 +116,16 @@ def _by_files(parts: Sequence[Part], verdict: Verdict, settings: Settings, facts
                     found = found or files.questioned(paths, writes=operand.writes, settings=settings)
             if found is not None:
                 return found
+    return None
+
+
+def _by_names(script: Script, settings: Settings, facts: PathFacts) -> Finding | None:
+    """Return what denials of files say to anything in a text that no parser could read."""
+    for word in _SEPARATORS.split(script.text) if script.doubts and not script.unread else ():
+        paths = spellings(word, settings.places, facts)
+        found = files.refused(paths, writes=">" in script.text, reads=True, settings=settings) if word else None
+        if found is not None:
+            return found
     return None
 
 

@@ -49,7 +49,7 @@ def word_of(node: tree_sitter.Node, source: bytes) -> tuple[Word, list[str]]:
         reading.expands.add("~")
     word = Word(
         raw=raw,
-        text="".join(reading.pieces),
+        text=reading.value(),
         fixed=reading.fixed,
         expands=frozenset(reading.expands) if reading.expands else _NOTHING,
     )
@@ -62,6 +62,7 @@ class _Reading:
     def __init__(self, source: bytes) -> None:
         self.source = source
         self.pieces: list[str] = []
+        self.variables: list[int] = []  # which pieces are
         self.bare = ""
         self.fixed = True
         self.expands: set[str] = set()
@@ -141,7 +142,15 @@ class _Reading:
         if start < end:
             self.literal(self.source[start:end].decode("utf-8", "replace"), quoted=quoted)
 
+    def value(self) -> str:
+        """Put the pieces together; `$X"y"` must not become `$Xy`."""
+        for at in self.variables:
+            if re.match(r"\w", "".join(self.pieces[at + 1 :])):
+                self.pieces[at] = f"${{{self.pieces[at][1:]}}}"
+        return "".join(self.pieces)
+
     def variable(self, text: str, *, quoted: bool) -> None:
+        self.variables.append(len(self.pieces))
         self.pieces.append(text)
         self.bare += "" if quoted else text
         self.fixed = False

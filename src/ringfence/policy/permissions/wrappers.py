@@ -100,12 +100,6 @@ LAUNCHERS = {
     "npm": 1, "pnpm": 1, "yarn": 1, "bundle": 1, "uv": 1, "poetry": 1, "pipx": 1,
     "perf": 1,
 }  # fmt: skip
-_VALUE_OPTIONS = {
-    "sudo": "ugpCThrt", "doas": "uC", "env": "uCSa", "exec": "a", "nice": "n", "timeout": "ks", "stdbuf": "ioe",
-    "xargs": "nPLsdIEa", "watch": "n", "ionice": "cnp", "strace": "eopsu", "ltrace": "eopsu", "time": "of",
-    "nsenter": "tSG", "unshare": "SG", "flock": "wEc", "runuser": "ug", "ssh": "BbcDEeFIiJLlmOopQRSWw",
-}  # fmt: skip
-
 # Programs that run a command behind one of their own subcommands only, or not at all.
 _PACKAGES, _PROJECTS = ("npm", "pnpm", "yarn", "bundle"), ("uv", "poetry", "pipx")
 _STRICT = frozenset((*_PACKAGES, *_PROJECTS, "perf", "timeout"))
@@ -139,19 +133,22 @@ def launched(words: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _behind(name: str, words: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """What may begin the command behind a launcher's own words: a long option may take the next one, or not."""
+    """What may begin the command behind a launcher's own words: `-Eu` may take the next one, or not."""
     found: list[tuple[str, ...]] = []
     pending = [(words, LAUNCHERS[name])]
+    seen: set[tuple[int, int]] = set()
     while pending and len(found) < ALTERNATIVES:
         rest, operands = pending.pop()
+        if (len(rest), operands) in seen:
+            continue
+        seen.add((len(rest), operands))
         word = rest[0] if rest else ""
-        if word.startswith("--") and len(word) > 2 and "=" not in word:
-            pending += [(rest[1:], operands), (rest[2:], operands)]
-        elif word == "--" or (word == "-" and name == "env"):
+        if word == "--" or (word == "-" and name == "env"):
             pending.append((rest[1:], operands))
         elif word.startswith("-") and len(word) > 1:
-            takes = len(word) == 2 and word[1] in _VALUE_OPTIONS.get(name, "")
-            pending.append((rest[2 if takes else 1 :], operands))
+            pending.append((rest[1:], operands))
+            if not word.startswith("--") or "=" not in word:
+                pending.append((rest[2:], operands))
         elif "=" in word and name in ("env", "sudo", "doas") and not word.startswith("/"):
             pending.append((rest[1:], operands))
         elif rest and operands and _OPERAND.get(name, _ANYTHING).fullmatch(word):

@@ -73,7 +73,7 @@ def files(ordered: Sequence[Layer], names: Collection[str]) -> tuple[SecretFile,
         for index, table in enumerate(() if listed is UNSET else listed):
             place = layer.source("secret-files", index)
             file = _file(table, place)
-            _check_text(file.text, names, place)
+            _check_text(file.text, names, layer.source("secret-files", index, "text"))
             written[file.path] = _joined(written.get(file.path), file, joins=_joins(table))
         found = written | found
     return tuple(found[path] for path in sorted(found))

@@ -88,14 +88,14 @@ def _check_references(secrets: Sequence[Secret]) -> None:
     """Raise for a secret that names another which there is not."""
     names = {one.name for one in secrets}
     for one in secrets:
-        named = [injection.key_id for injection in one.inject if injection.key_id]
-        if one.name in named:
+        named = [(injection.key_id, injection.declared) for injection in one.inject if injection.key_id]
+        for _, place in (pair for pair in named if pair[0] == one.name):
             hint = "`key-id` names the secret that holds the access key's identifier"
-            raise UsageError(f"the secret `{one.name}` is its own `key-id`", place=str(one.declared), hint=hint)
-        named += [name for capture in one.captures for _, name in capture.fields]
-        for name in named:
+            raise UsageError(f"the secret `{one.name}` is its own `key-id`", place=str(place), hint=hint)
+        named += [(name, capture.declared) for capture in one.captures for _, name in capture.fields]
+        for name, place in named:
             if name not in names:
-                raise _no_secret(name, one.name, one.declared)
+                raise _no_secret(name, one.name, place)
 
 
 def _no_secret(name: str, by: str, place: Source) -> UsageError:

@@ -22,7 +22,7 @@ def check_reach(secrets: Iterable[Secret], egress: Egress) -> None:
         places: tuple[Injection | Capture, ...] = (*secret.inject, *secret.captures)
         for where in places:
             what = f"of the secret `{secret.name}`"
-            check_inspected(where.host, where.ports, egress.rules, what=what, place=secret.declared)
+            check_inspected(where.host, where.ports, egress.rules, what=what, place=where.declared)
             _check_allowed(where, egress, secret)
 
 
@@ -31,16 +31,16 @@ def _check_allowed(where: Injection | Capture, egress: Egress, secret: Secret) -
         return
     if not any(grants(rule) and meet(rule, where.host, where.ports) for rule in egress.rules):
         message = f"the secret `{secret.name}` is for {shown(bracketed(where.host))}, which no rule allows"
-        raise UsageError(message, place=str(secret.declared), hint=_hint(where, secret))
+        raise UsageError(message, place=str(where.declared), hint=_hint(where))
 
 
-def _hint(where: Injection | Capture, secret: Secret) -> str:
+def _hint(where: Injection | Capture) -> str:
     """Say what would allow the host: in the words of the command line, where the secret is written there."""
     host, port = bracketed(where.host), where.ports[0][0]
     if is_address(where.host):  # an address is not inspected unless its rule says so
         rule = f'{{ host = "{host}", ports = [{port}], inspection = "inspect" }}'
         return f"add `allow = [{rule}]` to `[network]` of a policy file"
     written = host if where.ports == ((443, 443),) else f"{host}:{port}"
-    if secret.declared.file == "command line" or secret.declared.file.startswith("--secret "):
+    if where.declared.file == "command line" or where.declared.file.startswith("--secret "):
         return f"add `--allow {written}`"
     return f'add `allow = ["{written}"]` to `[network]`, or name a preset that allows it'

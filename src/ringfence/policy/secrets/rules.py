@@ -57,6 +57,7 @@ def _injection(table: InjectTable, place: Source) -> Injection:
         ports=where.ports,
         methods=where.methods,
         paths=where.paths,
+        declared=place,
     )
 
 
@@ -75,7 +76,8 @@ def _capture(table: CaptureTable, place: Source) -> Capture:
         hint = 'as in `{ host = "...", paths = ["/oauth/token"], fields = { access_token = "NAME" } }`'
         raise UsageError("an entry of `capture` needs `paths` and `fields`", place=str(place), hint=hint)
     where = _where(table, place)
-    return Capture(host=where.host, ports=where.ports, paths=where.paths, fields=tuple(sorted(table.fields.items())))
+    fields = tuple(sorted(table.fields.items()))
+    return Capture(host=where.host, ports=where.ports, paths=where.paths, fields=fields, declared=place)
 
 
 def _where(table: InjectTable | CaptureTable, place: Source) -> EgressRule:

@@ -166,10 +166,18 @@ def test_a_decision_names_rule_and_place() -> None:
     assert "denied by a rule" in decision.reason
 
 
+def test_a_rule_that_is_not_needed_is_not_named() -> None:
+    rules = settings(allow=["Read", "Bash(pfs *)"])
+    assert decide(rules, call("Read", "/w/proj/a")).rule == ""
+    assert decide(rules, call("Read", "/etc/a")).rule == "Read"
+    assert decide(rules, call("Bash", "ls; pfs a")).rule == "Bash(pfs *)"
+
+
 def test_what_could_not_be_read_is_said() -> None:
     decision = decide(settings(mode="bypassPermissions"), call("Bash", "base64 -d x | $SHELL"))
     assert "the boundary holds it" in decision.reason
     assert decision.errors
+    assert "boundary" not in decide(settings(mode="bypassPermissions"), call("Bash", "other x")).reason
 
 
 @pytest.mark.parametrize(
@@ -211,10 +219,21 @@ def test_fetching(url: str, expected: str) -> None:
         ("rm -rf sub/*", "allow"),
         ("rm -rf $X/build", "allow"),
         ("rm -rf sub", "allow"),
+        ("rm -rf **", "ask"),
+        ("find -L . -delete", "ask"),
+        ("find -- . -delete", "ask"),
+        ("find -O3 -D tree . -delete", "ask"),
+        ("find . -delete -name '*.o'", "ask"),
+        ("find -L . -name '*.o' -delete", "allow"),
     ],
 )
 def test_critical_removals_are_asked_about_in_every_mode(command: str, said: str) -> None:
     assert verdict(settings(mode="bypassPermissions"), "Bash", command) == said
+
+
+@pytest.mark.parametrize("command", ["mv ~ x", "mv -t x ~", "mv --target-directory=x ~", "mv -vt x a ~"])
+def test_no_allowance_moves_what_is_critical(command: str) -> None:
+    assert verdict(settings(allow=["Bash"]), "Bash", command) == "ask"
 
 
 def test_a_command_that_is_none_is_asked_about_in_every_mode() -> None:

@@ -18,6 +18,23 @@ env --split-string='dny x'
 env - dny x
 env -a z dny x
 env --chdir / dny x
+sudo -Eu root dny x
+sudo -nu root -- dny x
+npx -p package dny x
+perf stat -e cycles dny x
+systemd-run -u unit dny x
+su -c dny
+su --command='dny x'
+script -c'dny x' /dev/null
+git rebase --exe 'dny x' HEAD
+{dny,x}
+d{n,}y x
+z=d; $z"ny" x
+d"$z"ny x
+${z:-dny} x
+${z=dny} x
+z=1; ${z:+dny} x
+printf -v z '%s' dny; $z x
 sudo --user root dny x
 timeout --signal KILL 5 dny x
 nice --adjustment 5 dny x
@@ -123,6 +140,17 @@ def test_a_denial_holds_in_commands_inside_commands(times: int) -> None:
 def test_what_is_too_much_to_follow_is_asked_about_in_every_mode(command: str) -> None:
     assert verdict(DENIED, "Bash", command) in ("ask", "deny")
     assert verdict(settings(allow=["Bash"], mode="bypassPermissions"), "Bash", command) == "ask"
+
+
+@pytest.mark.parametrize(("count", "expected"), [(9, "deny"), (60, "deny"), (70, "ask")])
+def test_every_value_of_a_loop_may_be_the_program(count: int, expected: str) -> None:
+    values = " ".join(f"a{number}" for number in range(count))
+    assert verdict(DENIED, "Bash", f"for i in {values} dny; do $i x; done") == expected
+
+
+@pytest.mark.parametrize("command", ["cat <> secrets/k", "pfs ;; cat secrets/k", "cat 'secrets/k"])
+def test_a_text_that_no_parser_reads_opens_no_file_that_may_not_be_read(command: str) -> None:
+    assert verdict(DENIED, "Bash", command) == "deny"
 
 
 @pytest.mark.parametrize("mode", ["default", "acceptEdits", "bypassPermissions"])

@@ -40,6 +40,12 @@ def test_a_rule_that_cannot_be_read_refuses_the_policy_with_its_line() -> None:
             layers.merge([layer], home=HOME, workspace=CWD)
 
 
+def test_only_paths_are_read_as_patterns_of_paths() -> None:
+    settings = merged(user='deny = ["Bash(dny [)", "Bash(timeout:5)"]\nallow = ["Read(x)"]')
+    assert verdict(settings, "Bash", "dny [") == "deny"
+    assert settings.mode is Mode.DEFAULT
+
+
 @pytest.mark.parametrize("text", ['allow = ["Bash(x)"]', 'directories = ["/srv"]', 'mode = "auto"'])
 def test_a_project_can_only_tighten(text: str) -> None:
     layer = parse(f"version = 1\n[permissions]\n{text}", file="ringfence.toml", scope="project")

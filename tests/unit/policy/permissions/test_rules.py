@@ -26,6 +26,9 @@ def parse(text: str, verdict: Verdict = Verdict.DENY) -> Rule:
         ("mcp__s__get_*", "mcp__s__get_*", ""),
         ("*", "*", ""),
         ("bash(x)", "bash", "x"),
+        ("Read( a b )", "Read", "a b"),
+        ("Bash( a b )", "Bash", " a b "),
+        (" Read ", "Read", ""),
         ("WebFetch(domain:*.example.com)", "WebFetch", "domain:*.example.com"),
     ],
 )
@@ -43,6 +46,8 @@ def test_a_rule_is_a_tool_and_what_of_it(text: str, tool: str, what: str) -> Non
         "Bash()",
         "(x)",
         "Bash(x",
+        "Bash(x()",
+        "1Bash",
         "Bash x",
         "WebFetch(example.com)",
         "WebFetch(domain:a b)",
@@ -56,9 +61,16 @@ def test_what_is_no_rule_is_refused_with_its_place(text: str) -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["*", "B*", "mcp__*", "Write(src/**)", "mcp__s__t(x:1)"])
+@pytest.mark.parametrize(
+    "text", ["*", "B*", "mcp__*", "mcp__s*", "Write(a)", "Glob(a)", "NotebookEdit(a)", "mcp__s__t(x:1)"]
+)
 def test_an_allowance_without_effect_is_marked(text: str) -> None:
     assert parse(text, Verdict.ALLOW).ignored
+
+
+@pytest.mark.parametrize("text", ["mcp__s__*", "mcp__a-b__get_*", "mcp__s__t", "mcp__s"])
+def test_an_allowance_of_one_servers_tools_has_effect(text: str) -> None:
+    assert parse(text, Verdict.ALLOW).ignored == ""
 
 
 def test_a_condition_that_means_nothing_makes_a_denial_wider() -> None:
@@ -67,7 +79,24 @@ def test_a_condition_that_means_nothing_makes_a_denial_wider() -> None:
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("Bash(run_in_background:true)", "run_in_background"), ("Agent(model:x)", "model"), ("Bash(command:x)", "")],
+    [
+        ("Bash(run_in_background:true)", "run_in_background"),
+        ("Bash(timeout:5)", "timeout"),
+        ("Bash(description:x)", "description"),
+        ("Bash(dangerouslyDisableSandbox:true)", "dangerouslyDisableSandbox"),
+        ("Bash(command:x)", ""),
+        ("Bash(git:*)", ""),
+        ("Agent(model:x)", "model"),
+        ("Agent(git:*)", "git"),
+        ("WebSearch(query:x)", "query"),
+        ("Read(file_path:x)", ""),
+        ("Read(x:y)", ""),
+        ("Edit(x:y)", ""),
+        ("Cd(x:y)", ""),
+        ("LS(path:x)", "path"),
+        ("LS(Path:x)", ""),
+        ("LS(path:)", ""),
+    ],
 )
 def test_parameters_are_those_beside_the_main_field(text: str, name: str) -> None:
     rule = parse(text)

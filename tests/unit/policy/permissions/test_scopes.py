@@ -30,6 +30,13 @@ def test_a_denial_of_any_scope_beats_an_allowance_of_any_other() -> None:
         assert verdict(settings, "Bash", "x") == "deny"
 
 
+def test_rules_stand_by_scope_and_denials_first() -> None:
+    said = rules(allow=["Read", "Edit"], ask=["Glob"], deny=["Bash(a)", "Bash(b)"])
+    listed = [(rule.source.scope, rule.text) for rule in merged(user=said, managed=said, project=said).rules]
+    in_order = ["Bash(b)", "Bash(a)", "Glob", "Read", "Edit"]
+    assert listed == [(scope, text) for scope in ("managed", "project", "user") for text in in_order]
+
+
 def test_a_project_question_beats_a_local_allowance() -> None:
     settings = merged(project=rules(ask=["Bash(mkdir *)"]), local=rules(allow=["Bash(mkdir *)"]))
     assert verdict(settings, "Bash", "mkdir z") == "ask"

@@ -41,6 +41,7 @@ def test_hosts_that_no_rule_allows(allow: str, host: str) -> None:
     with pytest.raises(UsageError, match="which no rule allows") as caught:
         check(allow, host)
     assert f'allow = ["{host}"]' in caught.value.hint
+    assert caught.value.place == "u.toml:6"  # the line of the entry
 
 
 def test_ports_count() -> None:
@@ -68,7 +69,7 @@ def test_hosts_that_pass_unseen(allow: str, said: str) -> None:
     with pytest.raises(UsageError, match="of the secret `a` is not inspected") as caught:
         check(allow.replace("*.example", "*.test"), "x.example" if "*." not in allow else "x.test")
     assert f"at u.toml:2 has `{said}`" in caught.value.message
-    assert caught.value.place == "u.toml:4"
+    assert caught.value.place == "u.toml:6"
     assert said in caught.value.hint
 
 

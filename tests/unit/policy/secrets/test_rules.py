@@ -37,11 +37,17 @@ def test_a_whole_secret() -> None:
         """
     )
     place = Injection(
-        host="api.example.com", placing=Placing.HEADER, name="authorization", methods=("GET",), paths=("/v1/~me/**",)
+        host="api.example.com",
+        placing=Placing.HEADER,
+        name="authorization",
+        methods=("GET",),
+        paths=("/v1/~me/**",),
+        declared=Source(scope="user", file="u.toml", line=6),
     )
     assert found.inject == (place,)
     fields = (("access", "a"), ("refresh", "b"))
-    assert found.captures == (Capture(host="login.example.com", paths=("/token",), fields=fields),)
+    line = Source(scope="user", file="u.toml", line=7)
+    assert found.captures == (Capture(host="login.example.com", paths=("/token",), fields=fields, declared=line),)
     assert (found.variables, found.optional, found.scopes) == (("A", "B"), True, ("repo",))
     assert (found.reason, found.declared) == ("for tests", Source(scope="user", file="u.toml", line=3))
 

@@ -1,0 +1,83 @@
+"""Whether a run could be carried out by one process exactly as by another: what a child cannot be given, compared.
+
+A run inherits from whoever starts it: namespaces, control group, capabilities, filters, limits, mask and priority. The
+supervisor serves only those who have the same as it has itself, so that nothing has to be imitated.
+
+SECURITY: this is also what keeps a process of some other sandbox, which can see the socket, from having something done
+for it outside (docs/threats.md, P7): such a process differs in its namespaces, its filter or `NoNewPrivs`. All is read
+from /proc for the process that connected, by a descriptor on it that the kernel made when it did (SO_PEERPIDFD, Linux
+6.5), so that no other process can be meant; where there is none, nobody is served.
+"""
+
+import _socket
+import os
+import select
+
+SO_PEERPIDFD = 77  # <asm-generic/socket.h>
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")
+STATUS = frozenset(
+    "TracerPid Umask Uid Gid Groups CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters THP_enabled"
+    " Speculation_Store_Bypass SpeculationIndirectBranch Cpus_allowed Mems_allowed".split()
+)
+FILES = ("cgroup", "limits", "oom_score_adj", "loginuid", "sessionid", "coredump_filter", "attr/current")
+# Fields of proc_pid_stat(5), counted from the one after the name, which may hold anything.
+TERMINAL, PRIORITY, NICE, REALTIME, POLICY = 4, 15, 16, 37, 38
+
+
+def likeness(pid: "int | str") -> "tuple[object, ...]":
+    """All that is compared of a process; raise OSError for one that has gone or that we may not look at."""
+    place = f"/proc/{pid}"
+    namespaces = [os.readlink(f"{place}/ns/{name}") for name in NAMESPACES]
+    root = os.stat(f"{place}/root/")
+    lines = [line for line in read(f"{place}/status").splitlines() if line.partition(":")[0] in STATUS]
+    fields = read(f"{place}/stat").rpartition(")")[2].split()
+    scheduling = [fields[number] for number in (PRIORITY, NICE, REALTIME, POLICY)]
+    files = [read(f"{place}/{name}", optional=name in ("attr/current", "loginuid", "sessionid")) for name in FILES]
+    return (namespaces, (root.st_dev, root.st_ino), lines, scheduling, files)
+
+
+def has_terminal(pid: int) -> bool:
+    """Whether the process has a controlling terminal, which a command may open as /dev/tty; raise OSError."""
+    return read(f"/proc/{pid}/stat").rpartition(")")[2].split()[TERMINAL] != "0"
+
+
+def personality() -> str:
+    """Our own execution domain, setarch(8); of others it can be read only with the right to trace them."""
+    return read("/proc/self/personality", optional=True).strip()
+
+
+def read(path: str, *, optional: bool = False) -> str:
+    """The text of a file of /proc; empty for an optional one that this kernel does not have."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        if optional:
+            return ""
+        raise
+    try:
+        return os.read(descriptor, 65536).decode("utf-8", "replace")
+    except OSError:
+        if optional:
+            return ""
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def is_like(peer: "_socket.socket", own: "tuple[object, ...]") -> bool:
+    """Whether the process that connected is of our user, still there, without a terminal and like us in everything."""
+    try:
+        handle = peer.getsockopt(_socket.SOL_SOCKET, SO_PEERPIDFD)
+    except OSError:
+        return False
+    try:
+        credentials = peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+        pid, uid = (int.from_bytes(credentials[at : at + 4], "little") for at in (0, 4))
+        if uid != os.getuid() or pid <= 0:
+            return False
+        same = likeness(pid) == own and not has_terminal(pid)
+        return same and not select.select([handle], [], [], 0)[0]  # what was read belonged to it: it is alive
+    except OSError:
+        return False
+    finally:
+        os.close(handle)

@@ -1,0 +1,137 @@
+"""One request to the resident supervisor: what came, becoming what asked, and listening to it meanwhile."""
+
+import _socket
+import _thread
+import os
+import signal
+import sys
+
+from ringfence.sandbox import launch
+
+from .resident import PROTOCOL
+
+TYPE_CHECKING = False  # for type checkers only
+if TYPE_CHECKING:
+    from .run import Run
+
+DESCRIPTORS = 5
+PACKET_BYTES = 64
+BEGIN_TIMEOUT_S = 2.0
+MOST_BYTES = 8 << 20  # of words and environment: execve(2) takes no more than 6 MiB
+
+
+class Request:
+    """What a client asks for: the words of its command line and its environment, as bytes; its streams and directory.
+
+    `packet` and `descriptors` are what was received, to be passed on as they are.
+    """
+
+    def __init__(self, client: "_socket.socket", descriptors: "list[int]") -> None:
+        self.client = client
+        self.descriptors = descriptors
+        self.told, self.directory, *self.streams = descriptors
+        size = os.fstat(self.told).st_size
+        if not 0 < size <= MOST_BYTES:
+            raise ValueError("a request of no size")
+        data = os.pread(self.told, size, 0)
+        protocol, self.personality, count, *parts = data.split(b"\0")
+        if len(data) != size or parts.pop() or protocol.decode() != PROTOCOL:
+            raise ValueError("a request that is not understood")
+        self.words = [os.fsdecode(word) for word in parts[: int(count)]]
+        if len(self.words) != int(count):
+            raise ValueError("a request that is cut off")
+        self.environment = [part.partition(b"=") for part in parts[int(count) :]]
+
+    def close(self) -> None:
+        """Give the descriptors back, in the process that has passed them on."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+    def place(self) -> str:
+        """Where the client is; empty where that has no name any more."""
+        found = os.readlink(f"/proc/self/fd/{self.directory}")
+        return "" if found.endswith(" (deleted)") or not found.startswith("/") else found
+
+    def enter(self) -> None:
+        """Go where the client is, with its environment and its streams: for a process that serves nobody else.
+
+        INVARIANT: nothing of ours and nothing of another client's is left in the environment.
+        """
+        os.fchdir(self.directory)
+        assume(self.environment)
+        for number, stream in enumerate(self.streams):
+            os.dup2(stream, number)
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+    def is_begun(self) -> bool:
+        """Say that we are ready, and hear whether the client still wants it: from then on it is ours alone."""
+        try:
+            self.client.settimeout(BEGIN_TIMEOUT_S)
+            self.client.send(b"ready")
+            return self.hear_begin()
+        except OSError:
+            return False
+
+    def hear_begin(self) -> bool:
+        """Whether the client, which was told that we are ready, says `go`."""
+        try:
+            begun = self.client.recv(PACKET_BYTES) == b"go"
+            self.client.settimeout(None)
+        except OSError:
+            return False
+        return begun
+
+    def attend(self, run: "Run") -> None:
+        """Pass signals on to the run, and end everything when the client has gone; on a thread of its own."""
+        run.own_signals = False
+        _thread.start_new_thread(self.listen, (run,))
+
+    def listen(self, run: "Run") -> None:
+        """Hear the client until its end, which is that of this process and so of the boundary."""
+        while message := self.hear():
+            number = int(message.removeprefix(b"signal "))
+            run.early_signal = number  # for a supervisor that is only just being made
+            if run.supervisor is not None:
+                run.supervisor.send(number)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def hear(self) -> bytes:
+        """The next message; empty at the end."""
+        try:
+            return self.client.recv(PACKET_BYTES)
+        except OSError:
+            return b""
+
+    def conclude(self, status: int) -> None:
+        """Tell the client how it ended, and end this process."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                status = status or 1  # as cli/entry.py does
+        try:
+            self.client.send(b"exit %d" % status)
+        finally:
+            os._exit(0)
+
+
+def assume(environment: "list[tuple[bytes, bytes, bytes]]") -> None:
+    """Replace the environment of this process by a client's."""
+    os.environ.clear()
+    for name, equals, value in environment:
+        if name and equals:
+            os.environb[name] = value
+
+
+def receive(client: "_socket.socket") -> "Request | None":
+    """What a client asks for; None where it does not ask properly."""
+    packet, descriptors = launch.receive_descriptors(client, PACKET_BYTES, DESCRIPTORS)
+    try:
+        if packet == b"run" and len(descriptors) == DESCRIPTORS:
+            return Request(client, descriptors)
+    except (ValueError, OSError):
+        pass
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return None

@@ -1,0 +1,313 @@
+"""The resident supervisor: a process that has everything loaded, and forks one supervisor for each run.
+
+Its arguments: the directory of its socket, and the socket's name. resident.py has the conversation with a client,
+pool.py what is built before anybody asks. It has one thread and looks after nothing but whom it forked: a run that
+crashes takes nothing else along, and when this process is killed nothing is lost but boundaries that nobody has asked
+for.
+
+SECURITY: a client must be of the same user, and such that a child of ours is like it in everything that cannot be given
+to a child (likeness.py); all others are told `no` and carry out their runs themselves. Nothing of a request is acted on
+in this process: no environment, no directory, no policy.
+"""
+
+import fcntl
+import gc
+import os
+import select
+import socket
+import sys
+import time
+
+from ringfence.model.errors import RingfenceError
+from ringfence.sandbox import launch
+
+from . import likeness, loaded, options, pool, resident_request, titles
+from .resident_request import Request
+
+TYPE_CHECKING = False  # for type checkers only
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .options import Options
+    from .run import Finished, Run
+
+IDLE_S = 900.0
+REST_S = 0.25  # before boundaries are built ahead, unless the run that took one ends sooner
+LOOK_S = 10.0
+UNLIKE_S = 30.0  # unasked by those it can serve, it makes way for one that can serve who asks
+ASK_TIMEOUT_S = 0.2
+KINDS = 16
+PER_KIND = 2
+MEMBERS = 8
+BARREN_S = 60.0
+
+
+class Face:
+    """What the command line lends: `prepare` makes the run of a request, `answer` reports how a call went."""
+
+    def __init__(
+        self,
+        prepare: "Callable[[Options, list[str]], Run]",
+        answer: "Callable[[Callable[[], tuple[Options, Finished]]], int]",
+    ) -> None:
+        self.prepare = prepare
+        self.answer = answer
+
+
+class Child:
+    """A process of ours: a run, or a member of the pool while `channel` is open; `built`: it can be given a request."""
+
+    def __init__(self, pid: int, kind: "Kind | None", channel: "socket.socket | None" = None) -> None:
+        self.pid = pid
+        self.handle = os.pidfd_open(pid)
+        self.kind = kind
+        self.channel = channel
+        self.built = False
+
+    def let_go(self) -> None:
+        """It is nobody's member any more; one that has not been handed a request ends."""
+        if self.channel:
+            self.channel.close()
+            self.channel = None
+
+
+class Kind:
+    """Requests that are alike: the latest words, environment and place, and when to build for the next."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.environment: list[tuple[bytes, bytes, bytes]] = []
+        self.place = ""
+        self.asked = 0
+        self.fill_at: float | None = None
+        self.barren_until = 0.0
+
+    def note(self, request: Request) -> None:
+        """Remember the latest request; from the second on there may be boundaries for the next ones."""
+        self.words, self.environment, self.place = request.words, request.environment, request.place()
+        self.asked += 1
+        if self.asked > 1:
+            self.fill_at = time.monotonic() + REST_S
+
+
+class Server:
+    """The loop, and all it knows."""
+
+    def __init__(self, listener: socket.socket, name: str, face: Face) -> None:
+        self.listener = listener
+        self.name = name
+        self.face = face
+        self.own = likeness.likeness("self")
+        self.personality = likeness.personality()
+        self.files = loaded.files()
+        self.code = loaded.stamps(self.files)
+        self.children: dict[int, Child] = {}
+        self.kinds: dict[tuple[str, ...], Kind] = {}
+        self.served = time.monotonic()
+
+    def serve(self) -> None:
+        """Serve until nobody has asked for a while, or this is not what would be started today."""
+        while self.is_current():
+            poller = select.poll()
+            poller.register(self.listener, select.POLLIN)
+            for child in self.children.values():
+                poller.register(child.handle, select.POLLIN)
+                if child.channel and not child.built:
+                    poller.register(child.channel, select.POLLIN)
+            # One at a time, since a descriptor's number may be another's after that; what has ended comes first.
+            for descriptor, _ in poller.poll(self.pace_ms())[-1:]:
+                if descriptor == self.listener.fileno():
+                    if not self.accept():
+                        return
+                else:
+                    self.hear(descriptor)
+            self.fill()
+
+    def is_current(self) -> bool:
+        """Whether there is a reason to go on: somebody asks, our socket is there, nothing about us has changed."""
+        idle = time.monotonic() - self.served >= IDLE_S and not any(not c.channel for c in self.children.values())
+        return not idle and os.path.lexists(self.name) and likeness.likeness("self") == self.own
+
+    def pace_ms(self) -> int:
+        """Until something is due."""
+        due = [kind.fill_at for kind in self.kinds.values() if kind.fill_at is not None]
+        wait = min([LOOK_S, *(at - time.monotonic() for at in due)])
+        return max(0, int(wait * 1000) + 1)
+
+    def accept(self) -> bool:
+        """Serve one client, or tell it that it has to do without; False where somebody else should be in our place."""
+        peer, _ = self.listener.accept()
+        with peer:
+            peer.settimeout(ASK_TIMEOUT_S)
+            alike = likeness.is_like(peer, self.own)
+            if alike and loaded.stamps(self.files) != self.code:
+                return False
+            try:
+                if alike and self.take(peer):
+                    self.served = time.monotonic()
+                    return True
+                peer.send(b"no")
+            except OSError:
+                pass  # it has gone
+        return alike or time.monotonic() - self.served < UNLIKE_S
+
+    def take(self, peer: socket.socket) -> bool:
+        """Have a request carried out; False for one that is not for us. Raises OSError for a client that is silent."""
+        request = resident_request.receive(peer)
+        if request is None:
+            return False
+        try:
+            key = self.kind_of(request)
+            if key is None or os.fsdecode(request.personality) != self.personality:
+                return False
+            kind = self.kinds.pop(key, None) or Kind()
+            self.kinds[key] = kind  # the latest last
+            kind.note(request)
+            if not self.hand_over(kind, peer, request):
+                keep = {0, 1, 2, peer.fileno(), *request.descriptors}
+                pid = launch.fork_service(lambda: self.carry_out(request), keep=keep)
+                self.adopt(Child(pid, kind))
+            return True
+        finally:
+            request.close()
+
+    @staticmethod
+    def kind_of(request: Request) -> "tuple[str, ...] | None":
+        """What a boundary for this request depends on as far as we can tell; None for what we do not carry out."""
+        try:
+            wanted, argv = options.parse(request.words[1:])
+            place = request.place()
+        except (RingfenceError, OSError):
+            return None
+        if request.words[0] != "run" or not argv or not place:
+            return None
+        return (place, wanted.directory, wanted.key())
+
+    def hand_over(self, kind: Kind, peer: socket.socket, request: Request) -> bool:
+        """Give the request to a boundary that stands; False where there is none."""
+        for child in list(self.children.values()):
+            if child.kind is kind and child.channel and child.built:
+                channel = child.channel
+                try:
+                    launch.send_descriptors(channel, b"run", [peer.fileno(), *request.descriptors])
+                except OSError:
+                    continue  # its time was just over
+                finally:
+                    child.let_go()
+                return True
+        return False
+
+    def adopt(self, child: Child) -> None:
+        """Look after a process."""
+        self.children[child.handle] = child
+
+    def hear(self, descriptor: int) -> None:
+        """A child has ended, or a member has something to say."""
+        if child := self.children.pop(descriptor, None):
+            os.waitpid(child.pid, 0)
+            os.close(child.handle)
+            if child.kind:
+                if child.channel and not child.built:
+                    child.kind.barren_until = time.monotonic() + BARREN_S
+                elif child.kind.fill_at is not None:
+                    child.kind.fill_at = time.monotonic()
+            child.let_go()
+            return
+        for child in self.children.values():
+            if child.channel and child.channel.fileno() == descriptor:
+                child.built = child.channel.recv(16) == b"built"
+                if not child.built:
+                    child.let_go()
+
+    def fill(self) -> None:
+        """Build boundaries for kinds whose time has come."""
+        now = time.monotonic()
+        for key in list(self.kinds)[: max(0, len(self.kinds) - KINDS)]:
+            self.forget(self.kinds.pop(key))
+        for kind in list(self.kinds.values()):
+            if kind.fill_at is None or kind.fill_at > now:
+                continue
+            kind.fill_at = None
+            if kind.barren_until > now:
+                continue
+            members = [child for child in self.children.values() if child.channel]
+            for _ in range(PER_KIND - sum(child.kind is kind for child in members)):
+                if len([child for child in self.children.values() if child.channel]) < MEMBERS:
+                    try:
+                        self.build(kind)
+                    except OSError:
+                        return  # no process or descriptor can be had: runs need them more
+
+    def forget(self, kind: Kind) -> None:
+        """Let boundaries go that nobody is likely to ask for."""
+        for child in self.children.values():
+            if child.kind is kind:
+                child.let_go()
+                child.kind = None
+
+    def build(self, kind: Kind) -> None:
+        """Fork a member."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            pid = launch.fork_service(lambda: self.be_member(theirs, kind), keep={0, 1, 2, theirs.fileno()})
+        self.adopt(Child(pid, kind, ours))
+
+    def be_member(self, channel: socket.socket, kind: Kind) -> None:
+        """In a process of its own: build a boundary, wait, be the run that is asked for."""
+        resident_request.assume(kind.environment)
+        os.chdir(kind.place)
+        member = pool.Member(channel, kind.words[1:])
+        try:
+            status = self.face.answer(member.carry_out)
+        except pool.UnwantedError:
+            return
+        except pool.StaleError:
+            status = None
+        request = member.request
+        if request is None:
+            return
+        if status is None:
+            if not request.hear_begin():
+                return
+            status = self.face.answer(lambda: self.contained(request))
+        request.conclude(status)
+
+    def carry_out(self, request: Request) -> None:
+        """In a process of its own: one run from its start to its end."""
+        request.enter()
+        if request.is_begun():
+            request.conclude(self.face.answer(lambda: self.contained(request)))
+
+    def contained(self, request: Request) -> "tuple[Options, Finished]":
+        """Carry a request out as the client itself would."""
+        wanted, argv = options.parse(request.words[1:])
+        run = self.face.prepare(wanted, argv)
+        request.attend(run)
+        return wanted, run.carry_out()
+
+
+def main(face: Face) -> None:
+    """Detach, and serve until nobody has asked for a while or the socket has been removed."""
+    directory, name = sys.argv[1:3]
+    launch.detach()
+    os.chdir(directory)
+    lock = os.open(f"{name}.lock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return  # another one is at it
+    titles.appear_as(titles.RESIDENT)
+    loaded.load()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.path.lexists(name):
+        os.unlink(name)
+    listener.bind(name)
+    os.chmod(name, 0o600)
+    listener.listen(64)
+    gc.collect()
+    gc.freeze()
+    try:
+        Server(listener, name, face).serve()
+    finally:
+        if os.path.lexists(name):
+            os.unlink(name)

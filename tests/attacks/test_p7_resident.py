@@ -1,0 +1,213 @@
+"""P7: the resident supervisor is made to do something outside: by what it runs, by other sandboxes, by other users."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import paths, requirements
+from tests.integration.resident_runs import ASK, UNANSWERED, Installation
+
+pytestmark = pytest.mark.require("bubblewrap", "userns", "peer-pidfd")
+# What an attacker would send: the whole conversation, by hand, wherever the socket is found.
+ATTACK = """
+import array, glob, os, socket, sys
+marked = sys.argv[1]
+said = []
+for path in glob.glob(sys.argv[2] + "/*"):
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    peer.settimeout(3)
+    try:
+        peer.connect(path)
+        told = os.memfd_create("x")
+        own = open("/proc/self/personality").read().strip()
+        words = ["run", "--workspace", "direct", "--", "touch", marked]
+        parts = ["1", own, str(len(words)), *words, *(f"{k}={v}" for k, v in os.environ.items())]
+        os.write(told, b"".join(part.encode() + b"\\0" for part in parts))
+        here = os.open(".", os.O_PATH)
+        socket.send_fds(peer, [b"run"], [told, here, 0, 1, 2])
+        answer = peer.recv(32)
+        said.append(answer.decode())
+        if answer == b"ready":
+            peer.send(b"go")
+            said.append(peer.recv(32).decode())
+    except OSError as error:
+        said.append(type(error).__name__)
+print(*said or ["nothing there"])
+"""
+
+
+@pytest.fixture
+def box(open_path: Path, home: Path) -> Iterator[Installation]:
+    workspace = open_path / "workspace"
+    workspace.mkdir()
+    found = Installation(workspace, home, "supervised")
+    with paths.ended(found.state):
+        found.make_ready()
+        yield found
+
+
+def attack(box: Installation, marked: Path, before: tuple[str, ...] = ()) -> str:
+    """Carry the attack out on the host, by way of other programs; give what the supervisor said."""
+    words = [*before, "/usr/bin/python3", "-c", ATTACK, str(marked), str(box.state / "resident")]
+    done = subprocess.run(words, cwd=box.workspace, env=box.environment(), capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
+
+
+def test_positive_control(box: Installation) -> None:
+    assert "ready exit 0" in attack(box, box.workspace / "marked")
+    assert (box.workspace / "marked").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--read", "{state}"], ["--read", "{home}"]], ids=["default", "state", "home"])
+@pytest.mark.parametrize("taken", ["cold", "supervised", "pooled"])
+def test_what_it_runs_cannot_have_anything_run(box: Installation, options: list[str], taken: str) -> None:
+    marked = box.workspace / "marked"
+    given = [word.format(state=box.state, home=box.home) for word in options]
+    box.taken = taken
+    box.make_ready(given)
+    done = box.run(["/usr/bin/python3", "-c", ATTACK, str(marked), str(box.state / "resident")], given)
+    assert b"ready" not in done.stdout, done.stdout
+    assert not marked.exists()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        ("setpriv", "--no-new-privs"),
+        ("unshare", "--user", "--map-current-user"),
+        ("unshare", "--user", "--map-current-user", "--net"),
+        ("unshare", "--user", "--map-current-user", "--mount", "--fork"),
+        ("unshare", "--user", "--map-current-user", "--pid", "--fork"),
+    ],
+    ids=["no-new-privs", "user", "net", "mount", "pid"],
+)
+def test_a_process_of_another_sandbox_is_told_no(box: Installation, before: tuple[str, ...]) -> None:
+    marked = box.workspace / "marked"
+    said = attack(box, marked, before)
+    assert "ready" not in said, said
+    assert not marked.exists()
+
+
+def test_another_sandbox_that_shares_the_home_is_told_no(box: Installation) -> None:
+    marked = box.workspace / "marked"
+    bubblewrap = str(requirements.bubblewrap())
+    assert "ready" not in attack(box, marked, (bubblewrap, "--dev-bind", "/", "/", "--unshare-pid", "--"))
+    assert not marked.exists()
+
+
+@pytest.mark.require("ordinary-user")
+def test_another_user_does_not_reach_it(box: Installation) -> None:
+    account = requirements.ordinary_user()
+    assert account
+    for place in (box.state / "resident", *(box.state / "resident").iterdir()):
+        assert not place.stat().st_mode & 0o077
+    with pytest.raises(PermissionError):
+        list_as(account.pw_uid, box.state / "resident")
+
+
+def list_as(uid: int, place: Path) -> None:
+    """List a directory as another user, in a process of its own; raise PermissionError."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            os.listdir(place)
+            os._exit(0)
+        except PermissionError:
+            os._exit(13)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 13:
+        raise PermissionError
+
+
+@pytest.mark.require("ordinary-user")
+def test_a_socket_that_another_user_listens_with_gets_nothing(box: Installation, open_path: Path) -> None:
+    account = requirements.ordinary_user()
+    assert account
+    state = open_path / "state"
+    place = state / "ringfence/resident"
+    place.mkdir(parents=True)
+    (state / "ringfence").chmod(0o755)
+    name = next((box.state / "resident").glob("*.lock")).stem
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(place / name))
+        os.seteuid(account.pw_uid)  # SO_PEERCRED names who listened
+        try:
+            listener.listen(4)
+        finally:
+            os.seteuid(0)
+        environment = box.environment(XDG_STATE_HOME=str(state))
+        words = [sys.executable, "-P", "-c", ASK, "run", "--", "true"]
+        done = subprocess.run(words, cwd=box.workspace, env=environment, stdin=subprocess.DEVNULL, timeout=60)
+        assert done.returncode == UNANSWERED
+        peer, _ = listener.accept()
+        with peer:
+            assert peer.recv(100) == b""  # not a word, no descriptor
+
+
+def test_the_environment_of_one_client_is_not_seen_by_the_next(box: Installation) -> None:
+    box.taken = "pooled"
+    options = ["--env", "SECRET_OF_ONE"]
+    box.make_ready(options, env=box.environment(SECRET_OF_ONE="canary"))
+    for _ in range(3):
+        assert b"canary" not in box.run(["env"], options).stdout
+
+
+def test_a_client_that_lies_about_its_words_changes_nothing_for_others(box: Installation) -> None:
+    garbage = (
+        b"",
+        b"1",
+        b"1\0\0" + b"9" * 30 + b"\0run\0",
+        b"2\0\0" + b"1\0run\0",
+        b"\xff" * 100,
+        b"1\0\0-1\0run\0true\0",
+    )
+    for data in garbage:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
+            peer.settimeout(5)
+            peer.connect(str(next((box.state / "resident").glob("*.lock")).with_suffix("")))
+            told = os.memfd_create("x")
+            os.write(told, data)
+            here = os.open(".", os.O_PATH)
+            null = os.open(os.devnull, os.O_RDWR)
+            socket.send_fds(peer, [b"run"], [told, here, null, null, null])
+            for descriptor in (told, here, null):
+                os.close(descriptor)
+            assert peer.recv(10) in (b"no", b"")
+    assert box.run(["true"]).returncode == 0
+
+
+def test_one_that_says_nothing_does_not_hold_others_up(box: Installation) -> None:
+    place = str(next((box.state / "resident").glob("*.lock")).with_suffix(""))
+    silent = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
+    for peer in silent:
+        peer.connect(place)
+    assert box.run(["true"]).returncode == 0
+    for peer in silent:
+        peer.close()
+
+
+def test_it_is_started_only_from_a_directory_of_ones_own(open_path: Path, home: Path) -> None:
+    state = open_path / "state"
+    (state / "ringfence/resident").mkdir(parents=True, mode=0o777)
+    (state / "ringfence/resident").chmod(0o777)
+    workspace = open_path / "workspace"
+    workspace.mkdir()
+    box = Installation(workspace, home, "supervised")
+    words = [*box.command(), "run", "--", "true"]
+    done = subprocess.run(
+        words,
+        cwd=workspace,
+        env=box.environment(XDG_STATE_HOME=str(state)),
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        capture_output=True,
+    )
+    assert done.returncode == 0
+    assert not list((state / "ringfence/resident").iterdir())

@@ -1,0 +1,122 @@
+"""A first process that stands before anybody knows what it is for: command, environment and streams come with `go`."""
+
+import os
+import socket
+from collections.abc import Sequence
+
+import pytest
+
+from tests.contract.first_process import Implementation, Order, Pair, Running, encode, memory_file
+
+FIXED = [pair for pair in Order().pairs() if pair[0] not in ("argv", "env")]
+LATE = encode([("late", "1"), *FIXED])
+ENVIRONMENT = "PATH=/usr/bin:/bin"
+
+
+def begin(running: Running, rest: Sequence[Pair], streams: Sequence[int]) -> None:
+    """Wait until the boundary stands, and say what it is for."""
+    assert running.receive().text == b"ready"
+    told = memory_file(encode(rest))
+    socket.send_fds(running.control, [b"go"], [told, *streams])
+    os.close(told)
+
+
+def command(*words: str) -> list[Pair]:
+    """What is told late of a command."""
+    return [*(("argv", word) for word in words), ("env", ENVIRONMENT)]
+
+
+def test_the_command_its_environment_and_its_streams_come_with_go(first: Implementation) -> None:
+    given, output = os.pipe()
+    said, error = os.pipe()
+    with Running(first, Order(), data=LATE) as running:
+        begin(
+            running, command("sh", "-c", "cat; env; ls /proc/self/fd; echo e >&2"), [memory_file(b"in "), output, error]
+        )
+        os.close(output)
+        os.close(error)
+        assert running.receive().text == b"filter"
+        assert running.receive().text == b"exit 0"
+        assert running.end() == (0, b"", b"")  # nothing goes to the streams that it was built with
+    with open(given, "rb") as out, open(said, "rb") as complaints:
+        text = out.read().decode()
+        assert complaints.read() == b"e\n"
+    assert text.startswith("in ") and ENVIRONMENT in text
+    assert text.endswith("\n0\n1\n2\n3\n")  # the last is that of the listing
+
+
+def test_the_streams_end_with_the_command(first: Implementation) -> None:
+    given, output = os.pipe()
+    null = os.open(os.devnull, os.O_RDWR)
+    with Running(first, Order(), data=LATE) as running:
+        begin(running, command("sh", "-c", "exec >&-; kill -STOP $$"), [null, output, null])
+        os.close(output)
+        assert running.receive().text == b"filter"
+        assert os.read(given, 1) == b""  # while it still runs: nobody else holds them
+        assert running.receive().text.startswith(b"stopped")
+    os.close(given)
+    os.close(null)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_go_without_all_that_is_late_ends_it(first: Implementation, count: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    with Running(first, Order(), data=LATE) as running:
+        assert running.receive().text == b"ready"
+        told = memory_file(encode(command("true")))
+        given = [told, null, null, null][:count]
+        if given:
+            socket.send_fds(running.control, [b"go"], given)
+        else:
+            running.control.send(b"go")
+        status, _, error = running.end()
+        assert status == 125 and b"the rest of the order is missing" in error
+        os.close(told)
+    os.close(null)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [("env", ENVIRONMENT)],
+        [*command("true"), ("uid", "0")],
+        [*command("true"), ("landlock_files", "0")],
+        [*command("true"), ("scope", "signals")],
+        [*command("true"), ("limit", "NOFILE=9")],
+        [*command("true"), ("late", "1")],
+        [*command("true"), ("env", "=x")],
+        [*command("true"), ("surprise", "1")],
+    ],
+    ids=["no command", "uid", "landlock", "scope", "limit", "late again", "variable", "unknown"],
+)
+def test_the_rest_says_nothing_but_the_command(first: Implementation, rest: Sequence[Pair]) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    with Running(first, Order(), data=LATE) as running:
+        begin(running, rest, [null, null, null])
+        status, out, _ = running.end()
+        assert (status, out) == (125, b"")
+    os.close(null)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [[("late", "1"), *Order().pairs()], [("late", "1"), ("env", ENVIRONMENT), *FIXED], [("late", "0"), *FIXED], FIXED],
+    ids=["with a command", "with an environment", "not late", "neither"],
+)
+def test_an_order_is_late_or_whole(first: Implementation, pairs: Sequence[Pair]) -> None:
+    with Running(first, Order(), data=encode(pairs)) as running:
+        status, _, error = running.end()
+        assert status == 125 and b"the order is incomplete" in error
+
+
+def test_descriptors_that_nobody_asked_for_do_not_come_in(first: Implementation) -> None:
+    given, output = os.pipe()
+    with Running(first, Order(argv=("ls", "/proc/self/fd"))) as running:
+        assert running.receive().text == b"ready"
+        socket.send_fds(running.control, [b"go"], [output] * 4)
+        os.close(output)
+        assert os.read(given, 1) == b""
+        assert running.receive().text == b"filter"
+        assert running.receive().text == b"exit 0"
+        assert running.end()[1] == b"0\n1\n2\n3\n"
+    os.close(given)

@@ -1,0 +1,84 @@
+"""Run `ringfence run` on each path of a supervised installation, and know for certain which one it took."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests import paths
+from tests.house.sources import ROOT
+
+TIMEOUT_S = 60
+ENTRY = "from ringfence.cli.entry import main; main()"
+UNANSWERED = 97
+ASK = f"""
+import os, sys
+from ringfence.cli import entry
+entry.open_standard_descriptors()
+from ringfence.session import resident
+status = resident.ask(sys.argv[1:])
+os._exit({UNANSWERED} if status is None else status)
+"""
+
+
+class Installation:
+    """A workspace, and runs from it on one path."""
+
+    def __init__(self, workspace: Path, home: Path, taken: str, programs: Path | None = None) -> None:
+        self.workspace, self.home, self.taken = workspace, home, taken
+        self.programs = programs  # where the native command is installed, if it is to be used
+        self.state = home / ".local/state/ringfence"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What ringfence is started with."""
+        return {**os.environ, "PYTHONPATH": str(ROOT / "src"), **paths.variables(self.taken), **more}
+
+    def words(self, argv: Sequence[str], options: Sequence[str] = ()) -> list[str]:
+        """The command line; on a supervised path one that never falls back to carrying a run out itself."""
+        if self.programs:
+            return [str(self.programs / "ringfence"), "run", *options, "--", *argv]
+        return [sys.executable, "-P", "-c", ENTRY if self.taken == "cold" else ASK, "run", *options, "--", *argv]
+
+    def make_ready(self, options: Sequence[str] = (), **more: Any) -> None:
+        """Have what the path needs for runs with these options."""
+        words = [*self.command(), "run", *options, "--", "true"]
+        settings: dict[str, Any] = {"cwd": self.workspace, "env": self.environment(), **more}
+        nothing: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S}
+        paths.make_ready(lambda: subprocess.run(words, **settings, **nothing), self.state, self.taken)
+        if self.programs:
+            (self.programs / "ringfence-python").write_text(f"#!/bin/sh\nexit {UNANSWERED}\n")
+
+    def command(self) -> list[str]:
+        """The words that run ringfence whatever becomes of it."""
+        if self.programs is None:
+            return [sys.executable, "-P", "-c", ENTRY]
+        script = self.programs / "ringfence-python"
+        script.write_text(f"#!{sys.executable}\n{ENTRY}\n")
+        script.chmod(0o755)
+        return [str(self.programs / "ringfence")]
+
+    def start(self, argv: Sequence[str], options: Sequence[str] = (), **more: Any) -> "subprocess.Popen[bytes]":
+        """Start a run and return at once."""
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        settings = {"cwd": self.workspace, "env": self.environment(), **pipes, **more}
+        return subprocess.Popen(self.words(argv, options), **settings)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        options: Sequence[str] = (),
+        *,
+        data: bytes | None = None,
+        tries: int = 5,
+        **more: Any,
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """Carry a run out; once more where nobody answered in time, on a busy machine, for then nothing was begun."""
+        if data is not None:
+            more["stdin"] = subprocess.PIPE
+        with self.start(argv, options, **more) as process:
+            out, error = process.communicate(data, TIMEOUT_S)
+        if process.returncode == UNANSWERED and tries > 1:
+            return self.run(argv, options, data=data, tries=tries - 1, **more)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, error)

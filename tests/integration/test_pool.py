@@ -1,0 +1,182 @@
+"""A boundary that was built ahead serves a request only if nothing has changed that it was built from."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import paths
+from tests.integration.resident_runs import Installation
+
+pytestmark = pytest.mark.require("bubblewrap", "userns", "peer-pidfd")
+PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
+ASK = ("--apply", "ask")
+POSTURE = """
+import json, os
+status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+print(json.dumps({
+    "status": {name: status[name].strip() for name in "CapEff CapPrm CapBnd CapAmb NoNewPrivs Seccomp Uid".split()},
+    "descriptors": sorted(os.listdir("/proc/self/fd")),
+    "mounts": sorted(line.split()[4] + " " + line.split()[5] for line in open("/proc/self/mountinfo")),
+    "environment": sorted(os.environ),
+    "processes": len([name for name in os.listdir("/proc") if name.isdigit()]),
+    "limits": open("/proc/self/limits").read(),
+    "session": [os.getpgid(0) == os.getpid(), os.umask(0)],
+}))
+"""
+
+
+@pytest.fixture
+def box(open_path: Path, home: Path) -> Iterator[Installation]:
+    workspace = open_path / "workspace"
+    workspace.mkdir()
+    (workspace / "file").write_text("old\n")
+    found = Installation(workspace, home, "pooled")
+    with paths.ended(found.state):
+        yield found
+
+
+def stands(box: Installation, *options: str) -> set[tuple[int, int]]:
+    """Have boundaries for these options; give what marks their directories."""
+    box.make_ready(options)
+    return set(paths.waiting(box.state))
+
+
+def taken(box: Installation, before: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Which of those boundaries have become runs that were kept."""
+    return before & {paths.mark(path) for path in (box.state / "runs").iterdir()}
+
+
+def policy(box: Installation, text: str) -> None:
+    place = box.home / ".config/ringfence"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "policy.toml").write_text("version = 1\n" + text)
+
+
+def test_a_boundary_that_stands_becomes_the_run(box: Installation) -> None:
+    used: set[tuple[int, int]] = set()
+    for _ in range(5):  # one that is asked in the very moment in which it is done may not have said so yet
+        before = stands(box, *ASK)
+        assert len(before) == 2
+        assert box.run(["sh", "-c", "cat file; test ! -e new; echo x >new"], ASK).stdout == b"old\n"
+        used |= taken(box, before)
+    assert len(used) > 1  # and each is used once: what one run writes the next one does not see
+
+
+def test_it_looks_like_any_other_from_inside(box: Installation) -> None:
+    stands(box)
+    found = json.loads(box.run([*PYTHON, POSTURE]).stdout)
+    box.taken = "cold"
+    assert found == json.loads(box.run([*PYTHON, POSTURE]).stdout)
+    assert found["status"]["CapEff"] == "0000000000000000" and found["status"]["Seccomp"] == "2"
+
+
+def test_what_waits_is_no_run(box: Installation) -> None:
+    assert stands(box)
+    assert not list((box.state / "runs").iterdir())
+    lines = (box.state / "audit/audit.jsonl").read_text().splitlines()
+    assert len([line for line in lines if '"launch"' in line]) == 3  # those that made it ready
+
+
+@pytest.mark.parametrize(
+    "options", [["--workspace", "direct"], ["--apply", "live"], ["--network", "off", "--workspace", "direct"]]
+)
+def test_what_is_never_built_ahead(box: Installation, options: list[str]) -> None:
+    assert not stands(box, *options)
+    assert box.run(["true"], options).returncode == 0
+
+
+def test_policy_that_has_changed_meanwhile_holds(box: Installation) -> None:
+    before = stands(box, *ASK)
+    assert box.run(["cat", "file"], ASK).stdout == b"old\n"
+    policy(box, '[filesystem]\ndeny-read = ["./file"]\n')
+    assert box.run(["cat", "file"], ASK).returncode == 1
+    assert not taken(box, before)
+
+
+def test_a_denied_name_that_has_appeared_meanwhile_is_denied(box: Installation) -> None:
+    policy(box, '[filesystem]\ndeny-read = ["./.env"]\n')
+    stands(box)
+    (box.workspace / ".env").write_text("canary\n")
+    assert b"canary" not in box.run(["cat", ".env"]).stdout
+
+
+def test_a_workspace_that_was_replaced_meanwhile_is_the_new_one(box: Installation) -> None:
+    before = stands(box, *ASK)
+    box.workspace.rename(box.workspace.with_name("elsewhere"))
+    box.workspace.mkdir()
+    (box.workspace / "file").write_text("new\n")
+    assert box.run(["cat", "file"], ASK).stdout == b"new\n"
+    assert not taken(box, before)
+
+
+def test_changes_of_the_host_before_the_run_are_no_conflict(box: Installation) -> None:
+    stands(box)
+    (box.workspace / "file").write_text("of the host\n")
+    assert box.run(["sh", "-c", "cat file; echo inside >>file"]).stdout == b"of the host\n"
+    assert (box.workspace / "file").read_text() == "of the host\ninside\n"
+
+
+def test_changes_of_the_host_during_the_run_are_a_conflict(box: Installation) -> None:
+    stands(box)
+    with box.start(["sh", "-c", "echo inside >>file; echo ready; read x"], stdin=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        (box.workspace / "file").write_text("of the host\n")
+        process.communicate(b"\n", timeout=30)
+    assert (box.workspace / "file").read_text() == "of the host\n"
+
+
+def test_its_time_begins_with_the_run(box: Installation) -> None:
+    policy(box, '[limits]\nwall-time = "2s"\n')
+    stands(box)
+    ready = time.monotonic()
+    paths.wait_until(lambda: time.monotonic() - ready > 2.1)
+    assert box.run(["sh", "-c", "sleep 0.5; echo done"]).stdout == b"done\n"
+    assert box.run(["sleep", "30"]).returncode == 128 + signal.SIGTERM
+
+
+def test_another_environment_is_that_of_the_run(box: Installation) -> None:
+    stands(box, "--env", "MINE")
+    assert box.run(["printenv", "MINE"], ["--env", "MINE"], env=box.environment(MINE="1")).stdout == b"1\n"
+    assert box.run(["printenv", "MINE"], ["--env", "MINE"]).returncode == 1
+
+
+def test_another_home_is_never_served_by_it(box: Installation, tmp_path: Path) -> None:
+    before = stands(box, *ASK)
+    other = tmp_path / "other"
+    other.mkdir()
+    environment = box.environment(HOME=str(other))  # the state directory, and so the supervisor, is the same
+    done = box.run(["sh", "-c", "echo $HOME; echo >new"], ASK, env=environment)
+    assert done.stdout.decode().strip() == str(other)
+    assert not taken(box, before)
+
+
+@pytest.mark.parametrize("taken", ["supervised", "pooled"])
+def test_no_signal_is_blocked_or_ignored(box: Installation, taken: str) -> None:
+    box.taken = taken
+    stands(box)
+    found = box.run(["sed", "-n", "s/^Sig[BI].*:.//p", "/proc/self/status"]).stdout.split()
+    internal = 0x180000000  # 32 and 33, which the C library takes care of in every program that uses them
+    assert [int(mask, 16) & ~internal for mask in found] == [0, 0]
+
+
+def test_a_boundary_that_was_killed_is_passed_over(box: Installation) -> None:
+    stands(box)
+    server = paths.server(box.state)
+    for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+    assert box.run(["echo", "fine"]).stdout == b"fine\n"
+
+
+def test_what_killed_ones_leave_is_removed_in_time(box: Installation) -> None:
+    left = box.state / "runs-waiting" / "left"
+    left.mkdir(parents=True)
+    (left / "file").write_text("x")
+    os.utime(left, (1, 1))
+    stands(box)
+    assert not left.exists()

@@ -1,0 +1,345 @@
+"""A run is the same whoever carries it out: its client, the resident supervisor, or a boundary of its pool."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests import paths, requirements
+from tests.house.sources import ROOT
+from tests.integration.resident_runs import UNANSWERED, Installation
+
+pytestmark = pytest.mark.require("bubblewrap", "userns", "peer-pidfd")
+PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
+
+
+@pytest.fixture(scope="session")
+def native_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    requirements.require("cc")
+    program = tmp_path_factory.mktemp("client") / "ringfence"
+    subprocess.run([ROOT / "scripts/native", "--client", program], check=True, timeout=60)
+    return program
+
+
+@pytest.fixture(params=["cold", "supervised", "pooled", "native"])
+def box(request: pytest.FixtureRequest, tmp_path: Path, home: Path) -> Iterator[Installation]:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    found = Installation(workspace, home, request.param)
+    if request.param == "native":
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        shutil.copy2(request.getfixturevalue("native_client"), programs)
+        found = Installation(workspace, home, "pooled", programs)
+    with paths.ended(found.state):
+        found.make_ready()
+        if found.taken == "pooled":
+            assert len(paths.waiting(found.state)) == 2
+        yield found
+
+
+@pytest.fixture
+def supervised(tmp_path: Path, home: Path) -> Iterator[Installation]:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    found = Installation(workspace, home, "supervised")
+    with paths.ended(found.state):
+        found.make_ready()
+        yield found
+
+
+def records(box: Installation) -> list[dict[str, object]]:
+    """The last run's records."""
+    lines = (box.state / "audit/audit.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    last = [record for record in found if record["kind"] == "launch"][-1]["run"]
+    return [record for record in found if record["run"] == last]
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 124, 125, 126, 127, 255])
+def test_the_exit_status(box: Installation, status: int) -> None:
+    assert box.run(["sh", "-c", f"exit {status}"]).returncode == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_death_by_a_signal(box: Installation, number: int) -> None:
+    assert box.run(["sh", "-c", f"kill -{number} $$"]).returncode == 128 + number
+
+
+def test_streams(box: Installation) -> None:
+    data = os.urandom(3 << 20)
+    done = box.run(["sh", "-c", "cat; echo complaint >&2"], data=data)
+    assert (done.returncode, done.stdout, done.stderr) == (0, data, b"complaint\n")
+
+
+def test_a_stream_ends_when_the_command_closes_it(box: Installation) -> None:
+    with box.start(["sh", "-c", "exec >&- 2>&-; read x"], stdin=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr and process.stdin
+        others = {process.stdout: 1, process.stderr: 2}
+        assert process.poll() is None and others  # the client holds them: what it has is the shell's to give
+        process.stdin.write(b"go on\n")
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(box: Installation, closed: str) -> None:
+    words = " ".join(f"'{word}'" for word in box.words(["sh", "-c", "ls -l /proc/self/fd >seen; exit 5"]))
+    done = subprocess.run(["sh", "-c", f"{words} {closed}"], cwd=box.workspace, env=box.environment(), timeout=60)
+    assert done.returncode == 5
+    seen = (box.workspace / "seen").read_text()
+    assert "lock" not in seen and "socket" not in seen
+
+
+def test_a_command_that_is_not_there(box: Installation) -> None:
+    done = box.run(["no-such-command"])
+    assert (done.returncode, done.stderr) == (127, b"ringfence: `no-such-command`: command not found\n")
+
+
+def test_the_environment_is_the_clients(box: Installation) -> None:
+    done = box.run(["env"], ["--env", "MINE", "--env", "OTHER"], env=box.environment(MINE="first", LANG="de_DE.UTF-8"))
+    assert b"MINE=first\n" in done.stdout and b"LANG=de_DE.UTF-8\n" in done.stdout
+    done = box.run(["env"], ["--env", "MINE", "--env", "OTHER"], env=box.environment(OTHER="second"))
+    assert b"MINE=" not in done.stdout and b"OTHER=second\n" in done.stdout
+
+
+def test_variables_that_are_not_text(box: Installation) -> None:
+    environment = {os.fsencode(name): os.fsencode(value) for name, value in box.environment().items()}
+    done = box.run(["printenv", "LANG"], env={**environment, b"LANG": b"\xff\xfe"})
+    assert done.stdout == b"\xff\xfe\n"
+
+
+def test_where_it_works(box: Installation) -> None:
+    below = box.workspace / "a" / "b"
+    below.mkdir(parents=True)
+    (box.workspace / ".git").mkdir()
+    assert box.run(["pwd"], cwd=below).stdout.decode().strip() == str(below)
+    assert box.run(["sh", "-c", "echo x >new"], cwd=below).returncode == 0
+    assert (below / "new").read_text() == "x\n"
+
+
+def test_changes_arrive_and_those_of_the_host_are_seen(box: Installation) -> None:
+    (box.workspace / "from-host").write_text("old\n")  # after a boundary of the pool was built
+    assert box.run(["sh", "-c", "cat from-host; echo new >from-inside"]).stdout == b"old\n"
+    assert (box.workspace / "from-inside").read_text() == "new\n"
+
+
+def test_what_is_recorded(box: Installation) -> None:
+    began = time.time()
+    assert box.run(["sh", "-c", "exit 3"]).returncode == 3
+    found = records(box)
+    kinds = [str(record["kind"]) for record in found if record["kind"] != "lost"]
+    assert (kinds[0], kinds[-1]) == ("launch", "exit")
+    assert str(found[0]["run"])[:15] >= time.strftime("%Y%m%d-%H%M%S", time.gmtime(began - 1))[:15]
+    assert not (box.state / "runs" / str(found[0]["run"])).exists()
+
+
+def test_a_denial_is_recorded(box: Installation) -> None:
+    assert box.run([*PYTHON, "import socket; socket.socket(socket.AF_PACKET)"]).returncode == 1
+    assert any(record["kind"] == "denial" for record in records(box))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT])
+def test_signals_to_the_client_reach_the_command(box: Installation, number: int) -> None:
+    script = f"trap 'echo got; exit 9' {int(number)}; echo ready; while :; do sleep 0.05; done"
+    with box.start(["sh", "-c", script]) as process:
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        assert process.wait(20) == 9
+        assert process.stdout.read() == b"got\n"
+
+
+def test_everything_ends_with_the_client(box: Installation) -> None:
+    read, write = os.pipe()
+    with box.start(["sh", "-c", "echo ready; exec 2>/dev/null; sleep 1000 & wait"], stderr=write) as process:
+        os.close(write)
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        process.kill()
+        process.wait()
+        assert process.stdout.read() == b""  # nobody holds it any more
+    os.close(read)
+    assert box.run(["true"], ["--no-user-policy"]).returncode == 0
+    lines = (box.state / "audit/audit.jsonl").read_text().splitlines()
+    assert any(json.loads(line)["kind"] == "lost" for line in lines)
+
+
+def test_no_descriptor_of_another_run_comes_in(box: Installation) -> None:
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    try:
+        done = box.run(["ls", "/proc/self/fd"], close_fds=False)
+    finally:
+        os.close(write)
+        os.close(read)
+    assert done.stdout.split() == [b"0", b"1", b"2", b"3"]
+
+
+def test_errors_of_usage_are_told_by_the_client(box: Installation) -> None:
+    cold = Installation(box.workspace, box.home, "cold")
+    for options in (["--no-such-option"], ["--workspace", "wrong"], ["--policy", "absent.toml"]):
+        words = cold.words(["true"], options)
+        wanted = subprocess.run(words, cwd=box.workspace, env=cold.environment(), capture_output=True, timeout=60)
+        found = subprocess.run(words, cwd=box.workspace, env=box.environment(), capture_output=True, timeout=60)
+        assert wanted.returncode == 2
+        assert (found.returncode, found.stdout, found.stderr) == (wanted.returncode, wanted.stdout, wanted.stderr)
+
+
+def test_many_at_once(box: Installation) -> None:
+    def one(number: int) -> tuple[int, bytes]:
+        done = box.run(["sh", "-c", f"echo {number}; exit {number}"])
+        return done.returncode, done.stdout
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(one, range(16))) == [(number, b"%d\n" % number) for number in range(16)]
+
+
+# ------------------------------------------------------------------------------------------------ who is not served
+
+
+def declined(box: Installation, **more: object) -> bool:
+    """Whether the supervisor leaves a run to its client."""
+    tries = 1 if more else 5
+    return box.run(["true"], tries=tries, **more).returncode == UNANSWERED  # type: ignore[arg-type]  # what Popen takes
+
+
+def test_the_supervisor_serves_those_like_it(supervised: Installation) -> None:
+    assert not declined(supervised)
+
+
+def test_another_mask_limit_or_priority_is_not_served(supervised: Installation) -> None:
+    assert declined(supervised, preexec_fn=lambda: os.umask(0o077))
+    assert declined(supervised, preexec_fn=lambda: os.nice(5))
+    assert declined(supervised, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)))
+    assert declined(supervised, preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}))
+    assert declined(supervised, preexec_fn=lambda: Path("/proc/self/oom_score_adj").write_text("500"))
+    assert not declined(supervised)
+
+
+def test_nobody_without_new_privileges_is_served(supervised: Installation) -> None:
+    words = ["setpriv", "--no-new-privs", *supervised.words(["true"])]
+    done = subprocess.run(words, cwd=supervised.workspace, env=supervised.environment(), timeout=60)
+    assert done.returncode == UNANSWERED
+
+
+@pytest.mark.parametrize("namespace", ["--mount", "--net", "--ipc", "--uts", "--pid"])
+def test_nobody_in_other_namespaces_is_served(supervised: Installation, namespace: str) -> None:
+    words = ["unshare", "--user", "--map-current-user", namespace, "--fork", *supervised.words(["true"])]
+    done = subprocess.run(words, cwd=supervised.workspace, env=supervised.environment(), timeout=60)
+    assert done.returncode == UNANSWERED
+
+
+def test_a_run_with_a_controlling_terminal_is_left_to_its_client(supervised: Installation) -> None:
+    words = [
+        "script",
+        "-qec",
+        " ".join(f"'{word}'" for word in supervised.words(["true"])) + " </dev/null",
+        "/dev/null",
+    ]
+    done = subprocess.run(
+        words, cwd=supervised.workspace, env=supervised.environment(), capture_output=True, timeout=60
+    )
+    assert done.returncode == UNANSWERED, done.stdout
+
+
+def test_a_directory_that_is_gone_is_left_to_the_client(supervised: Installation) -> None:
+    gone = supervised.workspace / "gone"
+    gone.mkdir()
+    words = ["sh", "-c", 'cd gone && rmdir ../gone && exec "$@"', "sh", *supervised.words(["true"])]
+    done = subprocess.run(words, cwd=supervised.workspace, env=supervised.environment(), timeout=60)
+    assert done.returncode == UNANSWERED
+
+
+def test_it_can_be_refused(supervised: Installation) -> None:
+    for words, environment in ((["--no-supervisor"], {}), ([], {"RINGFENCE_SUPERVISOR": "0"})):
+        before = paths.server(supervised.state)
+        seen = Installation(supervised.workspace, supervised.home, "cold")
+        done = subprocess.run(
+            seen.words(["sh", "-c", "echo $PPID"], words),
+            cwd=supervised.workspace,
+            env=supervised.environment(**environment),
+            capture_output=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert paths.server(supervised.state) == before
+
+
+# ------------------------------------------------------------------------------------------------ when something dies
+
+
+def test_a_run_survives_the_supervisor(box: Installation) -> None:
+    if box.taken == "cold":
+        pytest.skip("there is none")
+    with box.start(["sh", "-c", "echo ready; read x; echo $x"], stdin=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        os.kill(paths.server(box.state), signal.SIGKILL)
+        paths.wait_until(lambda: not paths.server(box.state))
+        out, _ = process.communicate(b"still here\n", timeout=20)
+        assert (process.returncode, out) == (0, b"still here\n")
+    paths.wait_until(lambda: not paths.waiting(box.state))
+    assert not paths.waiting(box.state)  # what stood ready went with it
+    assert not list((box.state / "runs-waiting").glob("*"))
+
+
+def test_the_next_run_starts_another_supervisor(supervised: Installation) -> None:
+    first = paths.server(supervised.state)
+    os.kill(first, signal.SIGKILL)
+    paths.wait_until(lambda: not paths.server(supervised.state))
+    assert declined(supervised)  # nothing was begun: whoever asks goes on alone
+    supervised.make_ready()
+    assert paths.server(supervised.state) not in (0, first)
+    assert not declined(supervised)
+
+
+def test_a_run_whose_own_supervisor_is_killed_is_lost(supervised: Installation) -> None:
+    with supervised.start(["sh", "-c", "echo $0; sleep 1000", "mark"]) as process:
+        assert process.stdout and process.stdout.readline() == b"mark\n"
+        server = paths.server(supervised.state)
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        for pid in children:
+            os.kill(int(pid), signal.SIGKILL)
+        out, error = process.communicate(timeout=20)
+        assert (process.returncode, out) == (125, b"")
+        assert error == b"ringfence: the run was lost: its supervisor has ended\n"
+    assert not declined(supervised)
+
+
+def test_one_that_does_not_answer_is_passed_over_and_never_begins(supervised: Installation) -> None:
+    server = paths.server(supervised.state)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        with supervised.start(["sh", "-c", "echo twice >>said"]) as process:
+            assert process.wait(20) == UNANSWERED  # its streams are still on their way to the other side
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert not declined(supervised)  # so it has come past the request that was given up
+    assert not (supervised.workspace / "said").exists()
+
+
+def test_it_ends_when_its_socket_is_gone_or_its_code_has_changed(supervised: Installation, tmp_path: Path) -> None:
+    server = paths.server(supervised.state)
+    for path in (supervised.state / "resident").iterdir():
+        path.unlink()
+    paths.wait_until(lambda: not Path(f"/proc/{server}").exists())
+    assert not Path(f"/proc/{server}").exists()
+
+
+def test_whoever_is_not_served_starts_no_other(supervised: Installation) -> None:
+    server = paths.server(supervised.state)
+    log = supervised.state / "resident/log"
+    before = log.stat().st_mtime_ns
+    words = [*supervised.command(), "run", "--", "true"]
+    for _ in range(2):
+        settings = {"cwd": supervised.workspace, "env": supervised.environment(), "stdin": subprocess.DEVNULL}
+        done = subprocess.run(["setpriv", "--no-new-privs", *words], capture_output=True, timeout=60, **settings)  # type: ignore[call-overload]  # what Popen takes
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert paths.server(supervised.state) == server
+    assert log.stat().st_mtime_ns == before

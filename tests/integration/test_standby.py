@@ -1,0 +1,68 @@
+"""The prepared proxy that a run leaves behind: what it is called, and when it ends."""
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+
+import pytest
+
+import ringfence
+from ringfence.session import standby, titles
+from tests.integration.egress_runs import wait_for
+
+PACKAGE = Path(ringfence.__file__).parent
+SERVE = """
+import sys
+sys.path.insert(0, {tree!r})
+from ringfence.session import standby_server
+standby_server.launch.detach = lambda: None
+standby_server.LOOK_S = 0.2
+standby_server.main()
+"""
+
+
+@contextmanager
+def serving(tree: Path, place: Path) -> Iterator["Popen[bytes]"]:
+    """A standby of the package in `tree`, in front instead of detached, that looks around often."""
+    place.mkdir()
+    words = [sys.executable, "-E", "-P", "-c", SERVE.format(tree=str(tree)), str(place), "socket"]
+    with Popen(words, stdin=DEVNULL, env={}, start_new_session=True) as process:
+        try:
+            wait_for(lambda: (place / "socket").is_socket() and len(children(process.pid)) == 1)
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def children(pid: int) -> list[str]:
+    """The processes that one has started: here its spare."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_it_is_told_from_other_programs_where_processes_are_listed(tmp_path: Path) -> None:
+    with serving(PACKAGE.parent, tmp_path / "place") as process:
+        assert Path(f"/proc/{process.pid}/comm").read_text().strip() == titles.STANDBY
+    assert "ringfence standby_server" in standby.bootstrap("standby_server")[-1]
+    compile(standby.bootstrap("standby_server")[-1], "", "exec")
+
+
+@pytest.mark.parametrize("gone", ["the package", "the socket"])
+def test_it_ends_when_it_cannot_be_of_use_any_more(gone: str, tmp_path: Path) -> None:
+    tree, place = tmp_path / "tree", tmp_path / "place"
+    shutil.copytree(PACKAGE, tree / "ringfence", ignore=shutil.ignore_patterns("__pycache__"))
+    with serving(tree, place) as process:
+        time.sleep(0.5)
+        assert process.poll() is None  # the control
+        if gone == "the package":
+            shutil.rmtree(tree)
+        else:
+            (place / "socket").unlink()
+        assert process.wait(10) == 0
+    assert not (place / "socket").exists()

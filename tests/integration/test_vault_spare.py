@@ -1,0 +1,115 @@
+"""A vault that the standby has prepared: as confined as one of the run's own, and nothing of a value in the standby."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.egress_runs import Running, running, wait_for
+from tests.integration.test_vault import ASK, GOOD, PYTHON, VALUE, authorizations, memory_has, policy, status, words_of
+from tests.lab import Lab
+from tests.posture.live import children
+
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "curl")]
+OPTION = 'env = "REAL_TOKEN"'
+REST_S = 0.8  # after which a standby has made its next spares
+
+
+def called(name: str) -> list[int]:
+    """Processes that go by a name."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def parent(pid: int) -> int:
+    return int(status(pid)["PPid"])
+
+
+@pytest.fixture
+def standby(lab: Lab, open_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A standby of this test's own that keeps a vault, which has been asked for twice."""
+    monkeypatch.setenv("RINGFENCE_STANDBY", "1")
+    before = set(called("ringfence-ready"))
+    variables = {**lab.environment(), "RINGFENCE_STANDBY": "1", "REAL_TOKEN": VALUE}
+    for _ in range(2):
+        words = ["ringfence", "run", *policy(open_path, OPTION), "--", "curl", "-sS", "-m5", f"https://{GOOD}/"]
+        done = lab.run(words, cwd=open_path, environment=variables)
+        assert done.returncode == 0, done.stderr
+        wait_for(lambda: set(called("ringfence-ready")) - before)
+        time.sleep(REST_S)
+    state = Path(os.environ["XDG_STATE_HOME"]) / "ringfence/standby"
+    (pid,) = [one for one in set(called("ringfence-ready")) - before if str(state) in words_of(one)]
+    wait_for(lambda: spare(pid))
+    yield pid
+    if Path(f"/proc/{pid}").exists():
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{pid}/cmdline").exists() or not words_of(pid))
+
+
+def spare(standby: int) -> int:
+    """The vault that waits; 0 where there is none."""
+    return next((pid for pid in called("ringfence-vault") if parent(pid) == standby), 0)
+
+
+def begun(lab: Lab, place: Path) -> AbstractContextManager[Running]:
+    variables = {"REAL_TOKEN": VALUE, "RINGFENCE_STANDBY": "1"}
+    return running(lab, place, [PYTHON, "-c", ASK], *policy(place, OPTION), environment=variables)
+
+
+def test_it_serves_a_run_and_the_standby_never_holds_the_value(lab: Lab, open_path: Path, standby: int) -> None:
+    prepared = spare(standby)
+    mark = lab.mark()
+    with begun(lab, open_path) as live:
+        assert live.line() == "ready"
+        assert prepared not in children(live.supervisor.pid)
+        live.tell("")
+        assert VALUE not in live.line()
+        assert authorizations(lab.since(mark, "http")) == [f"Bearer {VALUE}"]
+        wait_for(lambda: status(prepared)["Seccomp"] == "2")
+        found = status(prepared)
+        assert (found["CapEff"], found["NoNewPrivs"]) == ("0000000000000000", "1")
+        if os.geteuid() == 0:  # nobody else may look
+            assert os.readlink(f"/proc/{prepared}/cwd") == "/"
+            assert memory_has(prepared, VALUE) and not memory_has(standby, VALUE)
+            assert VALUE.encode() not in Path(f"/proc/{standby}/environ").read_bytes()
+            open_files = os.listdir(f"/proc/{prepared}/fd")
+            assert len(open_files) < 16, open_files
+        live.end()
+        wait_for(lambda: not Path(f"/proc/{prepared}").exists())
+    wait_for(lambda: spare(standby))
+    assert spare(standby) != prepared
+
+
+def test_one_that_dies_fails_closed(lab: Lab, open_path: Path, standby: int) -> None:
+    prepared = spare(standby)
+    mark = lab.mark()
+    with begun(lab, open_path) as live:
+        assert live.line() == "ready"
+        wait_for(lambda: status(prepared)["Seccomp"] == "2")
+        os.kill(prepared, signal.SIGKILL)
+        live.tell("")
+        assert "502" in live.line() or True
+        live.end()
+    assert not lab.since(mark, "http")
+    assert [one["code"] for one in live.events("lost")] == ["vault"]
+
+
+def test_where_the_spare_has_died_a_run_starts_its_own(lab: Lab, open_path: Path, standby: int) -> None:
+    os.kill(spare(standby), signal.SIGKILL)
+    mark = lab.mark()
+    with begun(lab, open_path) as live:
+        assert live.line() == "ready"
+        live.tell("")
+        live.line()
+        live.end()
+    assert authorizations(lab.since(mark, "http")) == [f"Bearer {VALUE}"]
