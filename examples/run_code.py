@@ -27,4 +27,6 @@ def run_code(code: str, directory: str, *, timeout_s: float = 10.0) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: run_code.py CODE, as in `python examples/run_code.py 'print(6 * 7)'`")
     print(run_code(sys.argv[1], os.getcwd()), end="")

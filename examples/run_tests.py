@@ -33,4 +33,6 @@ def runner() -> list[str]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        raise SystemExit("usage: run_tests.py PROJECT [OPTION OF PYTEST...]")
     raise SystemExit(run_tests(*sys.argv[1:]))

@@ -53,4 +53,6 @@ async def main(snippets: list[str], directory: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        raise SystemExit("usage: session.py CODE..., each in the same session and the current directory")
     asyncio.run(main(sys.argv[1:], os.getcwd()))

@@ -256,6 +256,32 @@ SERVER = {
 MOUNTED = "import re; print(re.sub('(?m)^[0-9]+ [0-9]+ [0-9:]+', '', open('/proc/self/mountinfo').read()))"
 
 
+MANY = """
+import os, time
+number = 0
+try:
+    while os.fork():
+        number += 1
+    time.sleep(60)
+except OSError:
+    print(number + 1, flush=True)
+time.sleep(60)
+"""
+
+
+@both
+def test_no_command_takes_all_processes_however_many_ran_before(tmp_path: Path, fresh: bool) -> None:
+    with Sandbox(Policy({"limits": {"processes": 64}}), directory=tmp_path) as box, box.session() as session:
+        for _ in range(8):  # the numbers of processes begin again after the 364th
+            with session.start([PYTHON, "-I", "-S", "-c", MANY], fresh=True) as process:
+                assert int(process.stdout.readline()) <= 56
+                process.kill()
+        with session.start([PYTHON, "-I", "-S", "-c", MANY], fresh=fresh) as process:
+            assert int(process.stdout.readline()) <= 56
+            assert python(session, "print('on')", fresh=True) == "on"
+            process.kill()
+
+
 @both
 @pytest.mark.parametrize("name", SERVER)
 def test_the_session_goes_on(session: SandboxSession, name: str, fresh: bool) -> None:

@@ -15,7 +15,7 @@ from tests.integration.resident_runs import ASK, UNANSWERED, Installation
 pytestmark = pytest.mark.require("bubblewrap", "userns", "peer-pidfd")
 # What an attacker would send: the whole conversation, by hand, wherever the socket is found.
 ATTACK = """
-import array, glob, os, socket, sys
+import glob, os, socket, struct, sys
 marked = sys.argv[1]
 said = []
 for path in glob.glob(sys.argv[2] + "/*"):
@@ -26,10 +26,15 @@ for path in glob.glob(sys.argv[2] + "/*"):
         told = os.memfd_create("x")
         own = open("/proc/self/personality").read().strip()
         words = ["run", "--workspace", "direct", "--", "touch", marked]
-        parts = ["1", own, str(len(words)), *words, *(f"{k}={v}" for k, v in os.environ.items())]
+        parts = ["2", own, str(len(words)), *words, *(f"{k}={v}" for k, v in os.environ.items())]
         os.write(told, b"".join(part.encode() + b"\\0" for part in parts))
         here = os.open(".", os.O_PATH)
-        socket.send_fds(peer, [b"run"], [told, here, 0, 1, 2])
+        server, = struct.unpack("i8x", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        try:
+            look = os.open(f"/proc/{server}/fd/9", os.O_RDONLY)
+        except OSError:
+            look = told  # what else is there
+        socket.send_fds(peer, [b"run"], [told, here, 0, 1, 2, look])
         answer = peer.recv(32)
         said.append(answer.decode())
         if answer == b"ready":
@@ -101,6 +106,55 @@ def test_another_sandbox_that_shares_the_home_is_told_no(box: Installation) -> N
     assert not marked.exists()
 
 
+# A domain in which nothing may be written, and nothing else is refused; as root it needs no `NoNewPrivs`.
+LANDLOCK = """
+import ctypes, os, struct, sys
+library = ctypes.CDLL(None, use_errno=True)
+ruleset = library.syscall(444, struct.pack("Q", 1 << 1 | 1 << 8), 8, 0)
+if ruleset < 0 or library.syscall(446, ruleset, 0):
+    sys.exit(os.strerror(ctypes.get_errno()))
+try:
+    open(sys.argv[1], "w")
+    sys.exit("it may be written to")
+except PermissionError:
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.require("landlock", "root")
+@pytest.mark.parametrize("path", ["by-hand", "client"])
+def test_a_process_in_a_landlock_domain_is_told_no(box: Installation, path: str) -> None:
+    marked = box.workspace / "marked"
+    before = ("/usr/bin/python3", "-c", LANDLOCK, str(marked))
+    if path == "by-hand":
+        assert "ready" not in attack(box, marked, before)
+    else:
+        words = [*before, *box.words(["touch", str(marked)], ["--workspace", "direct"])]
+        done = subprocess.run(words, cwd=box.workspace, env=box.environment(), stdin=subprocess.DEVNULL, timeout=60)
+        assert done.returncode == UNANSWERED
+    assert not marked.exists()
+
+
+def test_a_client_that_says_what_is_not_understood_has_ended(box: Installation) -> None:
+    told, here = os.memfd_create("x"), os.open(".", os.O_PATH)
+    read, write = os.pipe()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
+        peer.settimeout(10)
+        peer.connect(str(next((box.state / "resident").glob("*.lock")).with_suffix("")))
+        look = os.open(f"/proc/{paths.server(box.state)}/fd/9", os.O_RDONLY)
+        own = Path("/proc/self/personality").read_text().strip()
+        os.write(told, f"2\0{own}\0004\0run\0--\0sleep\00060\0PATH=/usr/bin:/bin\0".encode())
+        socket.send_fds(peer, [b"run"], [told, here, read, write, write, look])
+        for descriptor in (told, here, look, write):
+            os.close(descriptor)
+        assert peer.recv(10) == b"ready"
+        peer.send(b"go")
+        peer.send(b"signal none")
+        assert peer.recv(10) == b""
+    assert os.read(read, 100) == b""  # nobody holds its streams any more
+    os.close(read)
+
+
 @pytest.mark.require("ordinary-user")
 def test_another_user_does_not_reach_it(box: Installation) -> None:
     account = requirements.ordinary_user()
@@ -162,12 +216,14 @@ def test_the_environment_of_one_client_is_not_seen_by_the_next(box: Installation
 def test_a_client_that_lies_about_its_words_changes_nothing_for_others(box: Installation) -> None:
     garbage = (
         b"",
-        b"1",
-        b"1\0\0" + b"9" * 30 + b"\0run\0",
-        b"2\0\0" + b"1\0run\0",
+        b"2",
+        b"2\0\0" + b"9" * 30 + b"\0run\0",
+        b"1\0\0" + b"1\0run\0",
         b"\xff" * 100,
-        b"1\0\0-1\0run\0true\0",
+        b"2\0\0-1\0run\0true\0",
+        b"2\0\0000\0",
     )
+    server = paths.server(box.state)
     for data in garbage:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
             peer.settimeout(5)
@@ -176,11 +232,12 @@ def test_a_client_that_lies_about_its_words_changes_nothing_for_others(box: Inst
             os.write(told, data)
             here = os.open(".", os.O_PATH)
             null = os.open(os.devnull, os.O_RDWR)
-            socket.send_fds(peer, [b"run"], [told, here, null, null, null])
+            socket.send_fds(peer, [b"run"], [told, here, null, null, null, null])
             for descriptor in (told, here, null):
                 os.close(descriptor)
             assert peer.recv(10) in (b"no", b"")
     assert box.run(["true"]).returncode == 0
+    assert paths.server(box.state) == server  # none of it has ended the one that serves everybody
 
 
 def test_one_that_says_nothing_does_not_hold_others_up(box: Installation) -> None:

@@ -111,7 +111,7 @@ def test_discard_throws_everything_away(worked: Commands) -> None:
         (["apply", "--held", "nothing"], "did not change `nothing`"),
         (["apply", "../out"], "is not below the workspace"),
         (["diff", "1999"], "no run `1999`"),
-        (["rollback"], "needs more words"),
+        (["rollback"], "`ringfence runs` lists them"),
         (["discard", "zzz"], "no run `zzz`"),
     ],
 )

@@ -39,7 +39,7 @@ AS_USER = '-H "Authorization: Bearer $TOKEN"'
 
 def inside(lab: Lab, place: Path, *words: str) -> str:
     (place / "policy.toml").write_text(POLICY)
-    argv = ["run", "--policy", str(place / "policy.toml"), "--", *words]
+    argv = ["run", "--policy", str(place / "policy.toml"), "--read", sys.prefix, "--", *words]
     done = run(lab, place, *argv, REAL_TOKEN=VALUE)
     assert VALUE not in done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -173,6 +173,25 @@ def test_a_boundary_that_was_killed_is_passed_over(box: Installation) -> None:
     assert box.run(["echo", "fine"]).stdout == b"fine\n"
 
 
+def children(pid: int) -> list[int]:
+    """The processes that this one has started."""
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("depth", [1, 2], ids=["bubblewrap", "first-process"])
+def test_a_boundary_whose_processes_were_killed_is_passed_over(box: Installation, depth: int) -> None:
+    stands(box)
+    found = members = children(paths.server(box.state))
+    for _ in range(depth):
+        found = [child for pid in found for child in children(pid)]
+    assert len(found) == 2
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+    paths.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in members))
+    done = box.run(["echo", "fine"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"fine\n", b"")
+
+
 def test_what_killed_ones_leave_is_removed_in_time(box: Installation) -> None:
     left = box.state / "runs-waiting" / "left"
     left.mkdir(parents=True)

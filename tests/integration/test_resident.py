@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ringfence.report import hardening
+from ringfence.session import titles
 from tests import paths, requirements
 from tests.house.sources import ROOT
 from tests.integration.resident_runs import UNANSWERED, Installation
@@ -310,6 +312,40 @@ def test_a_run_whose_own_supervisor_is_killed_is_lost(supervised: Installation) 
         assert (process.returncode, out) == (125, b"")
         assert error == b"ringfence: the run was lost: its supervisor has ended\n"
     assert not declined(supervised)
+
+
+def name(pid: int) -> str:
+    """What `ps -e` and `pkill` without `-f` call a process."""
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def test_a_run_does_not_have_the_name_of_who_waits(box: Installation) -> None:
+    if box.taken == "cold":
+        pytest.skip("there is none")
+    server = paths.server(box.state)
+    with box.start(["sh", "-c", "echo ready; read x"], stdin=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        names = [name(int(pid)) for pid in children]
+        assert names.count(titles.RUN) == 1 and titles.RESIDENT not in names
+        assert set(names) <= {titles.RUN, titles.READY}
+        process.communicate(b"\n", timeout=20)
+    assert name(server) == titles.RESIDENT
+
+
+def test_the_doctor_says_who_waits_and_asks_nothing_of_it(supervised: Installation) -> None:
+    server = paths.server(supervised.state)
+    (place,) = (path for path in (supervised.state / "resident").iterdir() if path.is_socket())
+    os.utime(place, (1000, time.time() - 500))
+    (finding,) = hardening.residents()
+    assert f"process {server}, last asked 50" in finding.detail and f"`kill {server}` ends it" in finding.detail
+    assert supervised.run(["true"]).returncode == 0
+    (finding,) = hardening.residents()
+    assert int(finding.detail.partition("asked ")[2].split()[0]) < 100
+    os.kill(server, signal.SIGTERM)
+    paths.wait_until(lambda: not Path(f"/proc/{server}").exists())
+    (finding,) = hardening.residents()
+    assert finding.detail == "none is waiting"
 
 
 def test_one_that_does_not_answer_is_passed_over_and_never_begins(supervised: Installation) -> None:

@@ -25,6 +25,13 @@ def example(name: str) -> ModuleType:
     return module
 
 
+def program(name: str, workspace: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run an example as its first lines say."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, str(ROOT / f"examples/{name}.py"), *words]
+    return subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=60)
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give an empty directory; programs come from the system only."""
@@ -46,10 +53,23 @@ def test_code_runs_and_is_contained(workspace: Path) -> None:
 
 
 def test_the_code_runner_is_a_program(workspace: Path) -> None:
-    words = [sys.executable, str(ROOT / "examples/run_code.py"), "print('hello')"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(words, cwd=workspace, env=environment, capture_output=True, text=True, timeout=60)
+    done = program("run_code", workspace, "print('hello')")
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+
+
+@pytest.mark.parametrize("name", ["run_code", "run_tests", "session"])
+def test_without_words_an_example_says_how_it_is_used(workspace: Path, name: str) -> None:
+    done = program(name, workspace)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"usage: {name}.py ") and len(done.stderr.splitlines()) == 1
+
+
+def test_the_agent_loop_has_something_to_run(workspace: Path) -> None:
+    done = program("agent_loop", workspace)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "$ python3 answer.py\n42\n" in done.stdout and "not for the model" not in done.stdout
+    assert "[refused: path-protected" in done.stdout and "[held back: .vscode" in done.stdout
+    assert list(workspace.iterdir()) == []
 
 
 def test_a_session_keeps_files_and_nothing_else(workspace: Path) -> None:

@@ -73,6 +73,9 @@ def checked(option: Option, name: str, value: str) -> str:
 def check_count(command: Command, words: Sequence[str]) -> None:
     """Refuse too few or too many words; raise UsageError."""
     least, most = command.arguments
+    if len(words) < least and "RUN" in command.usage[0].split():
+        message = f"`ringfence {command.name}` needs the name of a run"
+        raise UsageError(message, hint=f"`ringfence runs` lists them; {command.usage[0]}")
     if len(words) < least:
         raise UsageError(f"`ringfence {command.name}` needs more words", hint=command.usage[0])
     if 0 <= most < len(words):

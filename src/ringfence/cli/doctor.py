@@ -90,7 +90,7 @@ def rendered(found: hardening.Assessment) -> Iterable[str]:
     yield ""
     if found.works:
         weaker = sum(finding.status is Status.DEGRADED for finding in found.findings)
-        note = f", with {weaker} weaker than they could be" if weaker else ""
+        note = f"; weaker than it could be: {weaker}, marked `degraded`" if weaker else ""
         yield paint(f"`ringfence run` works here{note}.", "good")
     else:
         yield paint("`ringfence run` does not work here: change what is marked `missing`.", "bad")

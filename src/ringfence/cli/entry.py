@@ -139,9 +139,13 @@ def report(error: RingfenceError) -> int:
 
     SECURITY: a name in it may be a checkout's, with line ends and what steers a terminal in it (docs/threats.md, P4).
     """
-    from .terminal import safe
+    try:
+        from .terminal import safe
 
-    sys.stderr.write(f"ringfence: {safe(str(error))}\n")
-    if error.hint:
-        sys.stderr.write(f"  hint: {safe(error.hint)}\n")
+        message, hint = safe(str(error)), safe(error.hint)
+    except OSError:  # where no file can be opened any more
+        message, hint = ascii(str(error))[1:-1], ascii(error.hint)[1:-1]
+    sys.stderr.write(f"ringfence: {message}\n")
+    if hint:
+        sys.stderr.write(f"  hint: {hint}\n")
     return error.exit_status

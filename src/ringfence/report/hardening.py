@@ -4,17 +4,18 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 
 import msgspec
 
 from ringfence.model.errors import RingfenceError
 from ringfence.sandbox import doctor
 from ringfence.sandbox.doctor import Finding, Status
-from ringfence.session import elsewhere, network_check, places, prepare, shell_proxy
+from ringfence.session import elsewhere, network_check, places, prepare, resident, shell_proxy, titles
 from ringfence.session import options as options_module
 from ringfence.session import run as session
 
-from . import mending
+from . import leftovers, mending
 from .mending import Mend
 
 
@@ -41,7 +42,7 @@ def assess(directory: str) -> Assessment:
         detail = f"{places.state()}: {error.strerror or error}"
         remedy = "set XDG_STATE_HOME to a directory that you may write to"
         found.insert(0, Finding(name="state directory", status=Status.MISSING, detail=detail, remedy=remedy))
-    found += [*policy_files(directory), *parent_proxy(directory)]
+    found += [*policy_files(directory), *parent_proxy(directory), *residents()]
     if doctor.cause(found) is None:
         found += [network_check.check(), real_run()]
     works = doctor.cause(found) is None
@@ -111,6 +112,27 @@ def parent_proxy(directory: str) -> list[Finding]:
     detail = f"{variable} of this shell is not used: runs connect directly"
     remedy = f"if this network wants it, `{shell_proxy.setting(variable)}` under `[network]` of {places.user_policy()}"
     return [Finding(name=name, status=Status.DEGRADED, detail=detail, remedy=remedy)]
+
+
+def residents() -> list[Finding]:
+    """Each resident supervisor of this user, how long nothing has been asked of it, and how to end it."""
+    name, place, found = "resident supervisor", resident.directory(), []
+    for listed in leftovers.listed(place):
+        socket, suffix = os.path.splitext(f"{place}/{listed}")
+        try:
+            if suffix != ".lock" or not resident.is_there(f"{place}/{listed}"):
+                continue
+            with open(f"{place}/{listed}", encoding="ascii") as file:
+                pid = int(file.read())
+            with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+                if file.read().strip() != titles.RESIDENT:
+                    continue  # it counts processes otherwise: another container's, with the same home
+            idle_s = max(0, int(time.time() - os.stat(socket).st_mtime))
+        except (OSError, ValueError):
+            continue  # it has just begun, or just ended
+        detail = f"process {pid}, last asked {idle_s} s ago; `kill {pid}` ends it, and no run"
+        found.append(Finding(name=name, status=Status.OK, detail=detail))
+    return found or [Finding(name=name, status=Status.OK, detail="none is waiting")]
 
 
 def real_run() -> Finding:

@@ -17,6 +17,7 @@ AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 # Without a resolver of its own, which a network that is off has not, the C library asks this host (resolv.conf(5)).
 LOOKUPS = ("127.0.0.1:53", "[::1]:53")
 LOOKUP = "look-up of a name"
+DISCONNECT = "family 0"  # AF_UNSPEC: connect(2) takes a connection back; the C library sorts addresses that way
 # Where services of a host listen. Other places are not looked at: a path may lead to a file server that hangs.
 SOCKET_PLACES = ("/run/", "/var/run/", "/tmp/")
 # The C library and loggers ask these unasked: that says nothing.
@@ -85,6 +86,8 @@ def observed(call: Notification, is_inside: "_Inside") -> "Notification | None":
     elif call.target in LOOKUPS:
         call.code, call.target = "egress-denied", LOOKUP
         return call
+    elif call.name == "connect" and call.target == DISCONNECT:
+        return None
     elif call.target and not local(call.target):
         call.code = "egress-denied"
         return call
@@ -118,7 +121,7 @@ def is_service_of_host(path: str, pid: int) -> bool:
 
 def local(target: str) -> bool:
     """Whether an address as written by `describe` stays inside: loopback, a unix socket, a question to the kernel."""
-    return target.startswith(("127.", "[::1]", "unix:", "[::ffff:127.", "0.0.0.0:", f"family {AF_NETLINK}"))
+    return target.startswith(("127.", "[::1]", "unix:", "[::ffff:127.", "0.0.0.0:", "[::]:", f"family {AF_NETLINK}"))
 
 
 def describe(name: str, arguments: "tuple[int, ...]", pid: int) -> str:

@@ -13,6 +13,8 @@ import _socket
 import os
 import select
 
+from .resident import SHOWN
+
 SO_PEERPIDFD = 77  # <asm-generic/socket.h>
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")
 STATUS = frozenset(
@@ -34,6 +36,26 @@ def likeness(pid: "int | str") -> "tuple[object, ...]":
     scheduling = [fields[number] for number in (PRIORITY, NICE, REALTIME, POLICY)]
     files = [read(f"{place}/{name}", optional=name in ("attr/current", "loginuid", "sessionid")) for name in FILES]
     return (namespaces, (root.st_dev, root.st_ino), lines, scheduling, files)
+
+
+def show() -> None:
+    """Hold a file that has no name, for `looks_at_us`."""
+    made = os.memfd_create("shown", os.MFD_CLOEXEC)
+    os.dup2(made, SHOWN, inheritable=False)
+    os.close(made)
+
+
+def looks_at_us(descriptor: int) -> bool:
+    """Whether it is the file that we show, which is reached by /proc/PID/fd alone, by those who may look into us.
+
+    SECURITY: a Landlock domain shows nowhere in /proc, and needs no `NoNewPrivs` where root made it; from inside one
+    the kernel lets nobody look into a process outside. (Files like /proc/PID/auxv ask less of whoever has CAP_PERFMON.)
+    """
+    try:
+        shown, found = os.fstat(SHOWN), os.fstat(descriptor)
+    except OSError:
+        return False
+    return (shown.st_dev, shown.st_ino) == (found.st_dev, found.st_ino)
 
 
 def has_terminal(pid: int) -> bool:

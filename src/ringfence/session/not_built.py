@@ -7,6 +7,7 @@ from ringfence.sandbox import doctor, launch
 from ringfence.workspace import removal
 
 from . import elsewhere, places
+from .run import LEAST_FILES, too_few_files
 
 
 class LayersMovedError(HostError):
@@ -17,6 +18,8 @@ def failure(boundary: launch.Boundary, directory: str) -> RingfenceError:
     """The error for a boundary that ended before it was ready; bubblewrap has said why on standard error."""
     _, status = os.waitpid(boundary.monitor, 0)
     removal.remove_tree(directory)
+    if os.sysconf("SC_OPEN_MAX") < LEAST_FILES:
+        return too_few_files()
     found = doctor.cause(doctor.diagnose(places.state()))
     if found and found.name == doctor.OVERLAY and (place := elsewhere.move()):
         return LayersMovedError(

@@ -23,7 +23,7 @@ from ringfence.sandbox import launch
 from ringfence.sandbox.artefact import loads
 from ringfence.workspace import removal
 
-from . import cache, places
+from . import cache, places, titles
 from . import run as session
 from .options import Options, parse, workspace_of
 from .resident_request import BEGIN_TIMEOUT_S, DESCRIPTORS, PACKET_BYTES, Request
@@ -123,9 +123,12 @@ class Member:
             raise UnwantedError  # something has changed while it was being mounted
         try:
             self.channel.send(b"built")
-            if not select.select([self.channel], [], [], IDLE_S)[0]:
-                raise UnwantedError
+            boundary = run.supervisor.boundary.control if run.supervisor else self.channel
+            heard = select.select([self.channel, boundary], [], [], IDLE_S)[0]
+            if heard != [self.channel]:
+                raise UnwantedError  # nobody asked, or it has been killed meanwhile: it has nothing to say before `go`
             self.request = request = take(self.channel)
+            titles.appear_as(titles.RUN)
             request.client.send(b"ready")
         except OSError as error:
             raise UnwantedError from error

@@ -5,14 +5,15 @@ A process that has loaded everything (resident_server.py) forks a supervisor for
 boundary stands already (pool.py). What is left here passes on the streams, the working directory and the environment,
 then signals, and ends with the status that the command had.
 
-Conversation, SOCK_SEQPACKET: we send `run` with five descriptors (a file with words and environment, the working
-directory, three streams); the other side answers `ready`, and begins only when we say `go`: so that whatever we do on
-our own after no answer, or `no`, is never done twice. Then `signal N` from us, `exit N` from there. Whoever loses the
-other ends: a run without its client is killed with everything in it, as if its supervisor had been killed.
+Conversation, SOCK_SEQPACKET: we send `run` with six descriptors (a file with words and environment, the working
+directory, three streams, and a file that only the other side holds, see `likeness.show`); it answers `ready`, and
+begins only when we say `go`: so that whatever we do on our own after no answer, or `no`, is never done twice. Then
+`signal N` from us, `exit N` from there. Whoever loses the other ends: a run without its client is killed with
+everything in it, as if its supervisor had been killed.
 
 `RINGFENCE_SUPERVISOR=0` in the environment, or `--no-supervisor`, keeps it from being asked and started.
 
-Import budget (tests/unit/session/test_resident_imports.py): what a bare interpreter has, `_socket`, `_signal`.
+Import budget (tests/unit/session/test_run_imports.py): what a bare interpreter has, `_socket`, `_signal`.
 """
 
 import _signal
@@ -21,9 +22,9 @@ import os
 import sys
 
 from . import places
-from .unix_sockets import at_short_path, peer_uid
+from .unix_sockets import at_short_path, peer_pid, peer_uid
 
-PROTOCOL = "1"
+PROTOCOL = "2"
 ANSWER_TIMEOUT_S = 1.0
 FORWARDED = (
     _signal.SIGINT,
@@ -35,6 +36,7 @@ FORWARDED = (
     _signal.SIGWINCH,
 )
 LOST = 125
+SHOWN = 9  # the descriptor under which the other side holds that file
 # Its first word is what `ps` shows and `pgrep -f` finds.
 BOOTSTRAP = "'ringfence-resident'; import sys; sys.path[:0] = [{!r}]; from ringfence.cli.resident import main; main()"
 
@@ -83,17 +85,18 @@ def send(channel: "_socket.socket", words: "list[str]") -> None:
     """Say what is to be run; raise OSError."""
     parts = [PROTOCOL, personality(), str(len(words)), *words, *(f"{key}={value}" for key, value in os.environ.items())]
     told = os.memfd_create("request", os.MFD_CLOEXEC)
-    here = -1
+    here = look = -1
     try:
         with open(told, "wb", closefd=False) as file:
             file.write(b"".join(os.fsencode(part) + b"\0" for part in parts))
         here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        given = b"".join(number.to_bytes(4, sys.byteorder) for number in (told, here, 0, 1, 2))
+        look = os.open(f"/proc/{peer_pid(channel)}/fd/{SHOWN}", os.O_RDONLY | os.O_CLOEXEC)
+        given = b"".join(number.to_bytes(4, sys.byteorder) for number in (told, here, 0, 1, 2, look))
         channel.sendmsg([b"run"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, given)])
     finally:
-        os.close(told)
-        if here >= 0:
-            os.close(here)
+        for descriptor in (told, here, look):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def personality() -> str:

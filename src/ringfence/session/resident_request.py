@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
     from .run import Run
 
-DESCRIPTORS = 5
+DESCRIPTORS = 6
 PACKET_BYTES = 64
 BEGIN_TIMEOUT_S = 2.0
 MOST_BYTES = 8 << 20  # of words and environment: execve(2) takes no more than 6 MiB
@@ -29,7 +29,7 @@ class Request:
     def __init__(self, client: "_socket.socket", descriptors: "list[int]") -> None:
         self.client = client
         self.descriptors = descriptors
-        self.told, self.directory, *self.streams = descriptors
+        self.told, self.directory, *self.streams, self.look = descriptors
         size = os.fstat(self.told).st_size
         if not 0 < size <= MOST_BYTES:
             raise ValueError("a request of no size")
@@ -89,12 +89,14 @@ class Request:
 
     def listen(self, run: "Run") -> None:
         """Hear the client until its end, which is that of this process and so of the boundary."""
-        while message := self.hear():
-            number = int(message.removeprefix(b"signal "))
-            run.early_signal = number  # for a supervisor that is only just being made
-            if run.supervisor is not None:
-                run.supervisor.send(number)
-        os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            while message := self.hear():
+                number = int(message.removeprefix(b"signal "))
+                run.early_signal = number  # for a supervisor that is only just being made
+                if run.supervisor is not None:
+                    run.supervisor.send(number)
+        finally:  # also for one that says what no client of ours does: nobody would hear its end
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def hear(self) -> bytes:
         """The next message; empty at the end."""

@@ -145,6 +145,7 @@ class Server:
             try:
                 if alike and self.take(peer):
                     self.served = time.monotonic()
+                    os.utime(self.name)  # for `ringfence doctor`, which does not ask: it would be declined as unlike
                     return True
                 peer.send(b"no")
             except OSError:
@@ -158,7 +159,8 @@ class Server:
             return False
         try:
             key = self.kind_of(request)
-            if key is None or os.fsdecode(request.personality) != self.personality:
+            alike = os.fsdecode(request.personality) == self.personality and likeness.looks_at_us(request.look)
+            if key is None or not alike:
                 return False
             kind = self.kinds.pop(key, None) or Kind()
             self.kinds[key] = kind  # the latest last
@@ -179,7 +181,7 @@ class Server:
             place = request.place()
         except (RingfenceError, OSError):
             return None
-        if request.words[0] != "run" or not argv or not place:
+        if request.words[:1] != ["run"] or not argv or not place:
             return None
         return (place, wanted.directory, wanted.key())
 
@@ -254,6 +256,7 @@ class Server:
 
     def be_member(self, channel: socket.socket, kind: Kind) -> None:
         """In a process of its own: build a boundary, wait, be the run that is asked for."""
+        titles.appear_as(titles.READY)
         resident_request.assume(kind.environment)
         os.chdir(kind.place)
         member = pool.Member(channel, kind.words[1:])
@@ -274,6 +277,7 @@ class Server:
 
     def carry_out(self, request: Request) -> None:
         """In a process of its own: one run from its start to its end."""
+        titles.appear_as(titles.RUN)
         request.enter()
         if request.is_begun():
             request.conclude(self.face.answer(lambda: self.contained(request)))
@@ -290,6 +294,7 @@ def main(face: Face) -> None:
     """Detach, and serve until nobody has asked for a while or the socket has been removed."""
     directory, name = sys.argv[1:3]
     launch.detach()
+    likeness.show()
     os.chdir(directory)
     lock = os.open(f"{name}.lock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -297,6 +302,8 @@ def main(face: Face) -> None:
     except BlockingIOError:
         return  # another one is at it
     titles.appear_as(titles.RESIDENT)
+    os.ftruncate(lock, 0)
+    os.write(lock, b"%d\n" % os.getpid())
     loaded.load()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.path.lexists(name):

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from .wiring import Ending, Recorder
 
 
+DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+EMFILE = 24  # <asm-generic/errno-base.h>
+LEAST_FILES = 128  # 48 were enough with egress; as root one more is open for each place in the view
+
+
 class Finished:
     """How a run ended, for whoever asked for it."""
 
@@ -149,6 +154,8 @@ class Run:
                 vault.begin(self)
             return self.build_wherever()
         except OSError as error:
+            if error.errno == EMFILE:
+                raise too_few_files() from error
             hint = "`ringfence doctor` tests this host; `ringfence runs` lists what can still be applied"
             raise SandboxError(f"the boundary could not be built or was lost: {error}", hint=hint) from error
         finally:
@@ -351,6 +358,12 @@ class Run:
         return environment(self.artefact.environment, present)
 
 
+def too_few_files() -> HostError:
+    """The error where the limit on open files ended a run before its command."""
+    hint = f"allow at least {LEAST_FILES} open files (`ulimit -n`)"
+    return HostError("this process may not open as many files as a run needs", hint=hint)
+
+
 def in_front(terminal: int) -> bool:
     """Whether our process group has the terminal's foreground."""
     try:
@@ -360,15 +373,18 @@ def in_front(terminal: int) -> bool:
 
 
 def environment(wanted: "list[tuple[str, str | None]]", present: "Mapping[str, str]") -> "list[tuple[str, str]]":
-    """Resolve names to values: set ones as they are, passed ones from `present`, `NAME*` by prefix."""
+    """Resolve names to values: set ones as they are, passed ones from `present`, `NAME*` by prefix.
+
+    A PATH that is to pass and is not there is the usual one, as with a shell that was started without any.
+    """
     found: dict[str, str] = {}
     for name, value in wanted:
         if value is not None:
             found[name] = value
         elif name.endswith("*"):
             found.update({key: text for key, text in present.items() if key.startswith(name[:-1]) and key not in found})
-        elif name in present:
-            found[name] = present[name]
+        elif name in present or name == "PATH":
+            found[name] = present.get(name, DEFAULT_PATH)
     if "PATH" in found:
         found["PATH"] = ":".join(place for place in found["PATH"].split(":") if place.startswith("/"))
     return sorted(found.items())

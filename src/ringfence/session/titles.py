@@ -4,6 +4,8 @@ PROXY = "ringfence-proxy"  # names end after 15 bytes: proc_pid_comm(5)
 VAULT = "ringfence-vault"
 STANDBY = "ringfence-ready"
 RESIDENT = "ringfence-runs"
+READY = "ringfence-pool"  # a boundary that waits
+RUN = "ringfence"  # as where a run's client carries it out
 
 
 def appear_as(name: str) -> None:

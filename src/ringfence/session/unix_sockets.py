@@ -20,6 +20,11 @@ def at_short_path(directory: str, name: str, call: "Callable[[str], None]") -> N
         os.close(place)
 
 
+def peer_pid(connected: "_socket.socket") -> int:
+    """The process that listened there, or that connected; 0 for one that is not in our namespace of them."""
+    return int.from_bytes(connected.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)[:4], "little")
+
+
 def peer_uid(connected: "_socket.socket") -> int:
     """The user of the process that connected (struct ucred: pid, uid, gid)."""
     return int.from_bytes(connected.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)[4:8], "little")

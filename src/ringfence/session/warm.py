@@ -101,14 +101,21 @@ def narrowed(found: Artefact, limits: CommandLimits) -> list[tuple[str, int]]:
     for name, amount in wanted.items():
         if amount:
             known[name] = min(amount, known.get(name, amount))
+    # `pid_max` alone lets a new room have RESERVED_PIDS more until its numbers begin again.
+    if "NPROC" in known:
+        known["NPROC"] = min(known["NPROC"], one_share(found))
     return list(known.items())
+
+
+def one_share(found: Artefact) -> int:
+    """How many of a session's processes any one command can have."""
+    return found.processes - found.processes // KEPT_BACK
 
 
 def shares(found: Artefact, limits: CommandLimits, kind: str) -> list[tuple[str, str]]:
     """What one room may have of the session's processes and System V memory, which nobody else counts."""
     fixed = dict(found.order)
-    most = found.processes
-    processes = min(most - most // KEPT_BACK, limits.processes or most)
+    processes = min(one_share(found), limits.processes or found.processes)
     pairs = [("pid_max", str(RESERVED_PIDS + processes))]
     if "shmall" in fixed:
         pages = int(fixed["shmall"])

@@ -41,7 +41,9 @@ def test_help_is_not_an_error(word: str) -> None:
         (["log", "--run"], "option `--run` needs a value", "see `ringfence log --help`"),
         (["log", "--json=1"], "option `--json` takes no value", "see `ringfence log --help`"),
         (["doctor", "x"], "unexpected word `x`", "ringfence doctor [--json]"),
-        (["discard"], "`ringfence discard` needs more words", "ringfence discard RUN [--json] [-C DIR]"),
+        (["discard"], "`ringfence discard` needs the name of a run", "`ringfence runs` lists them; ringfence discard "),
+        (["rollback"], "`ringfence rollback` needs the name of a run", "`ringfence runs` lists them"),
+        (["allow"], "`ringfence allow` needs more words", "ringfence allow"),
         (["policy", "check", "--scope", "me"], "`me` is not a value of `--scope`", "choose one of `managed`"),
     ],
 )

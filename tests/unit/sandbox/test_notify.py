@@ -35,6 +35,21 @@ def test_a_signal_within_is_nothing() -> None:
     assert signalled("") == ""
 
 
+@pytest.mark.parametrize("target", ["[::]:8000", "0.0.0.0:8000", "[::1]:80", "family 0"])
+def test_connecting_to_itself_and_taking_it_back_is_nothing(target: str) -> None:
+    """What getaddrinfo(3) does for a server that listens on every address."""
+    assert notify.observed(notify.Notification(0, "connect", "", target), lambda number: False) is None
+
+
+@pytest.mark.parametrize(
+    ("call", "target"), [("connect", "[::2]:80"), ("connect", "192.0.2.1:80"), ("sendto", "family 0")]
+)
+def test_reaching_for_another_machine_is_recorded(call: str, target: str) -> None:
+    found = notify.observed(notify.Notification(0, call, "", target), lambda number: False)
+    assert found is not None
+    assert found.code == "egress-denied"
+
+
 @pytest.mark.parametrize("kind", ["pid", "group"])
 def test_what_has_ended_was_not_reached_for(kind: str, ended: int) -> None:
     """A shell or a test runner that ends a group of its own once more, after its end, is no news."""

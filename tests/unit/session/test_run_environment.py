@@ -3,7 +3,7 @@
 import pytest
 
 from ringfence.sandbox.artefact import FIELDS, Artefact
-from ringfence.session.run import Run
+from ringfence.session.run import DEFAULT_PATH, Run, environment
 
 
 def entering(
@@ -24,3 +24,19 @@ def test_what_is_withheld_never_passes(monkeypatch: pytest.MonkeyPatch, name: st
 
 def test_the_rest_of_a_pattern_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert entering(monkeypatch, [("TOK*", None)], "TOKEN") == {"TOKEN_FILE": "/x"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "present", "path"),
+    [
+        ([("PATH", None)], {}, DEFAULT_PATH),
+        ([("PATH", None)], {"PATH": "/opt/bin:here"}, "/opt/bin"),
+        ([("PATH", None)], {"PATH": ""}, ""),  # said, and says that there is none
+        ([("PATH", "/set")], {}, "/set"),
+        ([], {"PATH": "/opt/bin"}, None),  # policy lets none pass
+    ],
+)
+def test_a_path_that_is_not_there_is_the_usual_one(
+    wanted: list[tuple[str, str | None]], present: dict[str, str], path: str | None
+) -> None:
+    assert dict(environment(wanted, present)).get("PATH") == path

@@ -51,9 +51,9 @@ def test_what_is_watched_in_a_workspace_below_it_does_not_count() -> None:
 @pytest.mark.parametrize(
     ("limits", "expected"),
     [
-        (CommandLimits(), {"NPROC": 1024, "CORE": 1}),
+        (CommandLimits(), {"NPROC": 896, "CORE": 1}),
         (CommandLimits(processes=5, cpu_time_s=3), {"NPROC": 5, "CORE": 1, "CPU": 3}),
-        (CommandLimits(processes=5000), {"NPROC": 1024, "CORE": 1}),
+        (CommandLimits(processes=5000), {"NPROC": 896, "CORE": 1}),
         (CommandLimits(open_files=7, file_size_bytes=8, process_memory_bytes=9), {"NOFILE": 7, "FSIZE": 8, "DATA": 9}),
     ],
 )
