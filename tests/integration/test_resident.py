@@ -159,6 +159,23 @@ def test_signals_to_the_client_reach_the_command(box: Installation, number: int)
         assert process.stdout.read() == b"got\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+def test_what_whoever_starts_us_ignores_does_not_reach_the_command(box: Installation, number: int) -> None:
+    """As nohup(1) and the background of a shell without job control have it."""
+    script = "trap 'echo other; exit 3' TERM; echo begun; while :; do sleep 0.05; done"
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        process = box.start(["sh", "-c", script])
+    finally:
+        signal.signal(number, before)
+    with process:
+        assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (3, b"other\n")
+
+
 def test_everything_ends_with_the_client(box: Installation) -> None:
     read, write = os.pipe()
     with box.start(["sh", "-c", "echo ready; exec 2>/dev/null; sleep 1000 & wait"], stderr=write) as process:

@@ -340,13 +340,8 @@ def program(pid: int) -> str:
         return ""
 
 
-def block_signals() -> None:
-    """Hold back the signals that `wait_for_signals` will deliver; call it before the fork."""
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
-
-
 def wait_for_signals() -> int:
-    """A descriptor that yields two bytes, number and si_code, for each signal sent to us."""
+    """A descriptor that yields two bytes, number and si_code, for each signal sent to us; they are blocked already."""
     read, write = os.pipe()
 
     def serve() -> None:

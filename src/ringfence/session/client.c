@@ -123,13 +123,14 @@ static void pass_on(int number) {
 }
 
 static int begin(void) { /* from here on nothing may be done by ourselves any more */
-    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART}, before;
     struct timeval forever = {0, 0};
     sigset_t heard;
     sigemptyset(&heard);
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < sizeof FORWARDED / sizeof *FORWARDED; i++) {
-        sigaction(FORWARDED[i], &action, NULL);
+        sigaction(FORWARDED[i], NULL, &before);
+        if (before.sa_handler != SIG_IGN) sigaction(FORWARDED[i], &action, NULL); /* nohup(1), a shell's background */
         sigaddset(&heard, FORWARDED[i]);
     }
     setsockopt(channel, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);

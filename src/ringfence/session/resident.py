@@ -118,7 +118,8 @@ def begin(channel: "_socket.socket") -> None:
             pass  # it has ended; that is about to be read
 
     for number in FORWARDED:
-        _signal.signal(number, pass_on)
+        if _signal.getsignal(number) != _signal.SIG_IGN:  # nohup(1), a shell's background
+            _signal.signal(number, pass_on)
     channel.send(b"go")
     channel.settimeout(None)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED)  # whoever started us may have blocked them

@@ -391,8 +391,9 @@ def environment(wanted: "list[tuple[str, str | None]]", present: "Mapping[str, s
 
 
 def block_signals() -> None:
-    """See `supervise.block_signals`, which is not imported before the fork."""
+    """Hold back what `supervise.wait_for_signals` will deliver, but for what whoever started us ignores (nohup(1))."""
     import _signal
 
-    blocked = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, (*blocked, _signal.SIGWINCH))
+    wanted = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
+    heard = [number for number in (*wanted, _signal.SIGWINCH) if _signal.getsignal(number) != _signal.SIG_IGN]
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, heard)
