@@ -5,10 +5,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from ringfence.session.unix_sockets import at_short_path
 from tests import paths, requirements
 from tests.integration.resident_runs import ASK, UNANSWERED, Installation
 
@@ -18,11 +20,12 @@ ATTACK = """
 import glob, os, socket, struct, sys
 marked = sys.argv[1]
 said = []
+place = os.open(sys.argv[2], os.O_PATH)  # sun_path has room for 108 characters
 for path in glob.glob(sys.argv[2] + "/*"):
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     peer.settimeout(3)
     try:
-        peer.connect(path)
+        peer.connect(f"/proc/self/fd/{place}/" + os.path.basename(path))
         told = os.memfd_create("x")
         own = open("/proc/self/personality").read().strip()
         words = ["run", "--workspace", "direct", "--", "touch", marked]
@@ -62,6 +65,12 @@ def attack(box: Installation, marked: Path, before: tuple[str, ...] = ()) -> str
     done = subprocess.run(words, cwd=box.workspace, env=box.environment(), capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
+
+
+def connect(peer: socket.socket, box: Installation) -> None:
+    """Connect to the supervisor, wherever the home lies."""
+    lock = next((box.state / "resident").glob("*.lock"))
+    at_short_path(str(lock.parent), lock.stem, peer.connect)
 
 
 def test_positive_control(box: Installation) -> None:
@@ -140,7 +149,7 @@ def test_a_client_that_says_what_is_not_understood_has_ended(box: Installation) 
     read, write = os.pipe()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
         peer.settimeout(10)
-        peer.connect(str(next((box.state / "resident").glob("*.lock")).with_suffix("")))
+        connect(peer, box)
         look = os.open(f"/proc/{paths.server(box.state)}/fd/9", os.O_RDONLY)
         own = Path("/proc/self/personality").read_text().strip()
         os.write(told, f"2\0{own}\0004\0run\0--\0sleep\00060\0PATH=/usr/bin:/bin\0".encode())
@@ -227,7 +236,7 @@ def test_a_client_that_lies_about_its_words_changes_nothing_for_others(box: Inst
     for data in garbage:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
             peer.settimeout(5)
-            peer.connect(str(next((box.state / "resident").glob("*.lock")).with_suffix("")))
+            connect(peer, box)
             told = os.memfd_create("x")
             os.write(told, data)
             here = os.open(".", os.O_PATH)
@@ -241,13 +250,11 @@ def test_a_client_that_lies_about_its_words_changes_nothing_for_others(box: Inst
 
 
 def test_one_that_says_nothing_does_not_hold_others_up(box: Installation) -> None:
-    place = str(next((box.state / "resident").glob("*.lock")).with_suffix(""))
-    silent = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
-    for peer in silent:
-        peer.connect(place)
-    assert box.run(["true"]).returncode == 0
-    for peer in silent:
-        peer.close()
+    with ExitStack() as silent:
+        for _ in range(3):
+            peer = silent.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            connect(peer, box)
+        assert box.run(["true"]).returncode == 0
 
 
 def test_it_is_started_only_from_a_directory_of_ones_own(open_path: Path, home: Path) -> None:

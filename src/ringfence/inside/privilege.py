@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import struct
+import time
 
 # <linux/prctl.h>
 PR_SET_PDEATHSIG = 1
@@ -29,6 +30,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32,
 SECCOMP_SET_MODE_FILTER = 1  # seccomp(2)
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
 KEYCTL_JOIN_SESSION_KEYRING = 1  # keyctl(2)
+KEY_TRIES, KEY_PAUSE_S = 200, 0.01
 CAP_VERSION_3 = 0x20080522  # capset(2)
 LAST_CAPABILITY = 63  # the kernel answers EINVAL past the last one it knows
 
@@ -96,13 +98,20 @@ def leave_session_keyring() -> None:
     """Replace the inherited session keyring by a fresh, empty one.
 
     A kernel without keyrings has none to leave (ENOSYS); in a sandbox within a sandbox the outer filter refuses the
-    call (EPERM), and the outer keyring is fresh already.
+    call (EPERM), and the outer keyring is fresh already. An ordinary user has 200 keys (kernel.keys.maxkeys), one of
+    them in each boundary that stands: where there are none left (EDQUOT) the next to end gives one back.
     """
-    try:
-        syscall(NUMBERS["keyctl"], KEYCTL_JOIN_SESSION_KEYRING, None)
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM):
-            raise
+    for left in range(KEY_TRIES, -1, -1):
+        try:
+            syscall(NUMBERS["keyctl"], KEYCTL_JOIN_SESSION_KEYRING, None)
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EPERM):
+                return
+            if error.errno != errno.EDQUOT or not left:
+                raise
+            time.sleep(KEY_PAUSE_S)
+        else:
+            return
 
 
 def enter_user_namespace(uid: int, gid: int) -> None:
