@@ -39,9 +39,9 @@ def no_key_left() -> Iterator[subprocess.Popen[str]]:
     We get a session keyring first, as a login gives one: who has none may overrun the quota by it.
     """
     ctypes.CDLL(None).syscall(KEYCTL, JOIN_SESSION_KEYRING, None)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", TAKE_ALL], text=True, **pipes) as holder:  # type: ignore[call-overload]  # pipes
-        assert holder.stdout.readline() == f"{EDQUOT}\n"
+    words = [sys.executable, "-c", TAKE_ALL]
+    with subprocess.Popen(words, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == f"{EDQUOT}\n"
         yield holder
 
 
