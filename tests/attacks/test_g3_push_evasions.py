@@ -2,6 +2,8 @@
 
 What a client may do that is not git: framing, capabilities, names, shallow lines, packs that are read in two ways, a
 second request behind the first. Each is tried at a server that would take it, or git's own, which says what it is.
+
+Longer than 400 lines: most of it is the table of evasions, which reads better in one place.
 """
 
 import hashlib

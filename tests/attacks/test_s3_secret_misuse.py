@@ -2,6 +2,8 @@
 
 Each request but its placeholder is allowed. What is a placeholder's other spelling may go out where nobody recognises
 it: that is no secret, and the tables of S5 say what is recognised.
+
+Longer than 400 lines: most of it is the table of misuses, which reads better in one place.
 """
 
 import base64

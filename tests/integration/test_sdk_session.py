@@ -1,4 +1,7 @@
-"""Sessions of the SDK: many commands in one boundary; each has its streams, limits, end and record; nothing is left."""
+"""Sessions of the SDK: many commands in one boundary; each has its streams, limits, end and record; nothing is left.
+
+Longer than 400 lines: what a user of a session relies on, in one place, as test_sdk.py has it for `Sandbox`.
+"""
 
 import asyncio
 import gc
