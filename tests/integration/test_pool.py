@@ -115,6 +115,19 @@ def test_a_workspace_that_was_replaced_meanwhile_is_the_new_one(box: Installatio
     assert not taken(box, before)
 
 
+def test_a_directory_beside_that_was_replaced_meanwhile_is_the_new_one(box: Installation, open_path: Path) -> None:
+    beside = open_path / "beside"
+    beside.mkdir()
+    (beside / "file").write_text("old\n")
+    options = [*ASK, "--read", str(beside)]
+    before = stands(box, *options)
+    beside.rename(open_path / "elsewhere")
+    beside.mkdir()
+    (beside / "file").write_text("new\n")
+    assert box.run(["cat", str(beside / "file")], options).stdout == b"new\n"
+    assert not taken(box, before)
+
+
 def test_changes_of_the_host_before_the_run_are_no_conflict(box: Installation) -> None:
     stands(box)
     (box.workspace / "file").write_text("of the host\n")
