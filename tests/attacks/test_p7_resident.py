@@ -152,7 +152,9 @@ def test_a_client_that_says_what_is_not_understood_has_ended(box: Installation) 
         connect(peer, box)
         look = os.open(f"/proc/{paths.server(box.state)}/fd/9", os.O_RDONLY)
         own = Path("/proc/self/personality").read_text().strip()
-        os.write(told, f"2\0{own}\0004\0run\0--\0sleep\00060\0PATH=/usr/bin:/bin\0".encode())
+        # A run that cannot end by itself: without its HOME it would, where the account has no directory.
+        parts = ["2", own, "4", "run", "--", "sleep", "60", *(f"{k}={v}" for k, v in box.environment().items())]
+        os.write(told, b"".join(os.fsencode(part) + b"\0" for part in parts))
         socket.send_fds(peer, [b"run"], [told, here, read, write, write, look])
         for descriptor in (told, here, look, write):
             os.close(descriptor)

@@ -39,12 +39,12 @@ def test_the_loop_goes_on_meanwhile(box: Sandbox) -> None:
 
 def test_commands_run_side_by_side(box: Sandbox) -> None:
     async def act() -> list[str]:
-        done = await asyncio.gather(*(box.run_async(["sh", "-c", f"sleep 0.5; echo {n}"]) for n in range(6)))
+        done = await asyncio.gather(*(box.run_async(["sh", "-c", f"sleep 1; echo {n}"]) for n in range(6)))
         return [one.text for one in done]
 
     began = time.monotonic()
     assert asyncio.run(act()) == [f"{n}\n" for n in range(6)]
-    assert time.monotonic() - began < 6 * 0.5
+    assert time.monotonic() - began < 6
 
 
 def test_lines_come_one_by_one(box: Sandbox) -> None:

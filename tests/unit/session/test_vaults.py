@@ -220,7 +220,8 @@ def test_nobody_waits_for_a_vault_that_has_ended_or_goes_on_and_on(pair: Pair, m
         started = time.monotonic()
         pair.vaults.settle()
         assert 0.05 <= time.monotonic() - started < 5
+    monkeypatch.setattr(vaults, "SETTLE_S", 60.0)
     pair.end()
     started = time.monotonic()
     pair.vaults.settle()
-    assert time.monotonic() - started < 0.05
+    assert time.monotonic() - started < 30
