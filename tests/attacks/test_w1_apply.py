@@ -1,13 +1,15 @@
 """W1: what reaches the host at the end of a run: special files, links, and the supervisor's own steps."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable
 
 from tests.attacks.arena import Arena, Ran
-from tests.attacks.attack import Attack, cases, created, present
+from tests.attacks.attack import Attack, cases, created, holds, present
 from tests.attacks.kernel import PRELUDE
 
+ENVIRONMENT = "mkdir -p env/bin; touch env/pyvenv.cfg; "
 MAKE = "cp /bin/true tool 2>/dev/null || cp /usr/bin/true tool; "
 
 
@@ -17,6 +19,14 @@ def special(name: str, bit: int) -> Callable[[Arena, Ran], bool]:
         return path.exists() and bool(path.stat().st_mode & bit)
 
     return look
+
+
+def repository(arena: Arena) -> None:
+    """A repository, and the place of a large file in it."""
+    digest = hashlib.sha256(b"harmless").hexdigest()
+    arena.values["large"] = f".git/lfs/objects/{digest[:2]}/{digest[2:4]}/{digest}"
+    for name in ("HEAD", "config", "objects/x", "refs/x"):
+        arena.write(f"@workspace@/.git/{name}", "x")
 
 
 def is_link(name: str) -> Callable[[Arena, Ran], bool]:
@@ -89,6 +99,51 @@ OPENAT2 = PRELUDE + "fd = show(call(437, -100, b'tool', struct.pack('QQQ', os.O_
         shell=True,
         evidence=is_link("notes"),
         code="link-outside",
+    ),
+    Attack(
+        name="interpreter-in-the-home",
+        script=ENVIRONMENT + "ln -s @home@/python3 env/bin/python3",
+        shell=True,
+        prepare=present("@home@/python3", "@canary@", mode=0o755),
+        evidence=is_link("env/bin/python3"),
+        code="link-outside",
+    ),
+    Attack(
+        name="interpreter-through-a-link-of-the-workspace",
+        script=ENVIRONMENT + "ln -s /usr here; ln -s @workspace@/here/bin/python3 env/bin/python3; rm here; "
+        "ln -s @outside@ here",
+        shell=True,
+        evidence=is_link("env/bin/python3"),
+        code="link-outside",
+    ),
+    Attack(
+        name="interpreter-that-is-none",
+        script=ENVIRONMENT + "ln -s /usr/bin/env env/bin/python3",
+        shell=True,
+        evidence=is_link("env/bin/python3"),
+        code="link-outside",
+    ),
+    Attack(
+        name="interpreter-through-the-process",
+        script=ENVIRONMENT + "ln -s /proc/self/cwd/python3 env/bin/python3",
+        shell=True,
+        evidence=is_link("env/bin/python3"),
+        code="link-outside",
+    ),
+    Attack(
+        name="interpreter-of-another-name",
+        script=ENVIRONMENT + "ln -s /usr/bin/python3 env/bin/activate",
+        shell=True,
+        evidence=is_link("env/bin/activate"),
+        code="link-outside",
+    ),
+    Attack(
+        name="large-file-with-another-content",
+        script="mkdir -p $(dirname @large@); printf pwned > @large@",
+        shell=True,
+        prepare=repository,
+        evidence=holds("@workspace@/@large@"),
+        code="conflict",
     ),
     Attack(
         name="link-in-place-of-a-directory",

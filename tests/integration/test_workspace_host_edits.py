@@ -104,6 +104,8 @@ def move(name: str, other: str) -> Edit:
         (rewrite("d/new"), "ls d", "new\nx\ny\n"),
         (move("f", "moved"), "ls -d f moved; cat moved/x f/x", "f\nmoved\nold\ncat: f/x: No such file or directory\n"),
         (remove("e"), "ls e; ls -d e", "e\n"),
+        (remove("e"), "(rmdir e || mkdir e) 2>/dev/null || (rm -rf e; ls -d e)", "e\n"),
+        (remove("looked-at"), "rm looked-at && mkdir looked-at && ls -d looked-at", "looked-at\n"),
     ],
 )
 def test_what_the_contained_side_sees(shell: Shell, edit: Edit, command: str, seen: str) -> None:

@@ -4,6 +4,7 @@ Longer than 400 lines: one mirror moved on by hand, and everything that may happ
 """
 
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from ringfence.workspace.overlay import changes, existing
 from ringfence.workspace.recovery import settle
 from ringfence.workspace.rollback import rollback
 from ringfence.workspace.runs import exclusive, interrupted, lock, restored
+from tests.integration.test_workspace_host_edits import Shell
 from tests.trees import Place, in_child, outcomes, snapshot, whiteout, without_times, write
 
 FILES: dict[str, str | bytes | None] = {"a": "a\n", "d/b": "b\n", "d/keep": "k\n", "gone": "g\n"}
@@ -248,8 +250,31 @@ def test_what_was_made_and_removed_inside_goes_at_once(seen: Seen) -> None:
     assert [seen.host(name) for name in ("new/f", "new/g", "h", "a")] == [None, "g\n", None, "agent\n"]
     os.unlink(upper / "new/g")
     os.rmdir(upper / "new")
+    whiteout(upper, "new")
     assert seen.later() == {"a"}
     assert not (seen.place.workspace / "new").exists()
+
+
+def test_a_directory_that_no_whiteout_hides_goes_at_the_end(seen: Seen) -> None:
+    seen.later({"d/new/f": "f\n", "d/new/below/g": "g\n"})
+    shutil.rmtree(seen.place.upper / "d/new")
+    assert seen.later() == {"d/new", "d/new/below"}
+    assert (seen.host("d/new/f"), seen.host("d/new/below/g")) == (None, None)
+    assert at_the_end(seen.place) == {"d/new": "applied", "d/new/below": "applied"}
+    assert sorted(os.listdir(seen.place.workspace / "d")) == ["b", "keep"]
+
+
+@pytest.mark.require("bubblewrap", "overlay")
+def test_a_directory_that_shows_inside_once_more_can_be_replaced_there(seen: Seen) -> None:
+    shell = Shell(seen.place)
+    try:
+        seen.later({"new/f": "f\n"})
+        shutil.rmtree(seen.place.upper / "new")  # as if it had been removed just before the host got it: no whiteout
+        assert shell("ls new") == "f\n"
+        seen.later()
+        assert shell("ls new; rm -rf new && ln -sT elsewhere new && readlink new") == "elsewhere\n"
+    finally:
+        shell.end()
 
 
 def test_a_directory_renamed_inside_leaves_nothing_behind_but_the_host_s_edits(seen: Seen) -> None:

@@ -133,7 +133,7 @@ def test_an_interrupted_apply_is_not_thrown_away(tmp_path: Path) -> None:
     assert runs.expire(place.runs, keep=0) == [place.run.run]
 
 
-def test_expiry_keeps_the_latest_applied_runs_of_each_workspace(tmp_path: Path) -> None:
+def test_expiry_keeps_the_latest_applied_and_rolled_back_runs_of_each_workspace(tmp_path: Path) -> None:
     states = {
         "1": State.APPLIED,
         "2": State.APPLIED,
@@ -152,7 +152,7 @@ def test_expiry_keeps_the_latest_applied_runs_of_each_workspace(tmp_path: Path) 
             runs.set_state(runs.load(HostPath(made.directory)), state)
     runs.expire(directory, keep=2)
     left = [run.run for run in runs.list_runs(directory)]
-    assert left == [f"{name}-{workspace}" for name in "2457" for workspace in ("one", "two")]
+    assert left == [f"{name}-{workspace}" for name in "4567" for workspace in ("one", "two")]
 
 
 def test_a_further_layer_has_its_own_journal_and_says_nothing_about_the_run(tmp_path: Path) -> None:

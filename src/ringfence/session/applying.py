@@ -5,7 +5,9 @@ joins it with policy's own denials and with the audit.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
 
 from ringfence.model.decision import Source
 from ringfence.model.errors import RingfenceError
@@ -24,7 +26,7 @@ from ringfence.workspace.overlay import changes
 from ringfence.workspace.protected import hidden_surfaces
 from ringfence.workspace.removal import remove_tree
 
-from . import progress
+from . import interpreters, progress
 from .wiring import Ending, Recorder
 
 RECORDED = 200  # held-back paths per run that get a record of their own; the rest is counted
@@ -58,13 +60,19 @@ def existing(root: str) -> Callable[[str], FileType | None]:
 
 
 def reviewed(
-    run: runs.Run, patterns: list[tuple[str, bool]], *, max_bytes: int, release: frozenset[str] = frozenset()
+    run: runs.Run,
+    patterns: list[tuple[str, bool]],
+    *,
+    max_bytes: int,
+    release: frozenset[str] = frozenset(),
+    known: Sequence[interpreters.Place] = (),
 ) -> list[Reviewed]:
-    """Every change of one layer with its verdict."""
+    """Every change of one layer with its verdict; `known`: see `interpreters.places`."""
     found: list[Change] = changes(run.upper, run.workspace)
     if os.path.lexists(run.journal):
         found = corrected(found, run)
-    return review.review(found, rules=rules_of(run, patterns, max_bytes=max_bytes, release=release)())
+    rules = rules_of(run, patterns, max_bytes=max_bytes, release=release)()
+    return review.review(found, rules=msgspec.structs.replace(rules, interpreter=interpreters.proven(known)))
 
 
 def rules_of(
@@ -100,7 +108,8 @@ def finish(artefact: Artefact, created: Created, record: Recorder, mirrored: fro
     applied = set(mirrored)
     for layer in layers(run, artefact.lowers):
         with progress.shown("looking at what was changed"):
-            verdicts = reviewed(layer, artefact.deny_write, max_bytes=artefact.workspace_bytes)
+            limit, known = artefact.workspace_bytes, artefact.interpreters
+            verdicts = reviewed(layer, artefact.deny_write, max_bytes=limit, known=known)
         report_held(verdicts, record, ending)
         if artefact.workspace[2] == "ask":
             ending.pending = ending.pending or any(item.allowed for item in verdicts)

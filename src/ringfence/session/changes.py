@@ -29,6 +29,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     deny_write: tuple[tuple[str, bool], ...]
     max_bytes: int
     audit: tuple[str, int]
+    interpreters: tuple[tuple[str, bool], ...] = ()
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,7 @@ def terms(run: Run) -> Terms:
         deny_write=tuple(found.deny_write),
         max_bytes=found.workspace_bytes,
         audit=found.audit,
+        interpreters=tuple(found.interpreters),
     )
 
 
@@ -99,12 +101,12 @@ def layers(run: Run, release: frozenset[str] = frozenset()) -> list[Layer]:
     if not os.path.isdir(run.upper):
         raise UsageError(f"run `{run.run}` was discarded: nothing of it is left", hint="`ringfence runs` lists others")
     kept = terms(run)
-    rules = list(kept.deny_write)
+    rules, known = list(kept.deny_write), kept.interpreters
     with progress.shown("looking at what was changed"):
         return [
             Layer(
                 run=layer,
-                reviewed=tuple(applying.reviewed(layer, rules, max_bytes=kept.max_bytes, release=release)),
+                reviewed=tuple(applying.reviewed(layer, rules, max_bytes=kept.max_bytes, release=release, known=known)),
             )
             for layer in applying.layers(run, list(kept.lowers))
             if os.path.isdir(layer.upper)

@@ -7,6 +7,7 @@ Rules, in the order in which the first that speaks decides:
    all;
 3. paths that policy protects, and auto-load surfaces (`surfaces`, plus what the caller found behind links);
 4. symbolic links that leave the workspace, lead into `.git` or through another link, or take the place of a directory;
+   but for the interpreter of a virtual environment, which leads nowhere that is new;
 5. budgets for count and size;
 6. whatever lies below something that was held, and directories whose deletion would take something held with them.
 
@@ -15,6 +16,7 @@ file contains: an allowed `Makefile` is still the contained side's work, see doc
 """
 
 import posixpath
+import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 
@@ -33,28 +35,27 @@ _BARE_ROOT = frozenset(
     "head objects refs commondir config config.worktree hooks info packed-refs index modules worktrees".split()
 )
 _FOLDED_MARKERS = {marker.lower(): marker for marker in _BARE_MARKERS}
+_PYTHON = re.compile(r"((?:.*/)?)bin/(?:python|pypy)[0-9.]*t?")
 
 
-def _nothing_exists(_path: str) -> FileType | None:
+def _nothing(_path: str) -> None:
     return None
-
-
-def _nothing_protected(_path: str) -> bool:
-    return False
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What to hold back.
 
     `protected(path)`: policy denies writing there. `existing(path)`: the type the host has at a relative path, or None.
+    `interpreter(path)`: an absolute path leads to a Python that runs can read but not change, without a step elsewhere.
     `release`: paths the operator lets through by name. `git_directory`: the tree is itself a git directory outside of
     the workspace, as a linked worktree or a submodule has one. `max_bytes` bounds the bytes on disk of everything
     applied, `max_file_bytes` the apparent size of one file and `max_apparent_bytes` of all of them, holes included.
     """
 
     surfaces: tuple[Surface, ...] = SURFACES
-    protected: Callable[[str], bool] = _nothing_protected
-    existing: Callable[[str], FileType | None] = _nothing_exists
+    protected: Callable[[str], bool | None] = _nothing
+    existing: Callable[[str], FileType | None] = _nothing
+    interpreter: Callable[[str], bool | None] = _nothing
     release: frozenset[str] = frozenset()
     git_directory: bool = False
     max_changes: int = 500_000
@@ -93,6 +94,7 @@ class _Reviewer:
     def __init__(self, changes: Sequence[Change], rules: Rules) -> None:
         self._rules = rules
         self._matcher = Matcher(rules.surfaces)
+        self._new = {change.path: change for change in changes if change.kind is not ChangeKind.DELETE}
         self._new_git = any(change.path == ".git" and change.kind is not ChangeKind.MODE for change in changes)
         self._bare = frozenset() if rules.git_directory else _bare_repositories(changes, rules.existing)
 
@@ -146,10 +148,10 @@ class _Reviewer:
         if change.old_type is FileType.DIRECTORY:
             return _Hold("link-replaces-directory", "a link takes the place of a directory")
         target = _link_target(change)
+        if target == "." or self._interprets(change):
+            return None
         if target is None:
             return _Hold("link-outside", "the link leads out of the workspace")
-        if target == ".":
-            return None
         names = target.split("/")
         for depth in range(1, len(names) + 1):
             if self._rules.existing("/".join(names[:depth])) is FileType.SYMLINK:
@@ -160,6 +162,22 @@ class _Reviewer:
         if self._matcher.match(folded) is not None:
             return _Hold("link-to-auto-load", "the link leads to a file that some program loads on its own")
         return None
+
+    def _interprets(self, change: Change) -> bool:
+        """Tell whether a link gives a virtual environment its interpreter: by itself, or by a new one beside it.
+
+        SECURITY: runs see that file already, and no run can write to it, so following the link reads and changes
+        nothing that was out of reach; what the name runs, a regular file in its place could run as well. The target is
+        judged by its text, which alone reaches the host (docs/threats.md, W1).
+        """
+        found = _PYTHON.fullmatch(change.path)
+        if found is None or not self._is_file(f"{found[1]}pyvenv.cfg"):
+            return False
+        beside = None if "/" in change.link else self._new.get(f"{found[1]}bin/{change.link}")
+        return bool(self._rules.interpreter(beside.link if beside else change.link))
+
+    def _is_file(self, path: str) -> bool:
+        return (self._new[path].type if path in self._new else self._rules.existing(path)) is FileType.FILE
 
     def spend(self, changes: Sequence[Change], holds: dict[str, _Hold]) -> None:
         """Hold what exceeds the budgets, in the order of the list."""

@@ -4,7 +4,8 @@ Rules: the directory is treated as data and by allow-list. Objects, packs, refer
 may change, as regular files and directories only. Everything else is held: `config` and `hooks` run programs,
 `commondir`, `gitdir`, `modules` and `worktrees` redirect git to another repository, `info` and alternates name further
 files, the state of a rebase and the sequencer contain commands, lock and temporary files would block the host's git.
-See gitrepository-layout(5).
+See gitrepository-layout(5). A large file of git-lfs is data only where its content has the digest that its name says,
+since git-lfs looks at the size alone: `digest_of` says which, and it is compared when the file is staged.
 
 SECURITY: an allow-list of exact names. A name git would accept in another letter case on another disk is not on it.
 """
@@ -22,6 +23,7 @@ _DATA = re.compile(
             rf"objects/pack/multi-pack-index(?:-{_HEX}{{40,64}}\.(?:bitmap|rev))?",
             r"objects/info/(?:packs|commit-graph)",
             rf"objects/info/commit-graphs/(?:commit-graph-chain|graph-{_HEX}{{40,64}}\.graph)",
+            rf"lfs/objects/({_HEX}{{2}})/({_HEX}{{2}})/\1\2{_HEX}{{60}}",
             r"refs/.+",
             r"logs/.+",
             r"HEAD|index|packed-refs|shallow|(?:ORIG|FETCH|MERGE|REBASE|CHERRY_PICK|REVERT|BISECT)_HEAD",
@@ -31,7 +33,8 @@ _DATA = re.compile(
     re.DOTALL,
 )
 _DIRECTORIES = re.compile(
-    rf"objects(?:/{_HEX}{{2}}|/pack|/info(?:/commit-graphs)?)?|refs(?:/.+)?|logs(?:/.+)?",
+    rf"objects(?:/{_HEX}{{2}}|/pack|/info(?:/commit-graphs)?)?|refs(?:/.+)?|logs(?:/.+)?"
+    rf"|lfs(?:/tmp|/objects(?:/{_HEX}{{2}}){{0,2}})?",
     re.DOTALL,
 )
 _NEEDED = frozenset({"HEAD", "objects", "refs"})  # without these git takes the directory for no repository at all
@@ -46,6 +49,7 @@ _WHY = {
     "modules": "a submodule's git directory carries its own configuration and hooks",
     "worktrees": "a linked worktree's git directory redirects git to another repository",
     "objects": "only objects, packs and their indexes are data; alternates name further files",
+    "lfs": "only large files under the digest of their content are data",
     "rebase-merge": "the state of a rebase contains commands that `git rebase --continue` runs",
     "rebase-apply": "the state of a rebase contains commands that `git rebase --continue` runs",
     "sequencer": "the state of a sequence of picks contains options that git would follow",
@@ -79,9 +83,14 @@ def linked_hold(change: Change) -> str | None:
     """
     top, _, rest = change.path.partition("/")
     _, _, below = rest.partition("/")
-    if top == "worktrees" and below and not below.startswith("objects"):
+    if top == "worktrees" and below and not below.startswith(("objects", "lfs")):
         return git_hold(below, change)
     return git_hold(change.path, change)
+
+
+def digest_of(path: str, *, layer: bool) -> str:
+    """Give the SHA-256 that the content of `path` must have, empty where anything may stand; `layer`: see `Rules`."""
+    return path[-64:] if path.startswith("lfs/objects/" if layer else ".git/lfs/objects/") else ""
 
 
 def _deletion_hold(path: str, top: str, change: Change) -> str | None:

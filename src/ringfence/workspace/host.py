@@ -22,7 +22,8 @@ from ringfence.model.paths import HostPath
 
 from .beneath import Tree, lstat_at, open_beneath, split
 from .change import Change, FileType
-from .content import copy_content, open_regular
+from .content import copy_content, has_digest, open_regular
+from .gitdata import digest_of
 from .journal import Entry, Identity, Journal
 from .moves import ConflictError, exchange, move, place_new, remove, remove_directory
 from .runs import Run
@@ -177,6 +178,10 @@ class Host:
                 copy_content(source, target)
                 if os.fstat(source).st_ctime_ns != found.st_ctime_ns:
                     raise ConflictError("the run is still writing to it")
+                # SECURITY: of the copy, which nobody can reach: what is compared is what the host gets.
+                digest = digest_of(change.path, layer=self.run.layer > 0)
+                if digest and not has_digest(target, digest):
+                    raise ConflictError("its content does not have the digest that its name says")
                 self._dress(target, directory, change, old)
             finally:
                 if entry.n not in self._nameless:

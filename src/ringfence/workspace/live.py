@@ -147,9 +147,14 @@ class Mirror:
         self._apply(self._vanished({*due, *(change.path for change in allowed)}))
 
     def _vanished(self, paths: Iterable[str]) -> list[Change]:
-        """Removals of what this run made on the host and has no more."""
+        """Removals of what this run made on the host and has no more.
+
+        A directory only where a whiteout hides it: the kernel may have shown the host's inside otherwise, and one that was
+        removed under it can be neither removed nor replaced there any more (rmdir fails with ENOENT). The end is early
+        enough.
+        """
         found = [deletion(self._tree, path) for path in self._made.intersection(paths) if self._is_gone(path)]
-        return [change for change in found if change is not None]
+        return [c for c in found if c is not None and (c.type is not FileType.DIRECTORY or self._is_hidden(c.path))]
 
     def _is_gone(self, path: str) -> bool:
         try:
@@ -157,6 +162,10 @@ class Mirror:
         except OSError:
             return False
         return found is None or stat.S_ISCHR(found.st_mode)
+
+    def _is_hidden(self, path: str) -> bool:
+        found = [self._layer.lstat(place) for place in (*_parents(path), path)]
+        return any(one is not None and stat.S_ISCHR(one.st_mode) for one in found)
 
     def _allowed(self, found: Sequence[Change]) -> list[Change]:
         rules = self._rules()

@@ -17,7 +17,7 @@ from .journal import Identity, Journal, ends_finished
 from .layout import JOURNAL, LOCK, METADATA, UNDO, UPPER, WORK, write_metadata
 from .removal import remove_tree
 
-KEPT_UNDO = 20  # applied runs per workspace whose way back is kept
+KEPT_UNDO = 20  # runs per workspace that are kept: applied ones with the way back, rolled back ones to apply again
 _APPLY_LOCK = ".apply-lock"
 
 
@@ -214,7 +214,7 @@ def delete(run: Run) -> None:
 
 
 def expire(runs: HostPath, *, keep: int = KEPT_UNDO) -> list[str]:
-    """Remove finished runs but the latest `keep` applied ones of each workspace; give the names removed.
+    """Remove finished runs but the latest `keep` applied or rolled back ones of each workspace; give the names removed.
 
     Snapshots stay until they are discarded.
     """
@@ -223,7 +223,7 @@ def expire(runs: HostPath, *, keep: int = KEPT_UNDO) -> list[str]:
     for run in reversed(list_runs(runs)):
         if run.state in (State.RUNNING, State.ENDED) or (run.of and os.path.isdir(run.upper)):
             continue
-        if run.state is State.APPLIED:
+        if run.state in (State.APPLIED, State.ROLLED_BACK):
             kept[run.workspace] = kept.get(run.workspace, 0) + 1
             if kept[run.workspace] <= keep:
                 continue

@@ -88,6 +88,7 @@ def test_ordinary_changes_pass() -> None:
         "BISECT_LOG",
         "shallow",
         "SQUASH_MSG",
+        f"lfs/objects/ab/01/ab01{'e' * 60}",
     ],
 )
 def test_git_data_passes_as_a_regular_file_only(path: str) -> None:
@@ -99,7 +100,9 @@ def test_git_data_passes_as_a_regular_file_only(path: str) -> None:
     assert code(changed(full, kind=REPLACE, old_type=DIRECTORY)) == "git-protected"
 
 
-@pytest.mark.parametrize("path", ["objects/ab", "objects/pack", "refs/heads/topic", "logs/refs", "objects/info"])
+@pytest.mark.parametrize(
+    "path", ["objects/ab", "objects/pack", "refs/heads/topic", "logs/refs", "objects/info", "lfs/objects/ab/01"]
+)
 def test_git_data_directories_pass(path: str) -> None:
     assert code(new(f".git/{path}", DIRECTORY)) == ""
     assert code(link(f".git/{path}", "elsewhere")) == "git-protected"
@@ -137,6 +140,10 @@ def test_git_data_directories_pass(path: str) -> None:
         "fsmonitor--daemon.ipc",
         "gc.pid",
         "new-thing",
+        f"lfs/objects/ab/02/ab01{'e' * 60}",
+        f"lfs/objects/ab/01/ab01{'E' * 60}",
+        f"lfs/tmp/ab01{'e' * 60}",
+        "lfs/config",
     ],
 )
 def test_the_rest_of_git_is_held(path: str) -> None:
