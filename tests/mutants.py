@@ -166,7 +166,8 @@ def _expression(place: Place, node: ast.AST) -> Changes:
                 yield ast.BoolOp(op=operator, values=rest) if len(rest) > 1 else rest[0], f"without part {at + 1}"
         case ast.Call(func=called, args=[first, second, *rest], keywords=keywords):
             plain = not any(isinstance(each, ast.Constant | ast.Starred) for each in (first, second))
-            if plain and ast.unparse(called) not in ("isinstance", "zip"):
+            plain = plain and ast.dump(first) != ast.dump(second)
+            if plain and ast.unparse(called) not in ("isinstance", "zip", "max", "min"):
                 yield ast.Call(func=called, args=[second, first, *rest], keywords=keywords), "arguments swapped"
         case _:
             pass

@@ -8,7 +8,7 @@ import re
 
 import msgspec
 
-from ringfence.model.decision import Decision, Source, Verdict
+from ringfence.model.decision import Decision, Verdict
 from ringfence.model.egress import Egress, EgressRule
 
 from . import egress as rules
@@ -31,7 +31,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
 
     def __str__(self) -> str:
-        where = bracketed(self.host) if self.method or self.port else self.host
+        where = bracketed(self.host) if self.port else self.host
         if self.port and self.port != _PORTS.get(self.scheme):
             where += f":{self.port}"
         return f"{self.method} {self.scheme}://{where}{self.path}" if self.method else where
@@ -61,7 +61,7 @@ def decide(egress: Egress, what: Asked) -> Decision:
         found = rules.decide_request(egress, request)
     else:
         found = rules.decide_connection(egress, what.host, what.port)
-    if found.verdict is not Verdict.DENY and is_address(what.host):
+    if is_address(what.host):
         ports = [what.port] if what.port else [low for rule in egress.rules for low, _ in rule.ports]
         at = [rules.resolves_to(egress, what.host, port, what.host) for port in ports or [443]]
         return max(found, min(at, key=lambda one: one.verdict), key=lambda one: one.verdict)
@@ -72,16 +72,14 @@ def rule_of(egress: Egress, decision: Decision) -> EgressRule | None:
     """Find the rule that a decision names; of several rules of a preset about one host, the one of its reason."""
     named = [rule for rule in egress.rules if rule.source == decision.source and rules.rule_text(rule) == decision.rule]
     alike = [rule for rule in named if rule.reason == decision.reason and rule.verdict is decision.verdict]
-    return next(iter([*alike, *named]), None) if decision.rule else None
+    return next(iter([*alike, *named]), None)
 
 
 def quoted(egress: Egress, decision: Decision) -> str:
     """Write the rule that a decision names the way it stands in a policy file, with what narrows it."""
     rule = rule_of(egress, decision)
     if rule is None:
-        if decision.source == Source(scope="default") and egress.unknown is decision.verdict is Verdict.ASK:
-            return 'network.unknown = "ask"'
-        return ""
+        return 'network.unknown = "ask"' if egress.unknown is decision.verdict is Verdict.ASK else ""
     narrowed = [" ".join(part) for part in (rule.methods, rule.paths) if part]
     return f'network.{_LISTS[rule.verdict]} = "{decision.rule}"' + (f" ({', '.join(narrowed)})" if narrowed else "")
 
@@ -90,8 +88,6 @@ def _request(method: str, url: str) -> Asked:
     found = _URL.fullmatch(url)
     if not _METHOD.fullmatch(method):
         raise ValueError("a method is in capital letters, as in `GET https://example.com/`")
-    if "@" in url.partition("://")[2].partition("/")[0]:
-        raise ValueError("a user name is no part of a host")
     if found is None:
         raise ValueError("a URL is `http://HOST[:PORT]/PATH` or `https://...`")
     scheme, host, port, path, _ = found.groups()

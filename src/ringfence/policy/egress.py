@@ -67,12 +67,10 @@ def matching(egress: Egress, host: str, port: int) -> tuple[EgressRule, ...]:
 def decide_name(egress: Egress, host: str) -> Decision:
     """Decide whether a name may be answered: as loosely as a connection to some port of it would be.
 
-    The loosest port is the first of a rule that does not deny, or the one behind a range that is denied.
+    The loosest port is the first of a range in a rule, the one behind such a range, or one that is listened on.
     """
     rules = tuple(rule for rule in egress.rules if matches(rule.host, host))
-    if not rules:
-        return _unknown(egress)
-    ports = {low for rule in rules if grants(rule) for low, _ in rule.ports}
+    ports = {low for rule in rules for low, _ in rule.ports}
     ports |= {high + 1 for rule in rules for _, high in rule.ports if high < 65535}
     ports |= {low for low, _ in DEFAULT_PORTS} | set(egress.listen)
     decisions = [_connection(egress, [rule for rule in rules if _covers(rule, port)]) for port in sorted(ports)]
@@ -156,11 +154,11 @@ def rule_text(rule: EgressRule) -> str:
 
 
 def _connection(egress: Egress, rules: Sequence[EgressRule]) -> Decision:
-    partial = next((rule for rule in rules if _is_partial(rule) and grants(rule)), None)
+    granting = next((rule for rule in rules if grants(rule)), None)
     otherwise = _unknown(egress)
-    if partial is not None:
-        text = rule_text(partial)
-        otherwise = Decision(verdict=Verdict.ALLOW, reason="decided by request", rule=text, source=partial.source)
+    if granting is not None:  # by some requests: what it grants as a whole is settled below
+        text = rule_text(granting)
+        otherwise = Decision(verdict=Verdict.ALLOW, reason="decided by request", rule=text, source=granting.source)
     return _settle([rule for rule in rules if not _is_partial(rule)], otherwise)
 
 

@@ -72,7 +72,7 @@ def refuse_broad_write(rule: PathRule, source: Source, places: Places) -> None:
     """Raise `UsageError` where `rule` would let a run write the home directory as a whole, or ringfence's own files."""
     pattern = compile_rule(rule, workspace=places.workspace, ignore_case=True)
     home = "/" + places.home.strip("/")
-    if any(pattern.matches(path) for path in (home, *(f"{home}/{name}" for name in _ANY_NAMES))):
+    if any(pattern.matches(path) for path in (f"{home}/{name}" for name in _ANY_NAMES)):
         raise UsageError(
             f"{shown(rule.pattern)} would make the whole home directory writable",
             place=str(source),

@@ -99,7 +99,7 @@ def refuse_loosening(layer: Layer, hint: str) -> None:
     """Raise `UsageError` for what a project's `git` table may not say: anything."""
     table = layer.document.git
     named: Mapping[str, tuple[object, Source]] = {
-        "remotes": (table.remotes, layer.source("git", "remotes", 0)),
+        "remotes": (table.remotes, layer.source("git", "remotes")),
         "signing": (table.signing, layer.source("git", "signing")),
     }
     for name, (said, place) in named.items():
@@ -220,7 +220,7 @@ def _key(key: str, form: str, home: str, place: Source) -> str:
     if form == "ssh" and (not key.startswith(("/", "~/")) or ".." in key.split("/")):
         hint = 'as in "~/.ssh/id_ed25519"; for OpenPGP add `format = "openpgp"`'
         raise UsageError(f"{shown(key)} is not the absolute path of a key", place=str(place), hint=hint)
-    if form == "openpgp" and not re.fullmatch(r"[^\s-][^\x00-\x1f\x7f]*", key):
+    if not re.fullmatch(r"[^\s-][^\x00-\x1f\x7f]*", key):
         raise UsageError(
             f"{shown(key)} identifies no key", place=str(place), hint="write its fingerprint, without spaces"
         )

@@ -48,7 +48,7 @@ def host_rule(entry: str | HostEntry, verdict: Verdict, source: Source) -> Egres
     ports = tuple(_port_range(text, source) for text in texts)
     if not ports and entry.ports is not UNSET:
         raise _error("`ports` is empty", source, "leave it out, or name a port")
-    if verdict is Verdict.DENY or (verdict is Verdict.ASK and source.scope == "project"):
+    if verdict is Verdict.DENY or source.scope == "project":
         _refuse_grants(entry, source)
     if verdict is not Verdict.DENY:
         _refuse_broad(host, ports, source)
@@ -150,7 +150,7 @@ def _port_range(text: int | str, source: Source) -> tuple[int, int]:
 def _refuse_grants(entry: HostEntry, source: Source) -> None:
     """Raise for keys that have no meaning where something is only taken away."""
     for name in _GRANTS:
-        if getattr(entry, name) not in (UNSET, 0, (), False):
+        if getattr(entry, name) not in (UNSET, 0, ()):  # and False, which is 0
             what = "a project can only tighten, so an entry of its `ask`" if source.scope == "project" else "a denial"
             raise _error(f"{what} takes no `{name}`", source, f"remove `{name}`")
 

@@ -90,7 +90,7 @@ def bracketed(host: str) -> str:
 
 def _ipv6(text: str) -> str:
     inner = text[1:-1] if text[0] == "[" and text[-1] == "]" else text
-    if not re.fullmatch(r"[0-9A-Fa-f:.]+", inner) or ":" not in inner:
+    if not re.fullmatch(r"[0-9A-Fa-f:.]+", inner):
         raise ValueError(_WHY["%"] if "%" in inner else "it is not an IPv6 address, and a name holds no `:` and no `[`")
     try:
         address = ipaddress.IPv6Address(inner)
@@ -117,7 +117,7 @@ def _a_label(label: str) -> str:
     try:
         import idna  # its tables cost more to load than everything else here, and hardly any run needs them
 
-        mapped = idna.uts46_remap(label, std3_rules=False)
+        mapped = idna.uts46_remap(label)
         if mapped.isascii():
             # Full-width letters, the Kelvin sign, invisible characters: somebody wants it to look like another name.
             raise ValueError("it holds look-alikes of ASCII characters")
@@ -140,17 +140,15 @@ def _check_label(label: str) -> None:
 
 
 def _check_a_label(encoded: str) -> None:
-    """Refuse what only looks like an A-label: one that decodes to ASCII, or that has another encoding as well."""
+    """Refuse what only looks like an A-label: one that cannot be shown, or that has another encoding as well."""
     try:
         decoded = encodings.punycode.punycode_decode(encoded, "strict")
     except UnicodeError:
         decoded = ""
-    fit = decoded.isprintable() and not decoded.isascii()
-    if not fit or encodings.punycode.punycode_encode(decoded) != encoded.encode("ascii"):
+    if not decoded.isprintable() or encodings.punycode.punycode_encode(decoded) != encoded.encode("ascii"):
         raise ValueError("an `xn--` label is not the encoding of a name")
 
 
 def _unfit(name: str) -> str:
     found = next(mark for mark in name if not _PLAIN.fullmatch(mark))
-    shown = found if found.isprintable() else ascii(found)[1:-1]
-    return _WHY.get(found, f"`{shown}` has no place in a host")
+    return _WHY.get(found, f"`{ascii(found)[1:-1]}` has no place in a host")

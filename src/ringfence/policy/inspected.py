@@ -6,7 +6,7 @@ from ringfence.model.decision import Source
 from ringfence.model.egress import EgressRule, Inspection
 from ringfence.model.errors import UsageError
 
-from .egress import grants, rule_text
+from .egress import rule_text
 from .hosts import bracketed, matches
 from .parse import shown
 
@@ -15,7 +15,7 @@ Ports = tuple[tuple[int, int], ...]
 
 def check_inspected(host: str, ports: Ports, rules: Iterable[EgressRule], *, what: str, place: Source) -> None:
     """Raise `UsageError` for a rule about `host` and `ports` by which requests pass unseen."""
-    for rule in (rule for rule in rules if grants(rule) and meet(rule, host, ports)):
+    for rule in (rule for rule in rules if meet(rule, host, ports)):
         said = "http2 = true" if rule.http2 else f'inspection = "{rule.inspection.value}"'
         if rule.http2 or rule.inspection is not Inspection.INSPECT:
             message = (
@@ -27,7 +27,5 @@ def check_inspected(host: str, ports: Ports, rules: Iterable[EgressRule], *, wha
 
 def meet(rule: EgressRule, host: str, ports: Ports) -> bool:
     """Tell whether a rule and a pattern of hosts have a connection in common."""
-    hosts = (
-        rule.host == host or matches(rule.host, host.removeprefix("*")) or matches(host, rule.host.removeprefix("*"))
-    )
+    hosts = matches(rule.host, host) or matches(host, rule.host)
     return hosts and any(low <= high_ and low_ <= high for low, high in rule.ports for low_, high_ in ports)

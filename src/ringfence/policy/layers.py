@@ -224,7 +224,7 @@ def _refuse_loosening(ordered: Sequence[Layer]) -> None:
             if _value(layer, key) not in (UNSET, (), {}):
                 raise UsageError(
                     f"a project's policy can only tighten, so it may not set `{dotted(key)}`",
-                    place=str(_first_place(layer, key)),
+                    place=str(layer.source(*key, 0)),  # of a list the first entry
                     hint=_TO_USER,
                 )
         refuse_loosening(layer, _TO_USER)
@@ -246,11 +246,6 @@ def _trust(ordered: Sequence[Layer], deciding: dict[KeyPath, Layer]) -> TrustRul
         forbidden=tuple(digest for layer in ordered for digest in _entries(layer, "trust", "forbid")),
         only_pinned=only,
     )
-
-
-def _first_place(layer: Layer, key: KeyPath) -> Source:
-    """Tell where the first entry of a list stands, or the key itself."""
-    return layer.source(*key, 0) if (*key, 0) in layer.lines else layer.source(*key)
 
 
 def _refuse_looser(layer: Layer, key: KeyPath, others: Sequence[Layer]) -> None:

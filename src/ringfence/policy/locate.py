@@ -60,7 +60,6 @@ class _Scanner:
         path = self.resolve(_decode(self.key("]")))
         self.advance(2 if several else 1)
         if several:
-            self.note((), path, line)
             index = self.tables.get(path, 0)
             self.tables[path] = index + 1
             path = (*path, index)
@@ -87,8 +86,8 @@ class _Scanner:
 
     def note(self, table: KeyPath, path: KeyPath, line: int) -> None:
         """Record `path` and the tables between `table` and it, unless they were met before."""
-        for length in range(len(table) + 1, len(path) + 1):
-            self.lines.setdefault(path[:length], line)
+        for at in range(len(table), len(path)):
+            self.lines.setdefault(path[: at + 1], line)
 
     def value(self, path: KeyPath) -> None:
         """Skip one value, recording what is inside it."""
@@ -148,8 +147,8 @@ class _Scanner:
         while not self.text.startswith(mark, self.at):
             self.advance(2 if quote == '"' and self.peek() == "\\" else 1)
         self.advance(len(mark))
-        # Up to two quotes may stand directly before the closing three.
-        while len(mark) == 3 and self.at < len(self.text) and self.peek() == quote:
+        # Up to two quotes may stand directly before the closing three; behind one there is none.
+        while self.at < len(self.text) and self.peek() == quote:
             self.advance(1)
 
     def blank(self) -> None:

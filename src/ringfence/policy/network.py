@@ -107,7 +107,7 @@ def refuse_loosening(layer: Layer, hint: str) -> None:
     keys += ["unknown"] if table.unknown == "ask" else []
     for name in keys:
         key = name.replace("_", "-")
-        place = layer.source("network", key, 0) if name in ("allow", "publish") else layer.source("network", key)
+        place = layer.source("network", key, 0)  # of a list the first entry
         said = getattr(table, name)
         what = f"`network.{key}` {shown(said)}" if isinstance(said, str) else f"`network.{key}`"
         raise UsageError(f"a project's policy can only tighten, so it may not set {what}", place=str(place), hint=hint)
@@ -191,7 +191,7 @@ def _opens(layer: Layer) -> bool:
 
 def _first_grant(ordered: Sequence[Layer]) -> Source:
     """Tell where the network was first opened: an entry, a question about all, a port, or a preset."""
-    operators = [layer for layer in ordered if layer.scope not in ("project", "default")]
+    operators = [layer for layer in ordered if layer.scope != "project"]
     opened = (
         layer.source("network", name)
         for layer in operators

@@ -172,6 +172,7 @@ def test_unknown_names_may_be_asked_about() -> None:
         ([rule("a.example", inspection=Inspection.RAW), rule("*.example")], Inspection.INSPECT),
         ([rule("a.example", inspection=Inspection.RAW), rule("*.example", DENY, methods=("PUT",))], Inspection.INSPECT),
         ([rule("a.example", inspection=Inspection.RAW), rule("*.example", DENY, ports=((1, 1),))], Inspection.RAW),
+        ([rule("a.example", inspection=Inspection.RAW), rule("*.example", DENY)], Inspection.RAW),
         ([rule("a.example", inspection=Inspection.RAW, paths=("/x",))], Inspection.INSPECT),
     ],
 )
@@ -212,6 +213,9 @@ def test_whether_an_authority_is_needed(found: Egress, needed: bool) -> None:
         ("a.example", 443, "9.9.9.9", DENY),
         ("a.example", 443, "::ffff:9.9.9.9", DENY),
         ("a.example", 443, "8.8.8.8", DENY),
+        ("a.example", 443, "8.8.4.4", ALLOW),
+        ("a.example", 443, "2606:4700::2222", DENY),
+        ("a.example", 443, "2606:4700::2222%eth0", DENY),
         ("lan.example", 443, "10.1.2.3", ALLOW),
         ("lan.example", 443, "11.1.2.3", ALLOW),
         ("lan.example", 443, "192.168.0.1", DENY),
@@ -239,6 +243,8 @@ def test_what_a_host_may_resolve_to(host: str, port: int, address: str, verdict:
         rule(HOST_LOOPBACK, ports=((5432, 5432),)),
         rule("barred.example", addresses=("10.9.0.0/16",)),
         rule("8.8.8.8", DENY),
+        rule("8.8.4.4", DENY, paths=("/x",)),
+        rule("2606:4700::2222", DENY),
         denied_addresses=("9.9.9.0/24", "10.9.0.1/32"),
     )
     assert resolves_to(found, host, port, address).verdict is verdict
@@ -246,6 +252,10 @@ def test_what_a_host_may_resolve_to(host: str, port: int, address: str, verdict:
 
 def test_a_denial_says_what_the_address_is() -> None:
     assert resolves_to(egress(rule("a.example")), "a.example", 443, "10.0.0.1").reason == "10.0.0.1 is special: private"
+    loopback = egress(rule(HOST_LOOPBACK))
+    assert (
+        resolves_to(loopback, HOST_LOOPBACK, 443, "93.184.215.14").reason == "93.184.215.14 is not this host's loopback"
+    )
     allowed = resolves_to(egress(rule("10.0.0.1")), "10.0.0.1", 443, "10.0.0.1")
     assert (allowed.rule, allowed.source) == ("10.0.0.1:80,443", USER)
 
@@ -257,11 +267,22 @@ def test_a_project_s_question_only_tightens() -> None:
     asked = rule("a.example", ASK, source=PROJECT)
     assert decide_connection(egress(asked), "a.example", 443).verdict is DENY
     assert decide_name(egress(asked), "a.example").verdict is DENY
+    assert decide_connection(egress(rule("a.example"), asked), "a.example", 443).verdict is ASK
     both = egress(asked, rule("a.example"))
     assert decide_connection(both, "a.example", 443).verdict is ASK
     assert decide_request(both, request()) == decide_connection(both, "a.example", 443)
     assert decide_connection(egress(asked, rule("a.example", DENY)), "a.example", 443).verdict is DENY
     assert decide_connection(egress(asked, unknown=ASK), "a.example", 443).reason.startswith("no rule speaks of it")
+
+
+def test_a_project_s_denial_is_one_like_any_other() -> None:
+    denied = rule("a.example", DENY, source=PROJECT)
+    assert decide_connection(egress(rule("a.example", ASK), denied), "a.example", 443).verdict is DENY
+
+
+def test_a_rule_without_a_reason_is_the_reason() -> None:
+    reasons = [decide_connection(egress(rule("a.example", verdict)), "a.example", 443).reason for verdict in Verdict]
+    assert sorted(reasons) == ["a rule asks first", "allowed by a rule", "denied by a rule"]
 
 
 def test_a_project_s_question_about_requests_lets_no_connection_through() -> None:

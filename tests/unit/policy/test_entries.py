@@ -66,6 +66,7 @@ def test_literal_paths_may_hold_what_patterns_may_not() -> None:
         ("~root/x", "`~root/x` names another user's home", "`./~name`"),
         ("!a", "is negated", "`\\!`"),
         ("a*/../b", "`a*/../b` has `..` after a wildcard", "without `..`"),
+        ("~/../a*/../b", "has `..` after a wildcard", "without `..`"),
         ("a[", "`a[` is not a valid pattern: a `[` is not closed", "literal = true"),
     ],
 )
@@ -77,7 +78,9 @@ def test_what_would_surprise_is_refused(written: str, message: str, hint: str) -
     assert caught.value.place == "p.toml:7"
 
 
-@pytest.mark.parametrize("written", ["/", "~", "/home", "/home/*", "/*", "~/*", "~/.*", "~/**", "~/x/..", "/**"])
+@pytest.mark.parametrize(
+    "written", ["/", "~", "/home", "/home/*", "/*", "~/*", "~/.*", "~/[!.]*", "~/**", "~/x/..", "/**"]
+)
 def test_home_is_never_writable_as_a_whole(written: str) -> None:
     with pytest.raises(UsageError, match="would make the whole home directory writable") as caught:
         write_rule(written, HERE, PLACES)
@@ -88,6 +91,11 @@ def test_home_is_never_writable_as_a_whole(written: str) -> None:
     "written",
     [
         "~/.config",
+        "~/.config/ringfence",
+        "~/.local/state/ringfence",
+        "~/.local/share/ringfence",
+        "~/.cache/ringfence",
+        "/etc/ringfence",
         "~/.config/ringfence/policy.toml",
         "~/.*/ringfence",
         "~/.local/state/**",
@@ -130,3 +138,9 @@ def test_unsound_mounts_are_refused(entry: MountEntry, message: str) -> None:
         mount(entry, HERE, PLACES)
     assert message in caught.value.message
     assert caught.value.place == "p.toml:7"
+
+
+def test_what_a_home_and_a_mount_are_called_is_taken_as_it_is() -> None:
+    made = mount(MountEntry(source="~/x", target="~/y"), HERE, ODD)
+    assert (made.host, made.guest) == ("/home/[u]*/x", "/home/[u]*/y")
+    assert mount(MountEntry(source="/home/*", target="/x", writable=True), HERE, PLACES).host == "/home/*"

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from ringfence.model.action import Action, ActionKind
 from ringfence.model.decision import Decision, Source, Verdict
-from ringfence.policy.effective import PathRule, Policy
+from ringfence.model.secrets import Origin, Secret, Secrets, SecretSource
+from ringfence.policy.effective import PathRule, Policy, VariableRule
 from ringfence.policy.evaluate import evaluate, normal_path
 from ringfence.policy.layers import merge
 from ringfence.policy.parse import parse
@@ -50,6 +51,8 @@ def decide(
         (READ, "/home/u/w", ALLOW, 0),
         (READ, "/home/u/w/src/a", ALLOW, 0),
         (READ, "src/a", ALLOW, 0),
+        (READ, "/home/u/w/migrations/1", ALLOW, 0),
+        (WRITE, "/home/u/w/migrations/secrets/x", DENY, 6),
         (READ, "/home/u/w2/a", DENY, 0),
         (READ, "../w2", DENY, 0),
         (READ, "/home/u/w/x/secrets/k", DENY, 5),
@@ -113,6 +116,13 @@ def test_system_paths_are_readable_only() -> None:
     assert decide(READ, "/usr/bin/env", system=system).reason == "programs"
     assert decide(READ, "/usr/bin/env").verdict is DENY
     assert decide(WRITE, "/usr/bin/env", system=system).verdict is DENY
+    assert decide(READ, "/USR/bin/env", system=system).verdict is DENY
+    assert decide(READ, "/usr", system=[replace(system[0], reason="")]).reason == "part of the system"
+
+
+def test_a_workspace_may_be_everything() -> None:
+    action = Action(kind=READ, target="/x", cwd="")
+    assert evaluate(policy(), action, workspace="/").reason == "in the workspace"
 
 
 def test_the_network_is_off() -> None:
@@ -153,6 +163,8 @@ def test_commands_are_not_judged_by_name() -> None:
         ("AWS_PROFILE", ALLOW, 'env.pass = "AWS_PROFILE"', "p.toml:14"),
         ("TZ", ALLOW, "env.set.TZ", "p.toml:15"),
         ("LC_ALL", ALLOW, 'env.pass = "LC_*"', "default"),
+        ("LCX", DENY, "", "default"),
+        ("AWS_PROFILE2", DENY, "", "default"),
         ("AWS_SECRET_ACCESS_KEY", DENY, "", "default"),
         ("LD_PRELOAD", DENY, "", "default"),
     ],
@@ -160,6 +172,57 @@ def test_commands_are_not_judged_by_name() -> None:
 def test_variables(name: str, verdict: Verdict, rule: str, place: str) -> None:
     decision = decide(ActionKind.ENVIRONMENT, name)
     assert (decision.verdict, decision.rule, str(decision.source)) == (verdict, rule, place)
+
+
+def secret(name: str, origin: Origin, *variables: str, reason: str = "") -> Secret:
+    source = SecretSource(origin=origin, locator=name.upper())
+    return Secret(name=name, source=source, variables=variables, reason=reason, declared=PLACE)
+
+
+PLACE = Source(scope="user", file="p.toml", line=4)
+SECRETS = Secrets(
+    secrets=(
+        secret("one", Origin.ENVIRONMENT, "TOKEN"),
+        secret("two", Origin.FILE, "SAID", reason="for the forge"),
+        secret("three", Origin.ENVIRONMENT),
+    )
+)
+RULES = (
+    VariableRule(name="THREE", source=PLACE),
+    VariableRule(name="ONE", source=PLACE, value="x", reason="a stand-in"),
+    VariableRule(name="SET", source=PLACE, value="x"),
+    VariableRule(name="PASSED", source=PLACE),
+    VariableRule(name="WANTED", source=PLACE, reason="wanted"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "rule", "reason"),
+    [
+        ("TOKEN", ALLOW, "secrets.one", "a placeholder stands for it"),
+        ("SAID", ALLOW, "secrets.two", "for the forge"),
+        ("THREE", DENY, "secrets.three", "a secret is read from it, so its value stays outside"),
+        ("ONE", ALLOW, "env.set.ONE", "a stand-in"),
+        ("SET", ALLOW, "env.set.SET", "set to a fixed value"),
+        ("PASSED", ALLOW, 'env.pass = "PASSED"', "passed from the launching environment"),
+        ("WANTED", ALLOW, 'env.pass = "WANTED"', "wanted"),
+        ("OTHER", DENY, "", "no rule passes or sets this variable"),
+    ],
+)
+def test_variables_and_the_secrets_behind_them(name: str, verdict: Verdict, rule: str, reason: str) -> None:
+    action = Action(kind=ActionKind.ENVIRONMENT, target=name)
+    found = replace(policy(), secrets=SECRETS, environment=RULES)
+    decision = evaluate(found, action, workspace="/home/u/w")
+    assert (decision.verdict, decision.rule, decision.reason) == (verdict, rule, reason)
+    unruled = evaluate(replace(found, environment=()), replace(action, target="THREE"), workspace="/home/u/w")
+    assert (unruled.verdict, unruled.rule) == (DENY, "secrets.three")
+
+
+def test_a_denial_beside_a_rule_that_cannot_be_evaluated_is_its_own() -> None:
+    broken = PathRule(pattern="a[", source=Source(scope="user", file="p.toml", line=3))
+    found = replace(policy(), deny_read=(broken, *policy().deny_read))
+    decision = evaluate(found, Action(kind=READ, target="/home/u/w/secrets/x"), workspace="/home/u/w")
+    assert (decision.verdict, decision.rule) == (DENY, 'filesystem.deny-read = "secrets"')
 
 
 def test_a_rule_that_cannot_be_evaluated_denies() -> None:

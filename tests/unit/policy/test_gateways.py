@@ -2,7 +2,10 @@
 
 import pytest
 
-from ringfence.model.egress import Gateway
+from ringfence.model.decision import Verdict
+from ringfence.model.egress import Egress, Gateway
+from ringfence.policy.gateways import gateways as made
+from ringfence.policy.parse import parse
 from tests.unit.policy.test_network import policy, refused
 
 ALLOWED = 'allow = ["api.example", "10.1.2.3:2375", "host-loopback:2375"]\n'
@@ -47,6 +50,7 @@ def test_the_highest_layer_defines_it() -> None:
     [
         (WEB.format(host="other.example", more=""), "the gateway `web` leads to `other.example:443`, which no rule"),
         (WEB.format(host="api.example:8443", more=""), "which no rule allows"),
+        ('deny = ["bad.example:443"]\n' + WEB.format(host="bad.example", more=""), "which no rule allows"),
         (WEB.format(host="*.api.example", more=""), "is not one host and port"),
         (WEB.format(host="api.example:80-90", more=""), "is not one host and port"),
         (WEB.format(host="api.example:80,443", more=""), "is not one host and port"),
@@ -72,6 +76,15 @@ def test_what_is_not_sound_is_refused_with_its_line(text: str, message: str) -> 
 def test_a_project_defines_none() -> None:
     error = refused(user=ALLOWED, project=WEB.format(host="api.example", more=""))
     assert "may not set `network.gateways`" in error.message
+
+
+def test_a_project_s_are_passed_over() -> None:
+    layer = parse("version = 1\n[network]\n" + WEB.format(host="api.example", more=""), file="p", scope="project")
+    assert made([layer], Egress(unknown=Verdict.ASK)) == ()
+
+
+def test_there_may_be_eight() -> None:
+    assert len(gateways("".join(f'[network.gateways.g{at}]\nhost = "api.example"\n' for at in range(8)))) == 8
 
 
 def test_with_questions_any_host_may_be_named() -> None:

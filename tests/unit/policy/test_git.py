@@ -1,5 +1,6 @@
 """Which repositories are fetched from and pushed to, which refs change, by rule."""
 
+import msgspec
 import pytest
 
 from ringfence.model.decision import Source, Verdict
@@ -16,6 +17,7 @@ from ringfence.policy.git import (
     may_hold,
     pushing,
     refused_changes,
+    stands_above,
     wants_content,
 )
 
@@ -48,6 +50,7 @@ def remote(*repositories: str, **settings: object) -> GitRemote:
         ("a/**/p", "a/b/c/p", True),
         ("o/p.q", "o/pxq", False),
         ("refs/heads/*", "refs/heads/a\nb", True),
+        ("!o/p", "!o/p", False),
     ],
 )
 def test_patterns_of_names(pattern: str, name: str, expected: bool) -> None:
@@ -60,18 +63,22 @@ def test_what_is_taken_out_stays_out() -> None:
         assert not matches_names(patterns, "o/Private")
         assert not matches_names(patterns, "o/pRIVATE-too")
     assert not matches_names(("!o/p",), "o/q")
+    assert matches_names(("o/*", "xo/p"), "o/p")
 
 
 def test_a_host_without_remotes_is_not_governed() -> None:
     egress = Egress(git_remotes=(remote("o/*"),))
     assert governed(egress, "github.com")
     assert not governed(egress, "gist.github.com")
+    wild = msgspec.structs.replace(remote("o/*"), host="*.ghe.example")
+    assert governed(Egress(git_remotes=(wild,)), "eu.ghe.example") == (wild,)
 
 
 def test_fetching_is_allowed_by_one_and_denied_by_any() -> None:
     remotes = (remote("o/*", reason="ours"), remote("o/secret", fetch=False), remote("w/p", push=AGENT))
     assert decide_fetch(remotes, "o/p").verdict is Verdict.ALLOW
     assert decide_fetch(remotes, "o/p").reason == "ours"
+    assert decide_fetch(remotes, "w/p").reason == "allowed by a rule"
     assert decide_fetch(remotes, "o/p").source == HERE
     assert decide_fetch(remotes, "o/secret").verdict is Verdict.DENY
     assert decide_fetch(remotes, "q/p").verdict is Verdict.DENY
@@ -86,8 +93,18 @@ def test_large_files(lfs: LargeFiles) -> None:
     assert (decide_large_files(remotes, "o/p", upload=False).verdict is Verdict.ALLOW) == downloads
     assert (decide_large_files(remotes, "o/p", upload=True).verdict is Verdict.ALLOW) == uploads
     assert decide_large_files(remotes, "o/r", upload=True).verdict is Verdict.DENY
+    assert (decide_large_files(remotes, "o/r", upload=False).verdict is Verdict.ALLOW) == downloads
     denied = (*remotes, remote("o/*", fetch=False))
     assert decide_large_files(denied, "o/p", upload=False).verdict is Verdict.DENY
+
+
+def test_large_files_are_allowed_by_the_rule_that_speaks_of_them() -> None:
+    reading = remote("o/p", reason="reading")
+    large = remote("o/*", lfs=LargeFiles.DOWNLOAD, reason="large")
+    assert decide_large_files((reading, large), "o/p", upload=False).reason == "large"
+    given = remote("o/p", fetch=False, lfs=LargeFiles.UPLOAD, push=AGENT, reason="only given")
+    assert decide_large_files((given,), "o/p", upload=True).verdict is Verdict.ALLOW
+    assert decide_large_files((given,), "o/p", upload=False).verdict is Verdict.DENY
 
 
 @pytest.mark.parametrize(
@@ -114,6 +131,8 @@ def test_too_many_changes_refuse_all_of_them() -> None:
     pushes = Pushes(refs=AGENT.refs, max_refs=2)
     assert set(refused_changes(pushes, changes)) == {change.ref for change in changes}
     assert refused_changes(Pushes(refs=AGENT.refs, max_refs=0), changes) == {}
+    assert refused_changes(Pushes(refs=AGENT.refs, max_refs=3), changes) == {}
+    assert len(refused_changes(Pushes(refs=AGENT.refs, max_refs=1), changes[:2])) == 2
 
 
 def test_addresses() -> None:
@@ -143,3 +162,25 @@ def test_directories_in_which_nothing_can_be_denied() -> None:
     )
     assert not may_hold(workflows, "/src/") and not may_hold(workflows, "/.github/actions/")
     assert may_hold(anywhere, "/src/")
+
+
+def test_what_is_denied_in_any_letter_case() -> None:
+    (secret,) = denied_paths(("Secret.txt",))
+    assert secret.matches("/a/SECRET.TXT")
+
+
+@pytest.mark.parametrize(
+    ("denied", "path", "expected"),
+    [
+        ("a/b/c", "/a/b", True),
+        ("a/b/c", "/a/b/c", True),
+        ("a/b/c", "/a/b/c/d", False),
+        ("a/b/*", "/a/b", True),
+        ("a/b/c", "/a/x", False),
+        ("c", "/a", False),
+        ("*/c", "/", False),
+    ],
+)
+def test_what_takes_the_place_of_all_that_is_denied(denied: str, path: str, expected: bool) -> None:
+    (pattern,) = denied_paths((denied,))
+    assert stands_above(pattern, path) is expected

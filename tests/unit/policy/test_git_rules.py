@@ -5,6 +5,7 @@ import pytest
 from ringfence.model.decision import Source, Verdict
 from ringfence.model.errors import UsageError
 from ringfence.model.git import GitRemote, LargeFiles, Pushes, Signing
+from ringfence.policy import git_rules
 from ringfence.policy.connect import asked, decide
 from ringfence.policy.effective import Policy
 from ringfence.policy.layers import merge
@@ -114,10 +115,45 @@ def test_wildcards_take_in_the_suffix() -> None:
         assert not allowed(text, "GET https://git.example/a/x/objects/01/ab")
 
 
+@pytest.mark.parametrize(
+    ("repositories", "read"),
+    [
+        ('["a/b"]', ["/a/b/info/refs", "/a/b.git/info/refs", "/a/b.git/HEAD", "/a/b.git/objects/**"]),
+        ('["a/*", "!a/x"]', ["/a/*/info/refs", "/a/*.git/HEAD", "/a/*.git/objects/**"]),
+        ('["a*/b"]', ["/a*/b/info/refs", "/a*/b.git/info/refs", "/a*/b.git/HEAD", "/a*/b.git/objects/**"]),
+        ('["a/**"]', ["/a/**/info/refs", "/a/**/*.git/HEAD", "/a/**/*.git/objects/**"]),
+        ('["**"]', ["/**/info/refs", "/**/*.git/HEAD", "/**/*.git/objects/**"]),
+    ],
+)
+def test_the_paths_below_which_git_reads(repositories: str, read: list[str]) -> None:
+    text = REMOTE.replace('["a/b"]', repositories)
+    found = policy(user=text).egress
+    assert found is not None
+    assert [(rule.paths, rule.reason) for rule in found.rules if "GET" in rule.methods] == [(tuple(read), "git")]
+    named = policy(user=f'{text}reason = "work"').egress
+    assert named is not None and {rule.reason for rule in named.rules} == {"work"}
+
+
+def test_what_a_push_may_not_touch_is_a_pattern() -> None:
+    (one,) = remotes(user=f'{REMOTE}push = {{ refs = ["refs/**"], deny-paths = ["x", "a/!b"] }}')
+    assert one.push and one.push.deny_paths == ("x", "a/!b")
+
+
+def test_a_project_s_tables_are_passed_over() -> None:
+    text = f'version = 1\n{REMOTE}[git.signing]\nkey = "/k"\n'
+    layer = parse(text, file="p", scope="project")
+    assert git_rules.remotes([layer]) == () and git_rules.signing([layer], "/home/u") == Signing()
+
+
+def test_a_project_may_say_that_it_has_none() -> None:
+    assert remotes(project="git.remotes = []") == ()
+
+
 def test_ports_are_written_behind_the_host() -> None:
     text = REMOTE.replace("git.example", "git.example:8443")
     assert allowed(text, "GET https://git.example:8443/a/b.git/info/refs")
     assert not allowed(text, "GET https://git.example/a/b.git/info/refs")
+    assert not allowed(REMOTE, "GET https://git.example:444/a/b.git/info/refs")
     assert remotes(user=text)[0].host == "git.example"
 
 
@@ -166,8 +202,11 @@ def test_order_within_a_layer_is_nothing() -> None:
             )
         ),
         (f"{REMOTE}push.refs = []", "names no refs"),
+        (f'{REMOTE}push.refs = ["!refs/heads/x"]', "names no refs"),
+        (f'{REMOTE}push = {{ refs = ["refs/**"], committers = ["A <a@b>"] }}', "is not an e-mail address"),
         (f'{REMOTE}push = {{ refs = ["refs/**"], authors = ["A <a@b>"] }}', "is not an e-mail address"),
         (f'{REMOTE}push = {{ refs = ["refs/**"], deny-paths = ["!x"] }}', "is negated"),
+        (f'{REMOTE}push = {{ refs = ["refs/**"], signers = ["ssh-x y"] }}', "`ssh-x y` is no key that signs"),
         (f'network.allow = [{{ host = "git.example", http2 = true }}]\n{REMOTE}', "of a git remote is not inspected"),
         (f'network.allow = [{{ host = "git.example", inspection = "sni" }}]\n{REMOTE}', "is not inspected"),
         ('[git.signing]\nkey = "id"', "is not the absolute path of a key"),
@@ -187,6 +226,9 @@ def test_ssh_beside_a_remote_is_another_matter() -> None:
 
 def test_signing() -> None:
     assert policy().signing == Signing()
+    above = parse('version = 1\n[git.signing]\nkey = "~/k"\n', file="p", scope="user")
+    assert git_rules.signing([above], "/").key == "/k"
+    assert policy(user='[git.signing]\nkey = "/media/key"').signing.key == "/media/key"
     low = '[git.signing]\nkey = "ABCDEF"\nformat = "openpgp"\ntags = false\nmax-signatures = 3'
     place = Source(scope="user", file="user.toml", line=3)
     wanted = Signing(key="ABCDEF", format="openpgp", tags=False, max_signatures=3, source=place)

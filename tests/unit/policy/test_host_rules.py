@@ -35,6 +35,7 @@ def refused(entry: str | HostEntry, verdict: Verdict = ALLOW, source: Source = U
         ("*.internal:8443", "*.internal:8443"),
         ("*.example.co.uk", "*.example.co.uk:80,443"),
         ("*.github.io", "*.github.io:80,443"),
+        ("*.net.example", "*.net.example:80,443"),
         ("10.1.2.3:5432", "10.1.2.3:5432"),
         ("[fd00::1]:8080", "[fd00::1]:8080"),
         ("[::ffff:10.1.2.3]:80", "10.1.2.3:80"),
@@ -100,6 +101,8 @@ def test_a_denial_is_of_every_port_unless_it_names_some() -> None:
         ("10.0.0.1:5432", Inspection.RAW),
         ("host-loopback:5432", Inspection.RAW),
         (HostEntry(host="host-loopback:3000", paths=("/api/**",)), Inspection.INSPECT),
+        (HostEntry(host="host-loopback:3000", methods=("GET",)), Inspection.INSPECT),
+        (HostEntry(host="host-loopback:3000", http2=True), Inspection.INSPECT),
         (HostEntry(host="host-loopback:3000", inspection="inspect"), Inspection.INSPECT),
     ],
 )
@@ -155,6 +158,7 @@ def test_how_deep_is_looked_without_being_said(entry: str | HostEntry, depth: In
         (HostEntry(host="example.com", paths=("/a/../b",)), "can never match", ""),
         (HostEntry(host="example.com", addresses=("10.0.0.1/8",)), "`10.0.0.1/8` is not a network", "10.0.0.0/8"),
         (HostEntry(host="example.com", inspection="sni", methods=("GET",)), "`methods` needs what `sni`", "inspect"),
+        (HostEntry(host="example.com", inspection="sni", paths=("/a",)), "`paths` needs what `sni`", "inspect"),
         (HostEntry(host="example.com", inspection="raw", http2=True), "`http2` needs what `raw`", ""),
     ],
 )

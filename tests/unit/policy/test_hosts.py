@@ -24,6 +24,7 @@ from ringfence.policy.hosts import bracketed, canonical_host, canonical_pattern,
         ("0x7f.example", "0x7f.example"),
         ("a" * 63 + ".example", "a" * 63 + ".example"),
         (".".join(["a" * 49] * 5) + ".abc", ".".join(["a" * 49] * 5) + ".abc"),
+        (".".join(["a" * 49] * 5) + ".abc.", ".".join(["a" * 49] * 5) + ".abc"),
         # Internationalised names become A-labels, non-transitionally (RFC 5891; UTS #46).
         ("bücher.example", "xn--bcher-kva.example"),
         ("BÜCHER.example.", "xn--bcher-kva.example"),
@@ -82,6 +83,7 @@ def test_one_form(text: str, host: str) -> None:
         ("[fe80::1%25eth0]", "zones"),
         ("[::1", "not an IPv6 address"),
         ("::1]", "not an IPv6 address"),
+        ("1::1]", "not an IPv6 address"),
         ("[[::1]]", "not an IPv6 address"),
         ("[]", "not an IPv6 address"),
         ("[127.0.0.1]", "not an IPv6 address"),
@@ -133,6 +135,7 @@ def test_one_form(text: str, host: str) -> None:
         ("xn--.example", "hyphen"),
         ("xn--example-.com", "hyphen"),
         ("xn--a.example", "not the encoding"),
+        ("xn---tda.example", "not the encoding"),
         ("xn--bcher-kv.example", "not the encoding"),
         ("xn--99999999999.example", "not the encoding"),
         ("xn--a-ecp.xn--0.example", "not the encoding"),
@@ -181,7 +184,7 @@ def test_one_form_of_a_pattern(text: str, pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["*", "*.", "**.a.b", "*a.b", "a.*", "*.*.a", "*.1.2.3.4", "*.::1", "*.2.3", "?.a.b", ""]
+    "text", ["*", "*.", "*ab.c", "**.a.b", "*a.b", "a.*", "*.*.a", "*.1.2.3.4", "*.::1", "*.2.3", "?.a.b", ""]
 )
 def test_other_wildcards_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -270,3 +270,30 @@ def test_a_project_has_no_say_in_its_own_trust(body: str) -> None:
 def test_a_digest_is_64_small_hexadecimal_digits(digest: str) -> None:
     with pytest.raises(UsageError):
         layer("user", f'[trust]\npin = ["{digest}"]\n')
+
+
+def test_the_file_of_a_secret_is_hidden_as_it_is_called() -> None:
+    text = '[secrets.a]\nsource.file = "~/key*"\n[secrets.b]\nsource.env = "B"'
+    (rule,) = merged(layer("user", text)).deny_read
+    assert (rule.pattern, rule.literal, rule.reason, str(rule.source)) == (
+        "/home/u/key*",
+        True,
+        "the secret `a`",
+        "user.toml:2",
+    )
+
+
+def test_a_permission_that_is_no_rule_refuses_the_whole_policy() -> None:
+    with pytest.raises(UsageError, match=r"Bash\(x"):
+        merged(layer("user", '[permissions]\ndeny = ["Bash(x"]'))
+
+
+def test_variables_of_presets_that_nobody_named_stay_out() -> None:
+    assert "ANTHROPIC_API_KEY" not in {rule.name for rule in merged().environment}
+    assert "VIRTUAL_ENV" in {rule.name for rule in merged().environment}
+
+
+def test_where_not_only_pins_count_those_of_lower_layers_are_heard() -> None:
+    pin = f"sha256:{'a' * 64}"
+    found = merged(layer("managed", "trust.only-pinned = false"), layer("user", f'trust.pin = ["{pin}"]'))
+    assert found.trust.pinned == (pin,)

@@ -75,3 +75,24 @@ def test_line_ends_of_both_kinds() -> None:
 def test_an_empty_text_and_a_comment_without_an_end() -> None:
     assert locate("") == {}
     assert locate("a = 1 # end") == {("a",): 1}
+
+
+def test_nothing_between_one_thing_and_the_next() -> None:
+    assert locate("[a]#]\nk=[1,[2,\n3]]\n[[b]]#]]\nk=[[\n1]]") == {
+        ("a",): 1,
+        ("a", "k"): 2,
+        ("a", "k", 0): 2,
+        ("a", "k", 1): 2,
+        ("a", "k", 1, 0): 2,
+        ("a", "k", 1, 1): 3,
+        ("b",): 4,
+        ("b", 0): 4,
+        ("b", 0, "k"): 5,
+        ("b", 0, "k", 0): 5,
+        ("b", 0, "k", 0, 0): 6,
+    }
+
+
+def test_a_string_of_several_lines_that_ends_in_quotes_or_the_text() -> None:
+    assert locate('a = ["""x""""]\nb = 1') == {("a",): 1, ("a", 0): 1, ("b",): 2}
+    assert locate("a = 1\nb = '''x'''") == {("a",): 1, ("b",): 2}

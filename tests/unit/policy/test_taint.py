@@ -95,3 +95,80 @@ def test_an_allowance_of_the_operator_gives_a_host_back() -> None:
     found = after(TaintResponse.OFF)
     own = EgressRule(host="api.example.com", verdict=Verdict.ALLOW, source=Source(scope="cli"))
     assert verdict(Egress(rules=(own, *found.rules)), "api.example.com") == "ALLOW"
+
+
+def rule(host: str, verdict: Verdict = Verdict.ALLOW, **more: object) -> EgressRule:
+    return EgressRule(host=host, verdict=verdict, source=USER, **more)  # type: ignore[arg-type]
+
+
+READING = ("GET", "HEAD", "OPTIONS")
+DENIED = rule("bad.example.org", Verdict.DENY)
+DENIED_WRITES = rule("a.example", Verdict.DENY, methods=("POST",))
+ASKED_WRITES = rule("a.example", Verdict.ASK, methods=("POST",), inspection=Inspection.INSPECT)
+
+
+@pytest.mark.parametrize(
+    ("before", "left"),
+    [
+        (rule("a.example"), rule("a.example", methods=READING, inspection=Inspection.INSPECT)),
+        (
+            rule("a.example", methods=("GET", "POST")),
+            rule("a.example", methods=("GET",), inspection=Inspection.INSPECT),
+        ),
+        (rule("a.example", methods=("HEAD",)), rule("a.example", methods=("HEAD",), inspection=Inspection.INSPECT)),
+        (
+            rule("a.example", methods=("OPTIONS",)),
+            rule("a.example", methods=("OPTIONS",), inspection=Inspection.INSPECT),
+        ),
+        (DENIED, DENIED),
+        (DENIED_WRITES, DENIED_WRITES),
+        (ASKED_WRITES, ASKED_WRITES),
+    ],
+)
+def test_what_no_writes_leaves_of_a_rule(before: EgressRule, left: EgressRule) -> None:
+    assert after(TaintResponse.NO_WRITES, egress=Egress(rules=(before,))).rules == (left,)
+
+
+WILD = rule("*.example.org")
+LOOPBACK = rule("host-loopback", ports=((5000, 5999),))
+
+
+@pytest.mark.parametrize(
+    ("named", "contacted", "rules", "left"),
+    [
+        (False, [("api.example.com", 5432)], (LOOPBACK,), ()),
+        (False, [("host-loopback", 6379)], (LOOPBACK,), ()),
+        (False, [("host-loopback", 5432)], (LOOPBACK,), (rule("host-loopback", ports=((5432, 5432),)),)),
+        (False, [("host-loopback", 5000)], (LOOPBACK,), (rule("host-loopback", ports=((5000, 5000),)),)),
+        (False, [("host-loopback", 5999)], (LOOPBACK,), (rule("host-loopback", ports=((5999, 5999),)),)),
+        (True, [("host-loopback", 5432)], (LOOPBACK,), (LOOPBACK,)),
+        (True, [], (WILD, DENIED), (DENIED,)),
+        (True, [], (WILD, rule("a.example.org")), (rule("a.example.org"), rule("a.example.org"))),
+    ],
+)
+def test_what_no_new_hosts_leaves(
+    named: bool, contacted: list[tuple[str, int]], rules: tuple[EgressRule, ...], left: tuple[EgressRule, ...]
+) -> None:
+    assert after(TaintResponse.NO_NEW_HOSTS, *contacted, named=named, egress=Egress(rules=rules)).rules == left
+
+
+def test_a_name_in_a_rule_is_not_known_unless_that_is_asked_for() -> None:
+    assert tainted(Egress(rules=(rule("a.example"),)), TaintResponse.NO_NEW_HOSTS, frozenset()).rules == ()
+
+
+@pytest.mark.parametrize("response", [TaintResponse.NO_NEW_HOSTS, TaintResponse.NO_WRITES])
+def test_what_is_added_for_a_host_that_no_rule_speaks_of(response: TaintResponse) -> None:
+    """A rule for some methods or paths of a host leaves the others to what holds for unknown hosts."""
+    speaking = rule("ruled.example", Verdict.DENY)
+    partly = (
+        rule("methods.example", Verdict.DENY, methods=("POST",)),
+        rule("paths.example", Verdict.DENY, paths=("/secret",)),
+    )
+    contacted = tuple((host, 443) for host in ("methods.example", "new.example", "paths.example", "ruled.example"))
+    learning = Egress(rules=(speaking, *partly), unknown=Verdict.ASK)
+    found = after(response, *contacted, egress=learning).rules
+    added = [(each.host, each.verdict, each.ports) for each in found[3:]]
+    hosts = ["methods.example", "new.example", "paths.example"]
+    assert found[:3] == learning.rules and added == [(host, Verdict.ASK, ((443, 443),)) for host in hosts]
+    closed = after(response, *contacted, egress=Egress(rules=learning.rules))
+    assert closed.rules == learning.rules, "where unknown hosts are denied nothing has to be added"

@@ -1,5 +1,6 @@
 """Programs named by a pattern: `dn* x` runs whatever file is there."""
 
+import re
 from collections.abc import Sequence
 
 from ringfence.policy.effective import PathRule
@@ -8,10 +9,12 @@ from ringfence.policy.patterns import compile_rule
 from .bash_rules import matcher, program_of
 from .findings import NOWHERE
 
+_CLASSES = re.compile(r"\[[^]]*\[[:.=].*?[:.=]\][^]]*\]")
+
 
 def may_be(argv: Sequence[str], what: str) -> bool:
     """Tell whether the program in `argv` is a pattern that may stand for the one that the rule `what` names."""
-    name = argv[0].rpartition("/")[2]
+    name = _CLASSES.sub("?", argv[0].rpartition("/")[2])  # the pattern's own language has none of them
     program = program_of(what)
     if not any(mark in name for mark in "*?[") or not name.strip("*?"):
         return False

@@ -126,17 +126,17 @@ def pattern_of(rule: Rule, workspace: str, home: str) -> Pattern:
 
 def is_protected(path: str) -> bool:
     """Tell whether nothing but a person may have the absolute `path` written: what is there runs or steers later."""
-    names = [fold(name) for name in path.split("/") if name]
+    names = [fold(name) for name in path.split("/")]
     for at, name in enumerate(names):
         if name in DIRECTORIES and not (names[at + 1 :] and f"{name}/{names[at + 1]}" in EXCEPTIONS):
             return True
-        if f"{names[at - 1] if at else ''}/{name}" in DIRECTORIES or re.search(r"~\d|[. ]$", name):
+        if f"{names[at - 1]}/{name}" in DIRECTORIES or re.search(r"~\d|[. ]$", name):
             return True
-    return bool(names) and names[-1] in FILES
+    return names[-1] in FILES
 
 
 def is_critical(path: str, places: Places) -> bool:
     """Tell whether removing the absolute `path` takes away a system, a home or the workspace."""
-    if path.count("/") <= 1 or path == places.home:
+    if path.count("/") <= 1:
         return True
     return any(root == path or root.startswith(f"{path}/") for root in (places.cwd, places.workspace, places.home))

@@ -50,7 +50,7 @@ def test_making_a_path_absolute(path: str, expected: str) -> None:
     assert absolute(path, PLACES) == expected
 
 
-@pytest.mark.parametrize("path", ["a", "$PWD/a", "${PWD}/a", "/proc/self/cwd/a"])
+@pytest.mark.parametrize("path", ["a", "$PWD/a", "${PWD}/a", "/proc/self/cwd/a", "/proc/self/root/proc/self/cwd/a"])
 def test_a_directory_that_was_changed_to_counts(path: str) -> None:
     assert absolute(path, PLACES, "/x") == "/x/a"
 
@@ -69,6 +69,11 @@ def test_a_root_holds_itself_and_what_is_below() -> None:
 @pytest.mark.parametrize("path", ["/", "/etc", "/w", "/w/home", "/w/proj", "/w/proj/sub"])
 def test_what_is_critical(path: str) -> None:
     assert is_critical(path, PLACES)
+
+
+@pytest.mark.parametrize("path", ["/h/people", "/h/people/me", "/v/c", "/v/c/d", "/w/proj"])
+def test_what_holds_a_home_the_workspace_or_the_current_directory_is_critical(path: str) -> None:
+    assert is_critical(path, Places(cwd="/v/c/d", workspace="/w/proj", home="/h/people/me", roots=()))
 
 
 @pytest.mark.parametrize("path", ["/etc/x", "/w/hom", "/w/home/a", "/w/pro", "/w/proj/su", "/w/proj/sub/a", "/w/other"])
