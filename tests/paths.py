@@ -2,7 +2,8 @@
 
 `RINGFENCE_TEST_PATH` is `cold` (where it is not set), `supervised`, `pooled` or `warm`: the same tests then see a run
 that its client carries out, one of the resident supervisor's, a boundary of its pool, or a command of a session
-(tests/through_session.py). scripts/paths runs the suites about security and everyday work on each.
+(tests/through_session.py). scripts/paths runs the suites about security and everyday work on each; it names a file in
+`RINGFENCE_TEST_NOTES`, to which each run adds which path it really took.
 """
 
 import os
@@ -11,12 +12,30 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 TAKEN = os.environ.get("RINGFENCE_TEST_PATH", "cold")
+NOTES = os.environ.get("RINGFENCE_TEST_NOTES", "")
 PATIENCE_S = 20.0
+BUILDING_S = 3.0
+NOT_ON = "on this path: "
+_never_built: set[Hashable] = set()
+
+
+def not_on(**reasons: str) -> "pytest.MarkDecorator":
+    """Leave a test out on the paths on which it has no meaning: `@not_on(warm="a session has no ...")`.
+
+    tests/house/test_conduct.py counts these.
+    """
+    import pytest  # the programs that carry runs out have no use for it
+
+    return pytest.mark.skipif(TAKEN in reasons, reason=NOT_ON + reasons.get(TAKEN, ""))
 
 
 def variables(taken: str = TAKEN) -> dict[str, str]:
@@ -26,28 +45,61 @@ def variables(taken: str = TAKEN) -> dict[str, str]:
 
 def run_words(program: list[str], taken: str = TAKEN) -> list[str]:
     """The words that stand before the options of `ringfence run`; `program` are those that start ringfence."""
-    session = [sys.executable, "-P", str(Path(__file__).with_name("through_session.py"))]
-    return session if taken == "warm" else [*program, "run"]
+    if taken == "cold":
+        return [*program, "run"]
+    name, *more = ("through_session.py",) if taken == "warm" else ("through_resident.py", NOTES, "run")
+    return [sys.executable, "-P", str(Path(__file__).with_name(name)), *more]
 
 
-def make_ready(run: Callable[[], object], state: Path, taken: str = TAKEN) -> None:
-    """Have a supervisor, and for `pooled` boundaries, for requests like the one that `run` makes; `state` is ours."""
+def make_ready(run: Callable[[], object], state: Path, taken: str = TAKEN, *, kind: Hashable = None) -> None:
+    """Have a supervisor, and for `pooled` boundaries, for requests like the one that `run` makes; `state` is ours.
+
+    Not every policy's are built ahead: where none was once, nobody waits for those of that `kind` again.
+    """
     if taken in ("cold", "warm"):
         return
     run()
     wait_until(lambda: server(state) > 0)
-    if taken == "pooled":
+    if taken == "pooled" and kind not in _never_built:
         for _ in range(2):
             run()
-        wait_until(lambda: len(waiting(state)) == 2, patience_s=3.0)  # not every policy's are built ahead
+        if not wait_until(lambda: members(state) == 2, BUILDING_S) and members(state) == 0 and kind is not None:
+            _never_built.add(kind)
 
 
-def waiting(state: Path) -> dict[tuple[int, int], Path]:
-    """Boundaries that stand and wait, by what tells their run's directory from every other for good."""
+def members(state: Path) -> int:
+    """How many boundaries stand and wait: what bubblewrap has started has become the first process of each."""
+    not_yet = ("", "bwrap", "ringfence-pool")
+    pool = [pid for pid in children(server(state)) if name_of(pid) == "ringfence-pool"]
+    return sum(name_of(first) not in not_yet for pid in pool for bwrap in children(pid) for first in children(bwrap))
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process's first thread."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def name_of(pid: int) -> str:
+    """What a process is called where processes are listed."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def waiting(state: Path, *, built: bool = True) -> dict[tuple[int, int], Path]:
+    """Boundaries with an overlay that wait (those being built, too), by what tells their run's directory for good."""
     place = state / "runs-waiting"
-    found = place.iterdir() if place.is_dir() else iter(())
-    # overlayfs makes work/work when it is mounted, which is the last but a few mounts
-    return {mark(path): path for path in found if (path / "work/work").exists()}
+    found = {}
+    for path in place.iterdir() if place.is_dir() else ():
+        # overlayfs makes work/work when it is mounted, which is the last but a few mounts
+        if path.name[0] != "." and (not built or (path / "work/work").exists()):  # a dot: about to be removed
+            with suppress(FileNotFoundError):  # it has just been taken
+                found[mark(path)] = path
+    return found
 
 
 def mark(run: Path) -> tuple[int, int]:
@@ -85,8 +137,9 @@ def ended(state: Path) -> Iterator[None]:
             wait_until(lambda: not any((state / "runs-waiting").glob("*")))
 
 
-def wait_until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-    """Look until something is so, or patience is over."""
+def wait_until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
+    """Look until something is so, or patience is over; tell whether it is."""
     end = time.monotonic() + patience_s
-    while not condition() and time.monotonic() < end:
+    while not (found := condition()) and time.monotonic() < end:
         time.sleep(0.01)
+    return found

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 
+from ringfence.cli import entry
 from ringfence.cli import run as command_line
 from ringfence.model.errors import RingfenceError
 from ringfence.sandbox.supervise import FORWARDED
@@ -55,6 +56,5 @@ if __name__ == "__main__":
     try:
         status = main(sys.argv[1:])
     except RingfenceError as error:
-        os.write(2, f"ringfence: {error}\n".encode())
-        status = error.exit_status
+        status = entry.report(error)
     os._exit(status)

@@ -133,7 +133,8 @@ class Arena:
         """Run the script through the command line."""
         self._operator(attack)
         words = [*paths.run_words(RINGFENCE), *self._options(attack), "--"]
-        paths.make_ready(lambda: self._quietly([*words, "true"]), self.audit.parent)
+        kind = (attack.options, attack.policy)
+        paths.make_ready(lambda: self._quietly([*words, "true"]), self.audit.parent, kind=kind)
         shutil.rmtree(self.audit, ignore_errors=True)  # what is recorded there is to be the attack's
         return self._run([*words, *attack.argv(self)], attack, confined=True)
 

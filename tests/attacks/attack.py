@@ -7,12 +7,13 @@ script could not have guessed.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import paths
 from tests.attacks import trail
 from tests.attacks.arena import PYTHON, Arena, Ran
 
@@ -79,7 +80,8 @@ class Attack:
     prints `ready` and waits, and the evidence is taken meanwhile. `refused` says why the kernel refuses the attack to
     an ordinary user even unconfined; `only` is `root` or `user` where the other has no such attack. `options` and
     `policy` are the operator's. `cut_off`: the supervisor does not live to record the end; the next run must. `world`
-    is a command that runs the unconfined script where it can do no harm.
+    is a command that runs the unconfined script where it can do no harm. `not_on` says on which path the attack has no
+    meaning, and why (tests/paths.py).
     """
 
     name: str
@@ -99,6 +101,7 @@ class Attack:
     only: str = ""
     cut_off: bool = False
     world: Callable[[Arena], list[str]] = here
+    not_on: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def argv(self, arena: Arena) -> list[str]:
         """Give the command line of the script, with every place filled in."""
@@ -114,6 +117,8 @@ def cases(*attacks: Attack) -> pytest.MarkDecorator:
 def check(attack: Attack, *, root: bool, lab: "Lab | None" = None) -> None:
     """Carry out one attack twice and judge it; with a lab, on the host side of that."""
     assert bool(attack.code) != bool(attack.unseen), "an attack is seen under a code, or says why it is not"
+    if paths.TAKEN in attack.not_on:
+        pytest.skip(paths.NOT_ON + attack.not_on[paths.TAKEN])
     if attack.only and attack.only != ("root" if root else "user"):
         pytest.skip(f"an attack of {attack.only} only")
     if not attack.refused_here() and (root or not attack.refused):

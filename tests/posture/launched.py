@@ -4,14 +4,16 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests import requirements
+from tests import paths, requirements
 from tests.house.sources import ROOT
 
 ENTRY = "from ringfence.cli.entry import main; main()"
@@ -42,14 +44,25 @@ class Bench:
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """What ringfence is launched with."""
-        return {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/local/bin:/usr/bin:/bin", **(more or {})}
+        ours = {"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/local/bin:/usr/bin:/bin", **paths.variables()}
+        return {**os.environ, **ours, **(more or {})}
+
+    def make_ready(self, policy: str = "", options: Sequence[str] = ()) -> None:
+        """Have what the path needs, for a policy and options that are accepted: what spoils the launch comes after."""
+        words = self.command(["true"], policy, options)
+        nothing: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S}
+        settings: dict[str, Any] = {"cwd": self.workspace, "env": self.environment(), **nothing}
+        kind = (policy, tuple(options))
+        paths.make_ready(lambda: subprocess.run(words, **settings), self.state, kind=kind)
+        shutil.rmtree(self.state / "audit", ignore_errors=True)
 
     def command(self, argv: Sequence[str], policy: str = "", options: Sequence[str] = ()) -> list[str]:
         """The words that run `argv` under the policy text."""
         text = f"version = 1\n{policy}\n"
         file = self.home / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
         file.write_text(text)
-        return [sys.executable, "-P", "-c", ENTRY, "run", "--policy", str(file), *options, "--", *argv]
+        program = paths.run_words([sys.executable, "-P", "-c", ENTRY])
+        return [*program, "--policy", str(file), *options, "--", *argv]
 
     def start(
         self, argv: Sequence[str], policy: str = "", *, options: Sequence[str] = (), stdin: int = subprocess.DEVNULL
@@ -100,9 +113,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, home: Path) -> Bench:
+def bench(tmp_path: Path, home: Path) -> Iterator[Bench]:
     """Give an empty workspace."""
     requirements.require("bubblewrap", "userns")
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    return Bench(workspace, home)
+    found = Bench(workspace, home)
+    with paths.ended(found.state):
+        yield found

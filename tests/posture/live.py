@@ -1,6 +1,7 @@
 """A sandbox that is running, seen from both sides, with the Plan that `ringfence plan --json` promised for it.
 
 The contained command is a small server: `inside(code)` executes Python there and gives back what it left in `result`.
+On the path that RINGFENCE_TEST_PATH names (tests/paths.py), who stands above it is another; `tree` finds them.
 """
 
 import dataclasses
@@ -10,13 +11,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from ringfence.model.plan import Plan
+from tests import paths
 from tests.house.sources import ROOT
 
 ENTRY = "from ringfence.cli.entry import main; main()"
@@ -94,12 +97,27 @@ class Place:
             "PASSED": "passed",
             "GROUP_ONE": "1",
             "AWS_SECRET_ACCESS_KEY": CANARY,
+            **paths.variables(),
         }
+
+    @property
+    def state(self) -> Path:
+        """Where ringfence keeps runs and audit."""
+        return self.home / ".local/state/ringfence"
 
     def words(self, command: str, argv: Sequence[str], *options: str) -> list[str]:
         """The command line of `ringfence COMMAND` here."""
         chosen = ["--policy", str(self.policy), "--workspace", self.mode, *options]
-        return [sys.executable, "-P", "-c", ENTRY, command, *chosen, "--", *argv]
+        program = [sys.executable, "-P", "-c", ENTRY]
+        return [*(paths.run_words(program) if command == "run" else [*program, command]), *chosen, "--", *argv]
+
+    def make_ready(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Have what the path needs for runs like the one that `words` make of `true`; what is recorded comes after."""
+        nothing: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": TIMEOUT_S}
+        settings: dict[str, Any] = {"cwd": self.workspace, "env": environment, **nothing}
+        kind = (self.mode, "--allow" in words)
+        paths.make_ready(lambda: subprocess.run(words, **settings), self.state, kind=kind)
+        shutil.rmtree(self.state / "audit", ignore_errors=True)
 
     def plan(self) -> Plan:
         """What `ringfence plan --json` promises for the server."""
@@ -111,21 +129,44 @@ class Place:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Live:
-    """The processes of one run: ours on the host, bubblewrap's monitor, the first process inside, the command."""
+    """The processes of one run: the one that was started, and those that stand above the command."""
 
     place: Place
     plan: Plan
-    supervisor: subprocess.Popen[str]
-    monitor: int
-    init: int
-    command: int
+    client: subprocess.Popen[str]
+    tree: "Tree"
+
+    @property
+    def supervisor(self) -> int:
+        """What carries the run out: on the cold and the warm path the client itself."""
+        return self.tree.supervisor
+
+    @property
+    def monitor(self) -> int:
+        """Bubblewrap's."""
+        return self.tree.monitor
+
+    @property
+    def first(self) -> int:
+        """The first process of the boundary, which is pid 1 there."""
+        return self.tree.first
+
+    @property
+    def init(self) -> int:
+        """What is pid 1 to the command: the first process, in a session the keeper of this command."""
+        return self.tree.init
+
+    @property
+    def command(self) -> int:
+        """The command."""
+        return self.tree.command
 
     def inside(self, code: str) -> object:
         """Execute `code` in the command's process; give back its `result`."""
-        assert self.supervisor.stdin is not None and self.supervisor.stdout is not None
-        self.supervisor.stdin.write(json.dumps(code) + "\n")
-        self.supervisor.stdin.flush()
-        ok, value = json.loads(self.supervisor.stdout.readline())
+        assert self.client.stdin is not None and self.client.stdout is not None
+        self.client.stdin.write(json.dumps(code) + "\n")
+        self.client.stdin.flush()
+        ok, value = json.loads(self.client.stdout.readline())
         assert ok, value
         return value
 
@@ -137,6 +178,48 @@ class Live:
     def view(self, path: str) -> Path:
         """A path of the view, as the host reaches it."""
         return Path(f"/proc/{self.init}/root{path}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tree:
+    """Who stands above a command, each the parent of the next; `first` and `init` are one process but in a session."""
+
+    supervisor: int
+    monitor: int
+    first: int
+    init: int
+    command: int
+
+
+def tree(client: "subprocess.Popen[str]", argv: Sequence[str]) -> Tree:
+    """Find the processes of a run by its command, whose standard output is the client's, and say that they fit."""
+    assert client.stdout is not None
+    alike = running(argv, os.readlink(f"/proc/self/fd/{client.stdout.fileno()}"))
+    # A child that was just forked has its parent's command line.
+    line = [pid for pid, parent in alike.items() if parent not in alike]
+    for _ in range(4 if paths.TAKEN == "warm" else 3):
+        line.insert(0, int(status(line[0])["PPid"][0]))
+    supervisor, monitor, first, *_, init, command = line if len(line) == 5 else [*line[:3], *line[2:]]
+    assert paths.TAKEN in ("supervised", "pooled") or supervisor == client.pid
+    return Tree(supervisor=supervisor, monitor=monitor, first=first, init=init, command=command)
+
+
+def began(pid: int) -> int:
+    """When a process was started, in ticks (proc_pid_stat(5))."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def running(argv: Sequence[str], output: str) -> dict[int, int]:
+    """The processes with this command line whose standard output is that, each with its parent."""
+    found = {}
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+            if words == list(argv) and os.readlink(f"/proc/{pid}/fd/1") == output:
+                found[pid] = int(status(pid)["PPid"][0])
+        except OSError:
+            continue  # it has gone, or is somebody else's
+    return found
 
 
 def status(pid: int) -> dict[str, list[str]]:
@@ -171,30 +254,30 @@ def live(mode: str) -> Iterator[Live]:
     root.chmod(0o755)
     try:
         place = Place(root, mode)
-        supervisor = subprocess.Popen(
-            place.words("run", ARGV),
-            cwd=place.workspace,
-            env=place.environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        with supervisor:
-            assert supervisor.stdin is not None and supervisor.stdout is not None
-            try:
-                assert supervisor.stdout.readline() == "ready\n"
-                monitor = only_child(supervisor.pid)
-                init = only_child(monitor)
-                yield Live(
-                    place=place,
-                    plan=place.plan(),
-                    supervisor=supervisor,
-                    monitor=monitor,
-                    init=init,
-                    command=only_child(init),
-                )
-            finally:
-                supervisor.stdin.close()
-                supervisor.wait(TIMEOUT_S)
+        with paths.ended(place.state):
+            place.make_ready(place.words("run", ["true"]), place.environment())
+            with started(place, place.words("run", ARGV), place.environment()) as (client, found):
+                yield Live(place=place, plan=place.plan(), client=client, tree=found)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+@contextmanager
+def started(
+    place: Place, words: Sequence[str], environment: Mapping[str, str]
+) -> "Iterator[tuple[subprocess.Popen[str], Tree]]":
+    """Run the server, on the path that is wanted and no other."""
+    streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(words, cwd=place.workspace, env=environment, text=True, **streams) as client:
+        assert client.stdin is not None and client.stdout is not None
+        try:
+            assert client.stdout.readline() == "ready\n"
+            found = tree(client, ARGV)
+            server = paths.server(place.state)
+            assert paths.TAKEN in ("cold", "warm") or [str(server)] == status(found.supervisor)["PPid"]
+            is_built_ahead = paths.TAKEN == "pooled" and place.mode != "direct" and "--allow" not in words
+            assert is_built_ahead == (began(found.first) < began(client.pid))
+            yield client, found
+        finally:
+            client.stdin.close()
+            client.wait(TIMEOUT_S)

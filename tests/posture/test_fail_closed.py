@@ -14,12 +14,14 @@ import msgspec
 import pytest
 
 from ringfence.audit.writer import AuditWriter
+from tests import paths
 from tests.posture.launched import TIMEOUT_S, Bench, Result, bench
-from tests.posture.live import children, only_child
+from tests.posture.live import children, tree
 
 __all__ = ["bench"]
 
-DIRECT = ("--workspace", "direct")
+# What is written shows at once; boundaries with a direct workspace are not built ahead, with an overlay it is applied.
+DIRECT = () if paths.TAKEN == "pooled" else ("--workspace", "direct")
 TOUCH = ("touch", "ran")
 FILE_LIMIT = 256 << 10  # more than any file that a launch writes, less than the prepared audit holds
 WITHOUT_NAMESPACES = """
@@ -65,6 +67,7 @@ def run_words(bench: Bench, words: list[str], env: dict[str, str] | None = None,
 
 def test_the_same_run_succeeds_where_nothing_is_wrong(bench: Bench) -> None:
     """Positive control for every refusal below."""
+    bench.make_ready(options=DIRECT)
     assert bench.run(TOUCH, options=DIRECT).status == 0
     assert executed(bench)
 
@@ -73,7 +76,7 @@ def test_the_same_run_succeeds_where_nothing_is_wrong(bench: Bench) -> None:
 
 
 def occupied(audit: Path) -> None:
-    audit.parent.mkdir(parents=True)
+    audit.parent.mkdir(parents=True, exist_ok=True)
     audit.write_text("no directory")
 
 
@@ -88,6 +91,7 @@ def a_directory(audit: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [occupied, a_link, a_directory])
 def test_without_an_audit_nothing_is_executed(bench: Bench, spoil: Callable[[Path], None]) -> None:
+    bench.make_ready(options=DIRECT)
     spoil(bench.state / "audit")
     refused = bench.run(TOUCH, options=DIRECT)
     assert refused.status == 125 and said(refused)
@@ -96,6 +100,7 @@ def test_without_an_audit_nothing_is_executed(bench: Bench, spoil: Callable[[Pat
 
 def test_on_a_full_disk_nothing_is_executed(bench: Bench) -> None:
     """The limit on file sizes stands in for the disk: the audit is already larger, so that no record can be added."""
+    bench.make_ready(options=DIRECT)
     audit = bench.state / "audit"
     writer = AuditWriter(str(audit), fsync="never", rotate_bytes=1 << 30)
     for number in range(600):
@@ -137,6 +142,7 @@ def test_without_bubblewrap_the_error_says_what_to_install(bench: Bench, tmp_pat
 @pytest.mark.parametrize(("allowed", "works"), [("0", False), ("1000", None)])
 def test_without_user_namespaces_nothing_is_executed(bench: Bench, allowed: str, *, works: bool | None) -> None:
     """In a user namespace of its own, ringfence is told that it may make no more of them."""
+    bench.make_ready(options=DIRECT)
     words = bench.command(TOUCH, options=DIRECT)
     result = run_words(bench, [sys.executable, "-I", "-c", WITHOUT_NAMESPACES, allowed, *words])
     if works is False:
@@ -180,6 +186,7 @@ def test_a_broken_policy_refuses_the_run(bench: Bench, scope: str, spoil: Callab
         "given": bench.home / "chosen.toml",
     }[scope]
     file.parent.mkdir(parents=True, exist_ok=True)
+    bench.make_ready(options=DIRECT)
     assert bench.run(["true"], options=DIRECT).status == 0  # a launch that is remembered must not help
     spoil(file)
     refused = bench.run(TOUCH, options=[*DIRECT, *(["--policy", str(file)] if scope == "given" else [])])
@@ -191,6 +198,7 @@ def test_a_broken_policy_refuses_the_run(bench: Bench, scope: str, spoil: Callab
 @pytest.mark.parametrize("place", ["home", "above", "/", "/tmp", "/etc", "/usr"])
 def test_a_directory_that_is_no_workspace_is_refused(bench: Bench, place: str) -> None:
     directory = {"home": str(bench.home), "above": str(bench.home.parent)}.get(place, place)
+    bench.make_ready()
     marker = bench.home / "ran"
     refused = bench.run(["touch", str(marker)], options=[*DIRECT, "--directory", directory])
     assert refused.status == 2 and said(refused)
@@ -201,6 +209,7 @@ def test_a_directory_that_is_no_workspace_is_refused(bench: Bench, place: str) -
     "option", ["--nonsense", "--workspace=other", "--seccomp=none", "--timeout=soon", "--preset=x"]
 )
 def test_a_wrong_option_is_refused(bench: Bench, option: str) -> None:
+    bench.make_ready()
     refused = bench.run(TOUCH, options=[*DIRECT, option])
     assert refused.status == 2 and said(refused)
     assert not executed(bench)
@@ -237,29 +246,39 @@ def wait_for_end(pids: list[int], seconds: float) -> list[int]:
     return left
 
 
-@pytest.mark.parametrize("victim", ["supervisor", "monitor", "first process"])
+# Of a supervised run the client is another process than its supervisor, and in a session each command has a keeper.
+VICTIMS = ["client", "monitor", "first"]
+VICTIMS += {"warm": ["init"], "supervised": ["supervisor"], "pooled": ["supervisor"]}.get(paths.TAKEN, [])
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
 def test_what_is_inside_dies_with_any_part_of_the_boundary(bench: Bench, victim: str) -> None:
-    with bench.start(["sh", "-c", TREE]) as run:
+    words = ["sh", "-c", TREE]
+    bench.make_ready()
+    with bench.start(words) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "up\n"
-        inside = descendants(run.pid)
+        found = tree(run, words)
+        inside = [found.monitor, *descendants(found.monitor)]
         assert len(inside) >= 6 and alive(inside) == inside
-        monitor = only_child(run.pid)
-        os.kill(
-            {"supervisor": run.pid, "monitor": monitor, "first process": only_child(monitor)}[victim], signal.SIGKILL
-        )
-        assert wait_for_end(inside, 1.0) == []
-        status = run.wait(10)
-        assert status == (-signal.SIGKILL if victim == "supervisor" else 128 + signal.SIGKILL)
+        os.kill(run.pid if victim == "client" else getattr(found, victim), signal.SIGKILL)
+        assert wait_for_end(inside if victim != "init" else [found.init, *descendants(found.init)], 5.0) == []
+        lost = {"client": -signal.SIGKILL, "supervisor": 125}
+        assert run.wait(10) == lost.get(victim, 128 + signal.SIGKILL)
+        assert wait_for_end(inside, 5.0) == []
     assert bench.run(["true"]).status == 0  # and the next run is not disturbed by what was left behind
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_request_to_end_reaches_the_command_and_ends_everything(bench: Bench, number: int, status: int) -> None:
-    with bench.start(["sh", "-c", "sleep 60 & setsid sleep 61 & echo up; exec sleep 62"]) as run:
+    words = ["sh", "-c", "sleep 60 & setsid sleep 61 & echo up; read x"]
+    bench.make_ready()
+    with bench.start(words, stdin=subprocess.PIPE) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "up\n"
-        inside = descendants(run.pid)
+        monitor = tree(run, words).monitor
+        inside = [monitor, *descendants(monitor)]
+        assert len(inside) >= 5
         run.send_signal(number)
         assert run.wait(10) == status
-        assert wait_for_end(inside, 1.0) == []
+        assert wait_for_end(inside, 5.0) == []

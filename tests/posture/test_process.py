@@ -248,7 +248,8 @@ def test_the_command_line_is_the_promised_one(box: Live) -> None:
 
 def test_the_command_holds_its_standard_streams_and_nothing_else(box: Live) -> None:
     assert sorted(os.listdir(f"/proc/{box.command}/fd")) == ["0", "1", "2"]
-    assert link(box.command, "fd/0") == link(box.supervisor.pid, "fd/0")
+    assert box.client.stdin is not None
+    assert link(box.command, "fd/0") == link(os.getpid(), f"fd/{box.client.stdin.fileno()}")
 
 
 def test_the_first_process_holds_only_its_own_conversation(box: Live) -> None:
@@ -278,7 +279,7 @@ def test_the_processes_before_the_command_have_no_environment(box: Live, who: st
 
 
 def test_the_secret_of_the_launching_environment_is_in_no_process_inside(box: Live) -> None:
-    assert environment(box.supervisor.pid)["AWS_SECRET_ACCESS_KEY"] == CANARY  # positive control
+    assert environment(box.client.pid)["AWS_SECRET_ACCESS_KEY"] == CANARY  # positive control
     code = """
 import glob
 others = [path for path in glob.glob("/proc/[0-9]*/environ") if path != "/proc/1/environ"]
@@ -324,7 +325,7 @@ def test_the_first_process_is_closed_to_the_command(box: Live) -> None:
 def test_nothing_of_the_supervisor_is_to_be_seen(box: Live) -> None:
     """Only the sandbox's own processes are in its /proc."""
     assert box.inside("import os; result = sorted(int(n) for n in os.listdir('/proc') if n.isdigit())") == [1, 2]
-    assert only_child(box.monitor) == box.init
+    assert only_child(box.monitor) == box.first
 
 
 # ---- its surroundings

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import paths
 from tests.lab import Lab
-from tests.posture.live import ARGV, CANARY, TIMEOUT_S, Live, Place, children, only_child, status
+from tests.posture.live import ARGV, CANARY, TIMEOUT_S, Live, Place, children, started, status
 
 GOOD = "www.public.example.net"
 AS_ROOT = os.geteuid() == 0
@@ -27,7 +28,7 @@ OPTIONS = ("--allow", GOOD, "--allow", f"{GOOD}:8080", "--ask", "git.example.com
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Proxied(Live):
-    """A live sandbox with its proxy, which is a child of the supervisor."""
+    """A live sandbox with its proxy, which is a child of its supervisor's."""
 
     proxy: int
 
@@ -44,24 +45,21 @@ def proxied(lab: Lab | None) -> Iterator[Proxied]:
     root = Path(tempfile.mkdtemp(prefix="ringfence-posture-", dir="/tmp")).resolve()
     root.chmod(0o755)
     place = Place(root, "overlay")
-    words = place.words("run", ARGV, *OPTIONS)
     environment = place.environment() | {"RINGFENCE_STANDBY": "0"}
     if lab:
-        words = lab.words(words, cwd=place.workspace)
         environment["SSL_CERT_FILE"] = str(lab.place / "ca.crt")
-    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    supervisor = subprocess.Popen(words, cwd=place.workspace, env=environment, text=True, **streams)  # type: ignore[call-overload]  # keywords are few
+
+    def words(*argv: str) -> list[str]:
+        found = place.words("run", argv, *OPTIONS)
+        return lab.words(found, cwd=place.workspace) if lab else found
+
     try:
-        assert supervisor.stdout.readline() == "ready\n"
-        both = {"egress_worker" in Path(f"/proc/{pid}/cmdline").read_text(): pid for pid in children(supervisor.pid)}
-        init = only_child(both[False])
-        command = only_child(init)
-        found = {"monitor": both[False], "proxy": both[True], "init": init, "command": command}
-        yield Proxied(place=place, plan=place.plan(), supervisor=supervisor, **found)
+        with paths.ended(place.state):
+            place.make_ready(words("true"), environment)
+            with started(place, words(*ARGV), environment) as (client, found):
+                (proxy,) = set(children(found.supervisor)) - {found.monitor}
+                yield Proxied(place=place, plan=place.plan(), client=client, tree=found, proxy=proxy)
     finally:
-        supervisor.stdin.close()
-        supervisor.wait(TIMEOUT_S)
-        supervisor.stdout.close()
         shutil.rmtree(root, ignore_errors=True)
 
 
@@ -90,7 +88,7 @@ def test_the_proxy_of_root_is_another_user(box: Proxied) -> None:
     ids = {int(word) for name in ("Uid", "Gid") for word in found[name]}
     if AS_ROOT:
         assert min(ids) > 1000 and found["Groups"] == []
-        assert not ids & {int(word) for name in ("Uid", "Gid") for word in status(box.supervisor.pid)[name]}
+        assert not ids & {int(word) for name in ("Uid", "Gid") for word in status(box.supervisor)[name]}
     else:
         assert ids <= {os.getuid(), os.getgid()}
 

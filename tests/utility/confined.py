@@ -133,7 +133,7 @@ class Place:
         if self.is_cold:
             self.is_cold = False
             state, directory = self.home / ".local/state/ringfence", self.root / start
-            paths.make_ready(lambda: self._run(self.command(["true"], options), directory), state)
+            paths.make_ready(lambda: self._run(self.command(["true"], options), directory), state, kind=tuple(options))
         return self._run(self.command(argv, options), self.root / start, data)
 
     def on_host(self, words: Sequence[str], *, start: str = ".") -> subprocess.CompletedProcess[bytes]:
