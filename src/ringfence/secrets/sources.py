@@ -31,6 +31,17 @@ EMPTY = {
     Origin.COMMAND: "the command must print the value, and nothing else",
 }
 
+# A program of the `keyring` package's own would end with the same status whatever is wrong, and with a traceback.
+KEYRING = """import sys, keyring, keyring.errors as errors
+try:
+    found = keyring.get_password(*sys.argv[1:])
+except errors.NoKeyringError:
+    sys.exit(3)
+except errors.KeyringLocked:
+    sys.exit(4)
+sys.exit(5) if found is None else sys.stdout.buffer.write(found.encode())
+"""
+
 _Read = bytes | tuple[bytes, str]  # with what is unwise about it
 
 
@@ -119,8 +130,13 @@ def _keyring(source: SecretSource, outside: Outside) -> _Read | Missing:
     service, _, user = source.locator.partition("/")
     if not find_spec("keyring"):
         return Missing("the `keyring` package is not installed", "install `ringfence[keyring]`")
-    words = [sys.executable, "-P", "-m", "keyring", "get", "--", service, user]
-    return _program(words, outside, hint=f"store it with `keyring set {service} {user}`", name="keyring")
+    words = [sys.executable, "-P", "-c", KEYRING, service, user]
+    told = {
+        3: Missing("there is no keyring", "it needs the bus of your session: `DBUS_SESSION_BUS_ADDRESS` tells where"),
+        4: Missing("the keyring is locked", "unlock it, as by logging in to the desktop"),
+        5: Missing(f"the keyring has nothing for `{source.locator}`", f"`keyring set {service} {user}` stores it"),
+    }
+    return _program(words, outside, hint=f"`keyring get {service} {user}` shows why", name="keyring", told=told)
 
 
 def _one_password(source: SecretSource, outside: Outside) -> _Read | Missing:
@@ -134,6 +150,8 @@ def _aws(source: SecretSource, outside: Outside) -> _Read | Missing:
     words = ["aws", "secretsmanager", "get-secret-value", f"--secret-id={name}"]
     hint = "`aws sts get-caller-identity` tells who you are; check the name and the region"
     found = _program([*words, "--query=SecretString", "--output=text"], outside, hint=hint)
+    if found == b"None\n":
+        return Missing(f"`{name}` holds no text", "store the value as text, not as binary data")
     if isinstance(found, Missing) or not field:
         return found
     value = sources_files.field(found, field)
@@ -148,8 +166,10 @@ def _hashicorp_vault(source: SecretSource, outside: Outside) -> _Read | Missing:
     return found if isinstance(found, bytes) else Missing(*found)
 
 
-def _program(words: Sequence[str], outside: Outside, *, hint: str, name: str = "") -> bytes | Missing:
-    """What a program prints."""
+def _program(
+    words: Sequence[str], outside: Outside, *, hint: str, name: str = "", told: Mapping[int, Missing] = {}
+) -> bytes | Missing:
+    """What a program prints; `told` are statuses that it ends with where it says what is missing."""
     name = name or (words[0] if words else "")
     try:
         status, data = outside.execute(words, TIMEOUT_S)
@@ -157,6 +177,8 @@ def _program(words: Sequence[str], outside: Outside, *, hint: str, name: str = "
         return Missing(f"`{name}` did not end within {TIMEOUT_S:.0f} s", "it may be waiting for you: unlock it first")
     except (FileNotFoundError, PermissionError):
         return Missing(f"`{name}` is not installed, or cannot be executed", "install it, or name it by its path")
+    if status in told:
+        return told[status]
     if status:
         how = f"exit status {status}" if status > 0 else f"signal {-status}"
         return Missing(f"`{name}` ended with {how}", hint)

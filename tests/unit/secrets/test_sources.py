@@ -119,6 +119,8 @@ def test_aws_and_its_fields() -> None:
     assert programs.started[0][:4] == ["aws", "secretsmanager", "get-secret-value", "--secret-id=prod/--db"]
     other = SecretSource(origin=Origin.AWS, locator="prod/db#nothing")
     assert missing(read(other, outside(programs))).reason == "`prod/db` has no field `nothing`"
+    binary = SecretSource(origin=Origin.AWS, locator="prod/key")
+    assert missing(read(binary, outside(Programs(printed=b"None\n")))).reason == "`prod/key` holds no text"
 
 
 def test_one_password() -> None:
@@ -140,7 +142,23 @@ def test_the_keyring_is_asked_by_a_program_of_its_own(monkeypatch: pytest.Monkey
     assert "ringfence[keyring]" in missing(read(source, outside(programs))).hint
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert value(read(source, outside(programs))) == VALUE
-    assert programs.started[0][-3:] == ["--", "service", "me/too"]
+    assert programs.started[0][-2:] == ["service", "me/too"]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "hint"),
+    [
+        (3, "there is no keyring", "DBUS_SESSION_BUS_ADDRESS"),
+        (4, "the keyring is locked", "unlock it"),
+        (5, "the keyring has nothing for `service/me`", "`keyring set service me` stores it"),
+        (1, "`keyring` ended with exit status 1", "`keyring get service me` shows why"),
+    ],
+)
+def test_what_is_wrong_with_the_keyring(status: int, reason: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    programs = Programs(status=status, printed=VALUE.encode())
+    found = missing(read(SecretSource(origin=Origin.KEYRING, locator="service/me"), outside(programs)))
+    assert found.reason == reason and hint in found.hint and VALUE not in found.reason + found.hint
 
 
 def test_every_origin_has_a_reader_and_a_description() -> None:
