@@ -81,6 +81,18 @@ def running(
     wait_for(lambda: not leftovers(place))
 
 
+def called(name: str) -> list[int]:
+    """Processes that go by a name."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
 def leftovers(place: Path) -> list[str]:
     """Processes that work in a directory, but for those of the test itself."""
     found = []

@@ -94,6 +94,8 @@ git -c user.name=a -c user.email=a@example.com commit -q --allow-empty -m more
     done = contained(lab, open_path, "sh", "-c", script)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"refs/heads/{proxies}" in done.stdout
+    said = "remote: ringfence: egress-denied: git.example.com:443 is not allowed; ask the operator: ringfence allow "
+    assert (said in done.stdout) == (proxies == "with-proxies")  # the name does not exist for those without
     assert left(lab, mark) == ({HOST}, {HOST}, {world.PUBLIC})
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ringfence.session import titles
 from ringfence.session.unix_sockets import at_short_path
-from tests.integration.egress_runs import Running, leftovers, proxies, running, wait_for, write_policy
+from tests.integration.egress_runs import Running, called, leftovers, proxies, running, wait_for, write_policy
 from tests.lab import Lab
 
 pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "curl")]
@@ -204,7 +205,7 @@ def test_a_second_run_uses_the_standby_of_the_first(lab: Lab, open_path: Path, h
     place = home / ".local/state/ringfence/standby"
     assert "OK remote443" in with_standby(lab, open_path, *CURL).stdout
     wait_for(lambda: standbys(home))
-    (first,) = wait_for(lambda: [pid for pid in holders(place) if os.getsid(pid) == pid])
+    (first,) = wait_for(lambda: [pid for pid in holders(place) if pid in called(titles.STANDBY)])
     with running(lab, open_path, FETCH, "--allow", GOOD, environment={"RINGFENCE_STANDBY": "1"}) as run:
         assert run.line() == "ready"
         run.tell(f"https://{GOOD}/x")

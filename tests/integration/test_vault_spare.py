@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.egress_runs import Running, running, wait_for
+from tests.integration.egress_runs import Running, called, running, wait_for
 from tests.integration.test_vault import ASK, GOOD, PYTHON, VALUE, authorizations, memory_has, policy, status, words_of
 from tests.lab import Lab
 from tests.posture.live import children
@@ -17,18 +17,6 @@ from tests.posture.live import children
 pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "curl")]
 OPTION = 'env = "REAL_TOKEN"'
 REST_S = 0.8  # after which a standby has made its next spares
-
-
-def called(name: str) -> list[int]:
-    """Processes that go by a name."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
-                found.append(int(pid))
-        except OSError:
-            continue
-    return found
 
 
 def parent(pid: int) -> int:
@@ -61,9 +49,9 @@ def spare(standby: int) -> int:
     return next((pid for pid in called("ringfence-vault") if parent(pid) == standby), 0)
 
 
-def begun(lab: Lab, place: Path) -> AbstractContextManager[Running]:
+def begun(lab: Lab, place: Path, option: str = OPTION) -> AbstractContextManager[Running]:
     variables = {"REAL_TOKEN": VALUE, "RINGFENCE_STANDBY": "1"}
-    return running(lab, place, [PYTHON, "-c", ASK], *policy(place, OPTION), environment=variables)
+    return running(lab, place, [PYTHON, "-c", ASK], *policy(place, option), environment=variables)
 
 
 def test_it_serves_a_run_and_the_standby_never_holds_the_value(lab: Lab, open_path: Path, standby: int) -> None:
@@ -88,6 +76,19 @@ def test_it_serves_a_run_and_the_standby_never_holds_the_value(lab: Lab, open_pa
         wait_for(lambda: not Path(f"/proc/{prepared}").exists())
     wait_for(lambda: spare(standby))
     assert spare(standby) != prepared
+
+
+def test_it_learns_how_the_command_ended_that_a_value_comes_from(lab: Lab, open_path: Path, standby: int) -> None:
+    """The standby leaves its ended children to the kernel; what it forks must not."""
+    prepared = spare(standby)
+    mark = lab.mark()
+    with begun(lab, open_path, f'command = ["/bin/sh", "-c", "printf {VALUE}"]') as live:
+        assert live.line() == "ready"
+        wait_for(lambda: status(prepared)["Seccomp"] == "2")  # it is the one that serves
+        live.tell("")
+        live.line()
+        live.end()
+    assert authorizations(lab.since(mark, "http")) == [f"Bearer {VALUE}"]
 
 
 def test_one_that_dies_fails_closed(lab: Lab, open_path: Path, standby: int) -> None:

@@ -2,11 +2,20 @@
 
 A name that such a client has looked up by itself has become a synthetic address; it is the name again here. What is
 tunnelled is then judged as if it had been captured: whom the client asked for, its TLS hello and its requests agree.
+
+git shows its user nothing of an answer to CONNECT but the status, and everything of an answer to a request. So it is
+told why inside the TLS that it asked for. Others are not: a tunnel that is refused is what a host out of reach looks
+like, whereas pip takes a page that is refused for an empty one, and `curl` ends with 0.
 """
 
 import asyncio
 
-from . import relay, socks5
+import h11
+
+from ringfence.policy.egress import needs_inspection
+from ringfence.policy.hosts import is_address
+
+from . import heads, relay, socks5, tls
 from .authority import Target
 from .denial import denial
 from .heads import HEAD_TIMEOUT_S
@@ -14,8 +23,11 @@ from .malformed import Malformed
 from .session import FIRST_BYTE_TIMEOUT_S, Connection, Refusal, Session
 from .stream import IDLE_TIMEOUT_S, Stream
 from .synthetic import SyntheticAddresses
-from .transparent import Greeting, carry
+from .tls_hello import Hello
+from .transparent import Greeting, carry, first_bytes
 
+TOLD_INSIDE = b"git/"
+HTTPS = 443
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -40,10 +52,33 @@ async def serve(
     connection.host, connection.port = names.name_of(wanted.host) or wanted.host, wanted.port
     greeting = SOCKS if isinstance(wanted, socks5.Connect) else http_greeting(session, connection)
     refusal = await session.permit_connection(connection, connection.host, connection.port)
-    if refusal:
+    if refusal and isinstance(wanted, relay.Connect) and is_told_inside(session, wanted):
+        await client.write(greeting.accepted)
+        await tell_inside(client, session, connection, refusal)
+    elif refusal:
         await client.write(greeting.refused(refusal))
     else:
         await carry(client, session, connection, greeting)
+
+
+def is_told_inside(session: Session, wanted: relay.Connect) -> bool:
+    """Tell whether a client should read why it is refused in TLS, by an authority that the inside trusts."""
+    trusted = needs_inspection(session.egress) and not tls.offers_http2(session, wanted.host, wanted.port)
+    return trusted and wanted.port == HTTPS and wanted.agent.startswith(TOLD_INSIDE)
+
+
+async def tell_inside(client: Stream, session: Session, connection: Connection, refusal: Refusal) -> None:
+    """Answer one request for what has been refused, and recorded; SECURITY: nothing is looked up or dialled for it."""
+    host, port = connection.host, connection.port
+    try:
+        opening = await first_bytes(client)
+        if isinstance(opening, Hello) and opening.server_name == (None if is_address(host) else host):
+            await tls.terminate(client, session, host, port)
+            if head := await heads.read_request(client, heads.parser(h11.SERVER)):
+                session.suspect(connection, refusal, head.said)
+                await client.write(http_greeting(session, connection).refused(refusal))
+    except Malformed:
+        pass  # it is refused all the same
 
 
 async def socks(client: Stream, session: Session, connection: Connection, password: str) -> socks5.Connect | None:

@@ -55,16 +55,18 @@ def read_advertisement(data: bytes) -> Advertisement:
 
 
 def read_features(data: bytes) -> dict[str, str]:
-    """Read the capabilities of a server that speaks version 2 of the protocol; empty where it does not."""
+    """Read the capabilities of a server that speaks version 2 of the protocol; of another all of them, under ``""``."""
     packets, found = Packets(), dict[str, str]()
     packets.feed(data)
     versioned = False
     while (packet := packets.take()) is not None:
         if not isinstance(packet, bytes):
             continue
-        line = packet.decode("latin-1").removesuffix("\n")
+        line, _, words = packet.decode("latin-1").removesuffix("\n").partition("\0")
         if line == "version 2":
             versioned = True
+        elif words and not versioned:
+            return {"": words}
         elif versioned:
             name, _, value = line.partition("=")
             found[name] = value

@@ -4,7 +4,8 @@ Requests go to the very repository that is pushed to, with the client's own cred
 there is one), one after the other over one connection. Each is recorded as what it is: a request that left.
 
 Commits are asked for in version 2 of the protocol (gitprotocol-v2(5)), which gives what is named whether or not a ref
-points to it. A server that lacks it cannot be asked, nor can a push be judged that takes asking.
+points to it; of a server that lacks it, in the first (gitprotocol-pack(5)). There git itself gives over HTTP all that
+its refs lead to, and others perhaps only what a ref points to. A push that takes asking for more is not judged.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ _OWN = frozenset({b"host", b"accept", b"accept-encoding", b"content-encoding", b
 _NOT_TAKEN = _OWN | {b"transfer-encoding", b"expect", b"git-protocol", b"trailer", b"range"}
 _ENDING: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
 _VERSION_2 = ((b"git-protocol", b"version=2"),)
+_BEFORE_THE_PACK = (b"packfile\n", b"NAK\n")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,18 +65,20 @@ class Upstream:
     async def holds(self, tips: Sequence[str], wanted: Sequence[str]) -> bool:
         """Tell whether `tips` lead to all of `wanted`: for who has the ones and wants the others, a pack is empty."""
         lines = [*(f"want {name}" for name in wanted), *(f"have {name}" for name in tips[:MAX_TIPS])]
-        if "filter" in (await self._features_of_fetch()).split(" "):
+        if "filter" in await self._features_of_fetch():
             lines.append("filter blob:none")
         head = bytearray()
         try:
             await self._fetch(lines, lambda data: head.extend(data[: 12 - len(head)]))
         except Uninspectable:
+            if self._is_first_version:
+                raise  # it may have all of them, and not say so
             return False  # it does not have one of them
         return head[:4] == b"PACK" and head[8:] == bytes(4)
 
     async def snapshots(self, commits: Sequence[str]) -> Store:
         """Fetch these commits with their trees, and with files too from a server that cannot leave them out."""
-        features = (await self._features_of_fetch()).split(" ")
+        features = await self._features_of_fetch()
         lines = [*(f"want {name}" for name in commits), "deepen 1"]
         if "shallow" not in features:
             raise Uninspectable("the server does not give single commits to compare with")
@@ -102,26 +106,38 @@ class Upstream:
         if self._spool is not None:
             await self._session.spools.give(self._spool)
 
-    # ---- version 2
+    # ---- versions of the protocol
 
-    async def _features_of_fetch(self) -> str:
+    @property
+    def _is_first_version(self) -> bool:
+        return self._features is not None and "" in self._features
+
+    async def _features_of_fetch(self) -> list[str]:
         if self._features is None:
             answer = await self._whole(f"{self._root}/info/refs?service={UPLOAD_PACK}", version_2=True)
             self._features = read_features(answer.body) if answer.status == 200 else {}
-        if "fetch" not in self._features:
-            raise Uninspectable("the server cannot be asked for commits: it lacks version 2 of git's protocol")
-        return self._features["fetch"]
+        first = self._features.get("", "").split(" ")
+        if "fetch" not in self._features and "side-band-64k" not in first:
+            raise Uninspectable("the server cannot be asked for commits: it does not serve fetches as git does")
+        return first if self._is_first_version else self._features["fetch"].split(" ")
 
     async def _fetch(self, lines: Sequence[str], take: Callable[[bytes], object]) -> None:
         """Have `take` the pack of an answer to `fetch` as it arrives; raise Uninspectable where there is none."""
-        format_known = self._features is not None and "object-format" in self._features
-        command = ("command=fetch", *(("object-format=sha1",) if format_known else ()))
-        arguments = ("ofs-delta", "no-progress", *lines, "done")
-        first, second = (b"".join(packet_line(f"{line}\n".encode()) for line in part) for part in (command, arguments))
         packets = _PackOnly(take)
-        await self._post(f"{self._root}/{UPLOAD_PACK}", first + b"0001" + second + b"0000", packets.feed)
+        await self._post(f"{self._root}/{UPLOAD_PACK}", self._question(lines), packets.feed)
         if not packets.ended:
             raise Uninspectable("the server's answer ended early")
+
+    def _question(self, lines: Sequence[str]) -> bytes:
+        """Give the body of a fetch: `want`s before all others."""
+        if self._is_first_version:
+            words = ("side-band-64k", "ofs-delta", "no-progress", *(("filter",) if "filter blob:none" in lines else ()))
+            asked = [line for line in lines if not line.startswith("have ")]
+            asked[0] = " ".join((asked[0], *words))
+            return _lines(asked) + b"0000" + _lines([*(line for line in lines if line.startswith("have ")), "done"])
+        format_known = self._features is not None and "object-format" in self._features
+        command = ("command=fetch", *(("object-format=sha1",) if format_known else ()))
+        return _lines(command) + b"0001" + _lines(("ofs-delta", "no-progress", *lines, "done")) + b"0000"
 
     # ---- HTTP
 
@@ -140,7 +156,8 @@ class Upstream:
 
     async def _post(self, target: str, body: bytes, take: Callable[[bytes], object]) -> None:
         kind = f"application/x-{UPLOAD_PACK}-request".encode()
-        fields = (*_VERSION_2, (b"content-type", kind), (b"content-length", b"%d" % len(body)))
+        version = () if self._is_first_version else _VERSION_2
+        fields = (*version, (b"content-type", kind), (b"content-length", b"%d" % len(body)))
         response = await self._exchanged(b"POST", target, fields, take, body=body)
         if response.status_code != 200:
             raise Uninspectable(f"the server answers {response.status_code} when asked for commits")
@@ -211,8 +228,12 @@ class Upstream:
         self._session.record("egress", "", self._connection, fields)
 
 
+def _lines(lines: Sequence[str]) -> bytes:
+    return b"".join(packet_line(f"{line}\n".encode()) for line in lines)
+
+
 class _PackOnly:
-    """What of an answer to `fetch` is the pack: band 1 of the section `packfile`."""
+    """What of an answer to `fetch` is the pack: band 1 of the section `packfile`, or of what follows `NAK` or `ACK`."""
 
     def __init__(self, take: Callable[[bytes], object]) -> None:
         self.ended = False
@@ -232,4 +253,4 @@ class _PackOnly:
                 told = packet.removeprefix(b"ERR ").lstrip(b"\x03").decode("utf-8", "replace").strip()
                 raise Uninspectable(f"the server says: {told}")
             else:
-                self._begun = self._begun or packet == b"packfile\n"
+                self._begun = self._begun or packet in _BEFORE_THE_PACK or packet.startswith(b"ACK ")

@@ -46,9 +46,13 @@ class Proxy:
         if self._complaints <= MAX_COMPLAINTS:
             loop.default_exception_handler(context)
 
+    def close(self) -> None:
+        """Give back the event loop's descriptors."""
+        self._loop.close()
+
     def run(self, channel: int) -> None:
         """Serve the session at the other end of `channel`, a descriptor, until that end is closed."""
-        with contextlib.closing(self._loop), socket.socket(fileno=channel) as connected:
+        with contextlib.closing(self), socket.socket(fileno=channel) as connected:
             self._loop.run_until_complete(serve(connected, self.authority))
 
 

@@ -36,10 +36,14 @@ _ENDING: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
 
 
 class Connect(msgspec.Struct, frozen=True):
-    """What an explicit client asks a tunnel to; the head has been read, nothing has been answered."""
+    """What an explicit client asks a tunnel to; the head has been read, nothing has been answered.
+
+    `agent` is what the client says it is, in whatever words.
+    """
 
     host: str
     port: int
+    agent: bytes = b""
 
 
 async def serve(
@@ -104,7 +108,7 @@ class _Relay:
             if not target.scheme and barred is None:
                 self.session.suspect(self.connection, IN_CONNECT, head.said)
                 self.client.unread(parser.trailing_data[0])
-                return Connect(target.host, target.port)
+                return Connect(target.host, target.port, b" ".join(values(head.headers, b"user-agent")))
             if not await self._serve(parser, head, target, barred):
                 return None
 

@@ -23,9 +23,10 @@ import sys
 from ringfence.model.errors import HostError, RingfenceError, SandboxError
 from ringfence.model.guest_network import RESOLVER, SYNTHETIC_PREFIXES
 from ringfence.network import capture
-from ringfence.sandbox import launch, staging
+from ringfence.sandbox import launch
 
 from . import standby
+from .readiness import is_readable
 from .unix_sockets import CONTROL, at_short_path
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
@@ -95,22 +96,41 @@ class Way:
             raise HostError(f"cannot capture the sandbox's network: {error.strerror}", hint=hint) from error
         descriptors = [descriptor for _, descriptor in captured]
         try:
-            launch.send_descriptors(self.channel, self.artefact.serve, descriptors[:-1])
-            if self.vault:
-                launch.send_descriptors(self.channel, self.vault.marked(), [])
-                self.tell_missing(self.vault.missing)
-            self.take_authority()
-        except ConnectionError as error:
-            raise self.no_proxy() from error
+            self.introduce(descriptors[:-1])
         finally:
             for descriptor in descriptors[:-1]:
                 os.close(descriptor)
+        if self.vault:
+            self.tell_missing(self.vault.missing)
         self.publish()
         self.listen()
         self.ended.acquire()
         self.loading.acquire()
         self.claim.acquire()
         _thread.start_new_thread(self.answer, (descriptors[-1],))
+
+    def introduce(self, sockets: "list[int]") -> None:
+        """Tell the proxy what it serves and take what it made, from one of our own where the standby's is broken."""
+        try:
+            self.converse(sockets)
+        except SandboxError:
+            if self.own_proxy:
+                raise
+            self.dismiss()
+            self.channel.close()
+            self.own_proxy, self.proxy, channel = start_proxy(self.directory, self.artefact, "")
+            self.channel = _socket.socket(fileno=channel)
+            self.converse(sockets)
+
+    def converse(self, sockets: "list[int]") -> None:
+        """What is said before the command starts; raise SandboxError where nobody listens."""
+        try:
+            launch.send_descriptors(self.channel, self.artefact.serve, sockets)
+            if self.vault:
+                launch.send_descriptors(self.channel, self.vault.marked(), [])
+            self.take_authority()
+        except ConnectionError as error:
+            raise self.no_proxy() from error
 
     def tell_missing(self, missing: "list[tuple[str, str]]") -> None:
         """Record which secrets have no value, and why."""
@@ -212,9 +232,9 @@ class Way:
 
     def is_silent(self) -> bool:
         """Whether the proxy has ended without a word, waiting for it to end or to speak; and the vault is there."""
-        if self.vault and select.select([self.vault.channel], [], [], 0)[0]:
+        if self.vault and is_readable(self.vault.channel.fileno(), 0):
             return False
-        if not select.select([self.channel], [], [], END_TIMEOUT_S)[0]:
+        if not is_readable(self.channel.fileno(), END_TIMEOUT_S):
             return False
         try:
             return not self.channel.recv(1, _socket.MSG_PEEK)
@@ -264,7 +284,7 @@ class Way:
 
     def reap(self) -> int:
         """Wait for the proxy's end: its exit status, or the signal that ended it as a negative number; 0 if unknown."""
-        select.select([self.proxy], [], [])
+        is_readable(self.proxy)
         try:
             found = os.waitid(os.P_PIDFD, self.proxy, os.WEXITED)
         except ChildProcessError:
@@ -288,17 +308,21 @@ class Way:
             self.answering.refuse_questions()  # also what was asked in the last moment
             self.answering.close()
         if self.proxy >= 0:
-            try:
-                _signal.pidfd_send_signal(self.proxy, _signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # a child of the standby, which has ended
-            if self.own_proxy or not self.over:
-                self.reap()
-            else:
-                os.close(self.proxy)  # the standby reaps it
+            self.dismiss()
         self.channel.close()
         if self.listener:
             self.listener.close()
+
+    def dismiss(self) -> None:
+        """End the proxy, whatever it is at."""
+        try:
+            _signal.pidfd_send_signal(self.proxy, _signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # a child of the standby, which has ended
+        if self.own_proxy or not self.over:
+            self.reap()
+        else:
+            os.close(self.proxy)  # the standby reaps it
 
     def hang_up(self) -> None:
         """Say the end to operators and to the proxy, and hear its last word."""
@@ -321,7 +345,7 @@ def start_proxy(directory: str, artefact: "Artefact", installed: str) -> tuple[b
     """Get a proxy: whether it is a process of our own (else the standby's), its pidfd, our end of the channel."""
     if not sys.executable:
         raise HostError("the egress proxy needs a Python interpreter of its own", hint="set `sys.executable`")
-    identifier = staging.SANDBOX_UID_BASE + os.getpid() if artefact.idmap else UNPRIVILEGED_UID
+    identifier = launch.SANDBOX_UID_BASE + os.getpid() if artefact.idmap else UNPRIVILEGED_UID
     words = [str(identifier), *artefact.run_files]
     log = os.open(f"{directory}/{LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:

@@ -2,13 +2,16 @@
 
 Two ways lead here. `main` is a process started for one run, with the channel to its supervisor as descriptor 3.
 `serve_assigned` is a fork of the standby (standby_server.py): prepared in advance, it waits to be given to a run.
-Preparing takes some 150 ms, nearly all of it imports; a prepared one serves within a millisecond.
+Preparing takes some 150 ms, nearly all of it imports; a prepared one serves within a millisecond. Forks share what the
+standby has loaded and tried out before (`rehearse`); keys, rules and names come after the fork.
 """
 
+import ctypes
+import functools
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from ringfence.network import confinement, messages, proxy, spool, tls, trust
 from ringfence.sandbox import proxy_syscalls, seccomp
@@ -27,11 +30,22 @@ def main() -> None:
     serve(prepared, stores(prepared, sys.argv[2:]), sys.argv[1:], CHANNEL)
 
 
-def serve_assigned(give: socket.socket) -> None:
-    """Prepare, wait on `give` for a run, serve it."""
+def rehearse() -> None:
+    """In the standby, before it forks: do all that a proxy does before its run is known, so that forks share it.
+
+    What does not work fails here, before a run depends on it. SECURITY: the keys made here are nobody's.
+    """
+    prepared = proxy.prepare()
+    stores(prepared, STORES)
+    prepared.close()
+    program()
+
+
+def serve_assigned(give: socket.socket, names: Collection[str]) -> None:
+    """Prepare, wait on `give` for a run, serve it; `names` are the files that it is likely to want filled."""
     titles.appear_as(titles.PROXY)
     prepared = proxy.prepare()
-    made = stores(prepared, STORES)
+    made = stores(prepared, names)
     data, descriptors, _, _ = socket.recv_fds(give, messages.PACKET_BYTES, 2)
     give.close()
     if len(descriptors) != 2:
@@ -44,13 +58,30 @@ def serve_assigned(give: socket.socket) -> None:
 
 def serve(prepared: proxy.Proxy, made: dict[str, bytes], words: list[str], channel: int) -> None:
     """Introduce the session's authority, give up everything, and serve until the supervisor is gone."""
-    introduce(prepared.authority.certificate_pem, [made[name.rpartition(".")[2]] for name in words[1:]], channel)
-    program = seccomp.build_list(proxy_syscalls.PROXY, machine=os.uname().machine)
-    confinement.confine(program, identifier=int(words[0]), file_bytes=spool.LARGEST_BYTES)
+    wanted = [name.rpartition(".")[2] for name in words[1:]]
+    if not made.keys() >= set(wanted):
+        made.update(stores(prepared, wanted))
+    introduce(prepared.authority.certificate_pem, [made[name] for name in wanted], channel)
+    made.clear()
+    give_back()
+    confinement.confine(program(), identifier=int(words[0]), file_bytes=spool.LARGEST_BYTES)
     prepared.run(channel)
 
 
-def stores(prepared: proxy.Proxy, names: Sequence[str]) -> dict[str, bytes]:
+@functools.cache
+def program() -> bytes:
+    """The system-call filter, the same for every run."""
+    return seccomp.build_list(proxy_syscalls.PROXY, machine=os.uname().machine)
+
+
+def give_back() -> None:
+    """Let the kernel have the memory that only preparing needed, where the C library knows how: malloc_trim(3)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
+
+
+def stores(prepared: proxy.Proxy, names: Collection[str]) -> dict[str, bytes]:
     """What is to stand in each file of trust (planner/trust_store.py), by its store."""
     certificate = prepared.authority.certificate_pem
     wanted = {name.rpartition(".")[2] for name in names}

@@ -1,11 +1,16 @@
 """The standby's process: fork spares and hand them to runs (standby.py says what for).
 
-Its arguments: the directory of its socket, and the socket's name. SECURITY: a peer must be of the same user. What a
-spare is told comes from that user's own run; a spare that has been handed over is out of the standby's reach. What is
-the same for every run, modules and the host's authorities, is loaded here, once; keys are made in each spare alone.
+Its arguments: the directory of its socket, and the socket's name. What is the same for every run, modules and the
+host's authorities, is loaded here, once; its memory is shared by all that are forked, as long as nobody writes to it.
+
+SECURITY: a peer must be of the same user. Nothing of a run is in this process: what a spare is told comes from that
+user's own run, over a channel of which both ends have left here; keys are made in each spare alone. A spare that has
+been handed over is out of our reach, and lives on when we end. What forks have in common is in
+docs/decisions/018-forked-proxies.md.
 """
 
 import fcntl
+import gc
 import os
 import select
 import signal
@@ -19,6 +24,10 @@ from . import titles
 from .standby import PACKET_BYTES
 from .unix_sockets import peer_uid
 
+TYPE_CHECKING = False  # for type checkers only
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PROXY, VAULT = "proxy", "vault"
 IDLE_S = 900.0
 REST_S = 0.3  # before the next spare is made: the run that was given the last one starts meanwhile
@@ -28,16 +37,13 @@ LOOK_S = 10.0  # whether the socket is still there: nobody can ask a standby who
 class Spare:
     """A prepared proxy or vault that waits: its pidfd and our end of the pair by which it is given a run."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, stores: list[str]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.give = ours
-        if kind == VAULT:
-            from . import vault_carrying  # noqa: F401 - all that it is made of
-            from .vault_worker import serve_assigned
-        else:
-            from .egress_worker import serve_assigned
-
-        pid = launch.fork_service(lambda: serve_assigned(theirs), keep={1, 2, theirs.fileno()})
+        serve = serving(kind, stores)
+        gc.collect()
+        gc.freeze()  # a fork that looks for garbage does not write to what it shares
+        pid = launch.fork_service(lambda: stand_apart(serve, theirs), keep={0, 1, 2, theirs.fileno()})
         self.handle = os.pidfd_open(pid)
         theirs.close()
 
@@ -59,11 +65,31 @@ class Spare:
         os.close(self.handle)
 
 
+def stand_apart(serve: "Callable[[socket.socket], None]", give: socket.socket) -> None:
+    """Be a process that has no more in common with the standby than one of a run's own would."""
+    os.setsid()  # what is sent to the standby's group is not meant for a run
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a vault asks how its commands have ended
+    serve(give)
+
+
+def serving(kind: str, stores: list[str]) -> "Callable[[socket.socket], None]":
+    """What a spare does, with all that it is made of loaded."""
+    if kind == VAULT:
+        from . import vault_carrying  # noqa: F401 - for its forks
+        from .vault_worker import serve_assigned as serve_vault
+
+        return serve_vault
+    from .egress_worker import serve_assigned
+
+    return lambda give: serve_assigned(give, stores)
+
+
 class Spares:
-    """A spare of each kind that has been asked for."""
+    """A spare of each kind that has been asked for. `stores`: the files of trust that the latest run wanted."""
 
     def __init__(self) -> None:
-        self.kept = {PROXY: Spare(PROXY)}
+        self.stores = ["authority", "bundle"]
+        self.kept = {PROXY: Spare(PROXY, self.stores)}
         self.wanted = {PROXY}
 
     def answer(self, peer: socket.socket) -> None:
@@ -75,8 +101,10 @@ class Spares:
         try:
             kind, _, words = data.decode().partition(" ")
             if kind in self.wanted and len(descriptors) == 2:
-                spare = self.kept.pop(kind, None) or Spare(kind)
+                spare = self.kept.pop(kind, None) or Spare(kind, self.stores)
                 spare.hand_over(peer, words.encode(), descriptors)
+            if kind == PROXY:
+                self.stores = [word.rpartition(".")[2] for word in words.split(" ")[1:]]
             self.wanted |= {kind} & {PROXY, VAULT}
         finally:
             for descriptor in descriptors:
@@ -85,7 +113,7 @@ class Spares:
     def refill(self) -> None:
         """Make those that are missing."""
         for kind in sorted(self.wanted - self.kept.keys()):
-            self.kept[kind] = Spare(kind)
+            self.kept[kind] = Spare(kind, self.stores)
 
     def has_ended(self) -> bool:
         """Whether one of them could not be prepared."""
@@ -115,10 +143,10 @@ def main() -> None:
     listener.bind(name)
     os.chmod(name, 0o600)
     listener.listen(64)
-    from ringfence.network import tls  # 150 ms: not before whoever started this has been let go
+    from . import egress_worker  # 150 ms: not before whoever started this has been let go
 
     authorities = stamps()
-    tls.prepare()
+    egress_worker.rehearse()
     try:
         serve(listener, name, authorities)
     finally:

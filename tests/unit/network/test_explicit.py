@@ -146,6 +146,79 @@ def test_what_is_denied_is_answered_in_the_clients_own_words(rules: Egress, name
     run(talk())
 
 
+GIT = "User-Agent: git/2.39.5"
+
+
+@pytest.mark.parametrize(
+    "rules", [egress(rule("www.example.com")), egress(rule(HOST, Verdict.DENY), rule("a.example"))]
+)
+def test_git_is_told_in_the_tls_it_asked_for(rules: Egress) -> None:
+    async def talk() -> None:
+        async with talking(rules) as it:
+            client = await proxied(it)
+            await client.write(connect(f"{HOST}:443", GIT))
+            assert await exactly(client, len(ESTABLISHED)) == ESTABLISHED
+            await client.start_tls(trusting(), server_side=False, server_hostname=HOST)
+            await client.write(GET + GET)
+            answer = await ending(client)
+            assert answer.startswith(b"HTTP/1.1 403 ringfence: egress-denied: example.com:443 is ")
+            assert answer.count(b"HTTP/1.1") == 1 and b"\r\nConnection: close\r\n" in answer
+            await it.settle()
+            assert it.supervisor.all(Dial) == []
+            assert it.supervisor.records("denial") == [("egress-denied", f"{HOST}:443")]
+
+    run(talk())
+
+
+@pytest.mark.parametrize(
+    ("rules", "port", "agent"),
+    [
+        (egress(rule("a.example")), 443, "User-Agent: curl/8.5.0"),
+        (egress(rule("a.example")), 443, "X: git/2.39.5"),
+        (egress(rule("a.example")), 8443, GIT),
+        (egress(rule("a.example", inspection=SNI)), 443, GIT),
+        (egress(), 443, GIT),
+    ],
+    ids=["another client", "no agent", "another port", "nothing is inspected", "no rules"],
+)
+def test_where_git_is_not_told_in_tls_the_tunnel_is_refused(rules: Egress, port: int, agent: str) -> None:
+    async def talk() -> None:
+        async with talking(rules) as it:
+            client = await proxied(it)
+            await client.write(connect(f"{HOST}:{port}", agent))
+            assert (await ending(client)).startswith(b"HTTP/1.1 403 ringfence: egress-denied: ")
+
+    run(talk())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GET,
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        hellos.real("evil.example"),
+        hellos.real(None),
+        b"\x16\x03\x01\x00\x05junk!",
+        b"",
+    ],
+    ids=["http", "ssh", "another name", "no name", "no hello", "nothing"],
+)
+def test_who_only_says_to_be_git_reaches_nobody(data: bytes) -> None:
+    async def talk() -> None:
+        async with talking(egress(rule("evil.example"))) as it:
+            client = await proxied(it)
+            await client.write(connect(f"{HOST}:443", GIT))
+            assert await exactly(client, len(ESTABLISHED)) == ESTABLISHED
+            await client.write(data)
+            await client.write_eof()
+            assert await ending(client) == b""
+            await it.settle()
+            assert it.supervisor.all(Dial) == [] and it.supervisor.all(Ask) == []
+            assert it.supervisor.records("denial") == [("egress-denied", f"{HOST}:443")]
+
+    run(talk())
+
+
 @both
 @pytest.mark.parametrize(
     ("hello", "passes"), [(hellos.real(HOST), True), (hellos.real("evil.example"), False), (hellos.real(None), False)]

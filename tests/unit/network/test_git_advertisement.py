@@ -57,4 +57,12 @@ def test_features_of_version_2() -> None:
         "ls-refs": "unborn",
         "fetch": "shallow filter",
     }
-    assert read_features(said(f"{ONE} HEAD\0fetch=x\n", head=head)) == {}
+    assert read_features(said("version 2\n", f"x\0{ONE}\n", head=head)) == {"x": ""}
+    assert read_features(head) == read_features(b"") == {}
+
+
+@pytest.mark.parametrize("version", ["", "version 1\n"])
+def test_features_of_the_first_version(version: str) -> None:
+    head = packet_line(b"# service=git-upload-pack\n") + b"0000"
+    lines = [*([version] if version else []), f"{ONE} HEAD\0side-band-64k filter\n", f"{TWO} refs/heads/a\0fetch=x\n"]
+    assert read_features(said(*lines, head=head)) == {"": "side-band-64k filter"}

@@ -1,0 +1,78 @@
+"""Many sandboxes in one process: what they share on the host, and that no event of one is told as another's."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ringfence import Policy, Sandbox, SandboxSession
+from ringfence.sandbox import watch
+
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay")]
+COUNT = 12
+SECRET = Policy({"filesystem": {"deny-read": ["private.txt"]}})
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    place = tmp_path / "workspace"
+    place.mkdir()
+    (place / "private.txt").write_text("canary")
+    return place
+
+
+@pytest.fixture
+def sessions(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[SandboxSession]]:
+    """Open sessions of one workspace that share two instances of inotify."""
+    monkeypatch.setattr(watch, "INSTANCES", 2)
+    with ExitStack() as stack:
+        box = stack.enter_context(Sandbox(SECRET, directory=workspace))
+        yield [box.session() for _ in range(COUNT)]
+
+
+def instances() -> int:
+    """How many instances of inotify this process has."""
+    links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+    return sum(os.readlink(link) == "anon_inode:inotify" for link in links if os.path.lexists(link))
+
+
+def attempts(session: SandboxSession) -> list[str]:
+    """What a session recorded of the denied path."""
+    return [target for code, target in session.denials if target.endswith("private.txt")]
+
+
+def test_each_is_told_of_what_happens_in_it(sessions: list[SandboxSession], workspace: Path) -> None:
+    """All at once, some of them not at all: the same path, which each of them has for itself."""
+    assert instances() == 2
+    done = {}
+
+    def reach(number: int) -> None:
+        done[number] = [sessions[number].run(["cat", "private.txt"], timeout_s=60) for _ in range(number % 3)]
+
+    threads = [threading.Thread(target=reach, args=(number,)) for number in range(COUNT)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for session in sessions:
+        session.close()
+    assert not any(b"canary" in one.stdout for completed in done.values() for one in completed)
+    found = [len(attempts(session)) for session in sessions]
+    assert found == [number % 3 for number in range(COUNT)]
+
+
+def test_those_that_stay_are_watched_after_others_have_gone(sessions: list[SandboxSession]) -> None:
+    for session in sessions[1:]:
+        session.close()
+    sessions[0].run(["cat", "private.txt"], timeout_s=60)
+    sessions[0].close()
+    assert len(attempts(sessions[0])) == 1
+
+
+def test_nothing_is_kept_when_all_have_gone(sessions: list[SandboxSession]) -> None:
+    for session in sessions:
+        session.close()
+    assert instances() == 0
