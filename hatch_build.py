@@ -1,6 +1,7 @@
 """Compile the optional native programs into wheels and editable installations.
 
-The first process (src/ringfence/inside/init.c), and the command `ringfence` (src/ringfence/session/client.c), which
+The first process (src/ringfence/inside/init.c), what stages files as root
+(src/ringfence/sandbox/stage.c), and the command `ringfence` (src/ringfence/session/client.c), which
 executes `ringfence-python` for all that the resident supervisor does not do. Without a C compiler, or on another system
 than Linux, the package is built without them and stays pure: slower and otherwise the same.
 """
@@ -14,7 +15,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-INSTALLED = "ringfence/inside/native-init"
+# Where in the package, how scripts/native is asked for it, what it is called.
+PROGRAMS = (
+    ("ringfence/inside/native-init", (), "first process"),
+    ("ringfence/sandbox/native-stage", ("--stage",), "stager"),
+)
 COMMAND = "ringfence"
 
 
@@ -27,17 +32,20 @@ class NativeInit(BuildHookInterface[Any]):
             return
         self.scratch = tempfile.mkdtemp(prefix="ringfence-native-")
         client = os.path.join(self.scratch, "client")
-        has_client = self.compile(client, "--client")
+        has_client = self.compile(client, "command", "--client")
         command = client if has_client else os.path.join(self.root, "scripts", "ringfence")
         build_data["shared_scripts"][command] = COMMAND
         if version == "editable":
-            self.compile(os.path.join(self.root, "src", INSTALLED))
+            for place, which, what in PROGRAMS:
+                self.compile(os.path.join(self.root, "src", place), what, *which)
             return
-        program = os.path.join(self.scratch, "native-init")
-        has_program = self.compile(program)
-        if has_program:
-            build_data["force_include"][program] = INSTALLED
-        if has_program or has_client:
+        made = [has_client]
+        for place, which, what in PROGRAMS:
+            program = os.path.join(self.scratch, os.path.basename(place))
+            made.append(self.compile(program, what, *which))
+            if made[-1]:
+                build_data["force_include"][program] = place
+        if any(made):
             build_data["pure_python"] = False
             build_data["tag"] = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
@@ -48,7 +56,7 @@ class NativeInit(BuildHookInterface[Any]):
                 os.unlink(os.path.join(scratch, name))
             os.rmdir(scratch)
 
-    def compile(self, program: str, *which: str) -> bool:
+    def compile(self, program: str, what: str, *which: str) -> bool:
         """Whether `program` was made; if not, say so and go on."""
         if not sys.platform.startswith("linux"):
             return False
@@ -58,6 +66,5 @@ class NativeInit(BuildHookInterface[Any]):
         )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["it failed without a word"])[-1]
-            what = "command" if which else "first process"
             self.app.display_warning(f"the native {what} was not built: {reason}")
         return done.returncode == 0

@@ -60,11 +60,11 @@ def ringfence() -> list[Contender]:
     """The command that is installed beside the running interpreter, on every path that a run can take."""
     place = os.path.dirname(sys.executable)
     python = os.path.join(place, "ringfence-python")
+    native = os.path.join(place, "ringfence")
     found = [
-        Contender(name="ringfence run, cold", argv=[python, "run", TRUE], environment={"RINGFENCE_SUPERVISOR": "0"}),
+        Contender(name="ringfence run, cold", argv=[native, "run", TRUE], environment={"RINGFENCE_SUPERVISOR": "0"}),
         Contender(name="ringfence run, supervised, Python client", argv=[python, "run", TRUE]),
     ]
-    native = os.path.join(place, "ringfence")
     if Path(native).read_bytes()[:4] == b"\x7fELF":
         found.append(Contender(name="ringfence run, supervised, native client", argv=[native, "run", TRUE]))
     return found

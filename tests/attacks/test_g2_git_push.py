@@ -40,6 +40,26 @@ pytestmark = pytest.mark.require("git")
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_push(case: Case, bench: Bench, tmp_path: Path) -> None:
+    push(case, bench, tmp_path)
+
+
+ASKING = (
+    *("an update", "an update by a merge", "a forced update", "a forced update to what the server has"),
+    *("an unrelated history", "a change beside what is denied", "a change of a workflow", "as many commits as allowed"),
+    *("a merge that brings the server's own", "a merge that brings a change of its own", "another author in between"),
+)
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_a_push_to_a_server_that_knows_the_first_version_only(name: str, bench: Bench, tmp_path: Path) -> None:
+    """What takes asking the server for commits, which is asked in another way there."""
+    bench.server.versions = False
+    (case,) = (one for one in CASES if one.name == name)
+    push(case, bench, tmp_path)
+
+
+def push(case: Case, bench: Bench, tmp_path: Path) -> None:
+    """Push without the proxy, and through it."""
     stepped = bench.shell(case.steps)
     assert stepped.returncode == 0, stepped.stderr
     before = bench.refs()
@@ -105,14 +125,21 @@ def test_a_pack_that_leans_on_the_server(bench: Bench) -> None:
     assert "denies" in told or "cannot be inspected" in told
 
 
-def test_a_pack_that_holds_less_than_is_pushed(bench: Bench) -> None:
+BOTH = pytest.mark.parametrize("versions", [True, False], ids=["second version", "first version"])
+
+
+@BOTH
+def test_a_pack_that_holds_less_than_is_pushed(versions: bool, bench: Bench) -> None:
+    bench.server.versions = versions
     bench.shell(f"{EVIL} && {FILE}")
     body = command("", name(bench), "refs/heads/agent/x") + FLUSH + packed(bench, "HEAD\n^HEAD~1\n")
     assert "cannot be inspected" in tried(bench, body, deny_paths=(".github/**",))
 
 
-def test_a_commit_that_the_server_has_but_no_branch_leads_to(bench: Bench) -> None:
+@BOTH
+def test_a_commit_that_the_server_has_but_no_branch_leads_to(versions: bool, bench: Bench) -> None:
     """As forks share their objects: somebody else's commit is made a branch by naming it."""
+    bench.server.versions = versions
     bench.shell(f"{EVIL} && git push -q {bench.place}/server/o/p.git HEAD:refs/hidden/x")
     body = command("", name(bench), "refs/heads/agent/x") + FLUSH + packed(bench, "")
     assert "cannot be inspected" in tried(bench, body, deny_paths=(".github/**",))

@@ -38,6 +38,13 @@ def hoards(name: str, body: str, code: str = "memory", unseen: str = "") -> Atta
         f"import os\nkept = os.memfd_create('x')\nfor number in range({WANTED_MIB}): os.write(kept, bytes(1 << 20))",
     ),
     hoards(
+        "memory-files-on-their-way",
+        f"import os, socket\nkept = []\nfor number in range({WANTED_MIB // 8}):\n"
+        "    file = os.memfd_create('x')\n"
+        "    for _ in range(8): os.write(file, bytes(1 << 20))\n"
+        "    kept += (pair := socket.socketpair()); socket.send_fds(pair[0], [b'x'], [file]); os.close(file)",
+    ),
+    hoards(
         "segments-detached",
         "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.shmat.restype = ctypes.c_void_p\n"
         f"for number in range({WANTED_MIB // 16}):\n"

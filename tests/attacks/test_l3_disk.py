@@ -1,4 +1,4 @@
-"""L3: filling the host's disk: much data, sparse files, many names."""
+"""L3: filling the host's disk: much data, sparse files, many names, files without a name."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,36 @@ def on_disk(arena: Arena, ran: Ran) -> bool:
     return held > 256 << 20 or (arena.workspace / "survived").exists()
 
 
+# Files that nobody finds by a name: each is unlinked at once, and then kept in another way.
+NAMELESS = """
+import mmap, os, socket, time
+kept = []
+for number in range(24):
+    file = os.open(f"filling-{number}", os.O_CREAT | os.O_RDWR)
+    os.unlink(f"filling-{number}")
+    os.write(file, bytes(8 << 20))
+    KEEP
+time.sleep(4)
+open("survived", "w").write("pwned")
+"""
+HELD = {
+    "open": "kept.append(file)",
+    "mapped": "kept.append(mmap.mmap(file, 4096)); os.close(file)",
+    "on-its-way": "kept += (pair := socket.socketpair()); socket.send_fds(pair[0], [b'x'], [file]); os.close(file)",
+}
+
+
 @cases(
+    *(
+        Attack(
+            name=f"unlinked-and-{name}",
+            script=NAMELESS.replace("KEEP", how),
+            evidence=on_disk,
+            policy=LIMIT,
+            code="workspace-size",
+        )
+        for name, how in HELD.items()
+    ),
     Attack(
         name="much-data",
         script="for number in range(64):\n    open(f'filling-{number}', 'wb').write(bytes(8 << 20))\n"

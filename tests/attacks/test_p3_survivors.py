@@ -69,10 +69,8 @@ def struck_with(number: int) -> Callable[[Arena, Ran], bool]:
 
     def look(arena: Arena, ran: Ran) -> bool:
         started = min(marked(arena))
-        # Unconfined nobody will do anything about what stays.
-        contained = any(word in command_line(started) for word in (b"ringfence.cli", b"through_session"))
         os.kill(started, number)
-        deadline = time.monotonic() + (GRACE_S if contained else 0.2)
+        deadline = time.monotonic() + (GRACE_S if ran.confined else 0.2)  # unconfined nobody ends it
         while (left := set(marked(arena)) - {started}) and time.monotonic() < deadline:
             time.sleep(0.02)  # there is no event for the end of somebody else's child
         for pid in left:

@@ -10,15 +10,13 @@ import tty
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from tests import paths
 from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, cases
 from tests.attacks.kernel import PRELUDE, status_field
 
 TIOCSTI, TIOCSETD, TIOCGETD, N_NULL = 0x5412, 0x5423, 0x5424, 27  # ioctl_tty(2), <linux/tty.h>
 RESTORED = "changing one's terminal is what editors do; it is put back at the end, and nothing is refused"
+WITHOUT_TERMINAL = {"warm": "a session's commands are given pipes, never a terminal"}
 
 
 def terminal(arena: Arena) -> dict[str, Any]:
@@ -137,6 +135,7 @@ TYPE = (
         redirect=terminal,
         evidence=attributes_changed,
         unseen=RESTORED,
+        not_on=WITHOUT_TERMINAL,
     ),
     Attack(
         name="flags-left-changed",
@@ -145,6 +144,7 @@ TYPE = (
         redirect=terminal,
         evidence=flags_changed,
         unseen=RESTORED,
+        not_on=WITHOUT_TERMINAL,
     ),
     Attack(
         name="signal-to-the-job-beside",
@@ -155,6 +155,4 @@ TYPE = (
     ),
 )
 def test_terminal(attack: Attack, carry_out: Callable[[Attack], None]) -> None:
-    if paths.TAKEN == "warm" and attack.unseen == RESTORED:
-        pytest.skip("a session's commands are given pipes, never a terminal")
     carry_out(attack)

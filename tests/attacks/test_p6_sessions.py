@@ -222,6 +222,67 @@ def test_other_commands_are_not_even_seen(session: SandboxSession) -> None:
         assert seen == "2"  # its keeper and itself
 
 
+TYPIST = """
+import os
+own, shown = os.openpty()
+os.write(own, b"typed\\n")
+print(os.ttyname(shown), flush=True)
+print(os.read(own, 99).decode().split()[-1], flush=True)
+print(os.read(own, 99).decode(), flush=True)
+"""
+EAVESDROP = """
+import os
+try:
+    terminal = os.open({name!r}, os.O_RDWR | os.O_NOCTTY)
+    print(os.read(terminal, 99).decode().strip())
+    os.write(terminal, b"forged")
+except OSError as error:
+    print("refused")
+"""
+
+
+@both
+def test_what_is_typed_at_another_commands_terminal(session: SandboxSession, fresh: bool) -> None:
+    """The positive control: commands of the shared room have the same terminals."""
+    with session.start([PYTHON, "-I", "-S", "-c", TYPIST], fresh=fresh) as typist:
+        name = typist.stdout.readline().decode().strip()
+        assert (name, typist.stdout.readline()) == ("/dev/pts/0", b"typed\n")  # echoed
+        assert python(session, EAVESDROP.format(name=name), fresh=fresh) == ("refused" if fresh else "typed")
+        if fresh:
+            assert python(session, EAVESDROP.format(name=name), fresh=False) == "refused"
+            typist.kill()
+        else:
+            assert typist.stdout.readline() == b"forged\n"
+
+
+SPINNING = "print('on', flush=True)\nwhile True: pass"
+LIMIT = """
+import os, resource
+found = 0
+for number in range(2, 4000):
+    try:
+        if number != os.getpid():
+            resource.prlimit(number, resource.RLIMIT_CPU, (0, 0))
+            found += 1
+    except ProcessLookupError:
+        pass
+print(found)
+"""
+
+
+@both
+def test_resource_limits_of_another_command(session: SandboxSession, fresh: bool) -> None:
+    """Only in the shared room can one command end another by them, as docs/sdk.md says."""
+    with session.start([PYTHON, "-I", "-S", "-c", SPINNING], fresh=fresh) as victim:
+        assert victim.stdout.readline() == b"on\n"
+        found = int(python(session, LIMIT, fresh=fresh))
+        if fresh:
+            assert (found, victim.running) == (0, True)
+            victim.kill()
+        else:
+            assert found > 0 and victim.wait(30) == 137
+
+
 # ---- a command against what serves it
 
 STOP_AND_GO = """

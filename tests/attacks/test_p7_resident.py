@@ -4,12 +4,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from ringfence.session import resident
 from ringfence.session.unix_sockets import at_short_path
 from tests import paths, requirements
 from tests.integration.resident_runs import ASK, UNANSWERED, Installation
@@ -27,9 +28,9 @@ for path in glob.glob(sys.argv[2] + "/*"):
     try:
         peer.connect(f"/proc/self/fd/{place}/" + os.path.basename(path))
         told = os.memfd_create("x")
-        own = open("/proc/self/personality").read().strip()
+        own = " ".join(open("/proc/self/" + name).read().strip() for name in ("personality", "timerslack_ns")) + " 0"
         words = ["run", "--workspace", "direct", "--", "touch", marked]
-        parts = ["2", own, str(len(words)), *words, *(f"{k}={v}" for k, v in os.environ.items())]
+        parts = ["3", own, str(len(words)), *words, *(f"{k}={v}" for k, v in os.environ.items())]
         os.write(told, b"".join(part.encode() + b"\\0" for part in parts))
         here = os.open(".", os.O_PATH)
         server, = struct.unpack("i8x", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -37,11 +38,11 @@ for path in glob.glob(sys.argv[2] + "/*"):
             look = os.open(f"/proc/{server}/fd/9", os.O_RDONLY)
         except OSError:
             look = told  # what else is there
-        socket.send_fds(peer, [b"run"], [told, here, 0, 1, 2, look])
+        socket.send_fds(peer, [b"run"], [told, here, look])
         answer = peer.recv(32)
         said.append(answer.decode())
         if answer == b"ready":
-            peer.send(b"go")
+            socket.send_fds(peer, [b"go"], [0, 1, 2])
             said.append(peer.recv(32).decode())
     except OSError as error:
         said.append(type(error).__name__)
@@ -71,6 +72,13 @@ def connect(peer: socket.socket, box: Installation) -> None:
     """Connect to the supervisor, wherever the home lies."""
     lock = next((box.state / "resident").glob("*.lock"))
     at_short_path(str(lock.parent), lock.stem, peer.connect)
+
+
+def asked(words: list[str], environment: dict[str, str]) -> bytes:
+    """What a client's file holds."""
+    parts = [resident.PROTOCOL, resident.own_state(), str(len(words)), *words]
+    parts += [f"{name}={value}" for name, value in environment.items()]
+    return b"".join(os.fsencode(part) + b"\0" for part in parts)
 
 
 def test_positive_control(box: Installation) -> None:
@@ -151,19 +159,65 @@ def test_a_client_that_says_what_is_not_understood_has_ended(box: Installation) 
         peer.settimeout(10)
         connect(peer, box)
         look = os.open(f"/proc/{paths.server(box.state)}/fd/9", os.O_RDONLY)
-        own = Path("/proc/self/personality").read_text().strip()
         # A run that cannot end by itself: without its HOME it would, where the account has no directory.
-        parts = ["2", own, "4", "run", "--", "sleep", "60", *(f"{k}={v}" for k, v in box.environment().items())]
-        os.write(told, b"".join(os.fsencode(part) + b"\0" for part in parts))
-        socket.send_fds(peer, [b"run"], [told, here, read, write, write, look])
+        os.write(told, asked(["run", "--", "sleep", "60"], box.environment()))
+        socket.send_fds(peer, [b"run"], [told, here, look])
+        assert peer.recv(10) == b"ready"
+        socket.send_fds(peer, [b"go"], [read, write, write])
         for descriptor in (told, here, look, write):
             os.close(descriptor)
-        assert peer.recv(10) == b"ready"
-        peer.send(b"go")
         peer.send(b"signal none")
         assert peer.recv(10) == b""
     assert os.read(read, 100) == b""  # nobody holds its streams any more
     os.close(read)
+
+
+@contextmanager
+def asking(box: Installation, words: list[str], **more: str) -> Iterator[socket.socket]:
+    """A client whose request is answered with `ready`, and who has not said `go` yet."""
+    told, here = os.memfd_create("x"), os.open(box.workspace, os.O_PATH)
+    look = os.open(f"/proc/{paths.server(box.state)}/fd/9", os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer, ExitStack() as closing:
+        for descriptor in (told, here, look):
+            closing.callback(os.close, descriptor)
+        os.write(told, asked(words, box.environment(**more)))
+        peer.settimeout(20)
+        connect(peer, box)
+        socket.send_fds(peer, [b"run"], [told, here, look])
+        assert peer.recv(10) == b"ready"
+        yield peer
+
+
+def leave(peer: socket.socket) -> None:
+    peer.close()
+
+
+def say_no(peer: socket.socket) -> None:
+    peer.send(b"no")
+
+
+def say_nothing(peer: socket.socket) -> None:
+    assert peer.recv(10) == b""  # until it has had enough of us
+
+
+@pytest.mark.parametrize("fail", [leave, say_no, say_nothing])
+def test_a_boundary_that_was_handed_over_in_vain_serves_nobody(
+    box: Installation, fail: Callable[[socket.socket], None]
+) -> None:
+    """What stood ready and was given a client's environment, streams and words ends with that client."""
+    box.taken = "pooled"
+    words = ["run", "--workspace", "overlay", "--", "sh", "-c", "echo canary >left; sleep 60"]
+    box.make_ready(words[1:3])
+    members = [pid for pid in paths.children(paths.server(box.state)) if paths.name_of(pid) == "ringfence-pool"]
+    with asking(box, words, CANARY="canary") as peer:
+        (given,) = [pid for pid in members if paths.name_of(pid) == "ringfence"]
+        inside = [given, *(below for child in paths.children(given) for below in (child, *paths.children(child)))]
+        assert len(inside) == 3
+        fail(peer)
+        assert paths.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in inside))
+    done = box.run(["sh", "-c", "env; cat left"], words[1:3])
+    assert b"canary" not in done.stdout and b"PATH=" in done.stdout
+    assert not (box.workspace / "left").exists()
 
 
 @pytest.mark.require("ordinary-user")
@@ -227,12 +281,12 @@ def test_the_environment_of_one_client_is_not_seen_by_the_next(box: Installation
 def test_a_client_that_lies_about_its_words_changes_nothing_for_others(box: Installation) -> None:
     garbage = (
         b"",
-        b"2",
-        b"2\0\0" + b"9" * 30 + b"\0run\0",
+        b"3",
+        b"3\0\0" + b"9" * 30 + b"\0run\0",
         b"1\0\0" + b"1\0run\0",
         b"\xff" * 100,
-        b"2\0\0-1\0run\0true\0",
-        b"2\0\0000\0",
+        b"3\0\0-1\0run\0true\0",
+        b"3\0\0000\0",
     )
     server = paths.server(box.state)
     for data in garbage:
@@ -243,7 +297,7 @@ def test_a_client_that_lies_about_its_words_changes_nothing_for_others(box: Inst
             os.write(told, data)
             here = os.open(".", os.O_PATH)
             null = os.open(os.devnull, os.O_RDWR)
-            socket.send_fds(peer, [b"run"], [told, here, null, null, null, null])
+            socket.send_fds(peer, [b"run"], [told, here, null])
             for descriptor in (told, here, null):
                 os.close(descriptor)
             assert peer.recv(10) in (b"no", b"")

@@ -297,7 +297,8 @@ def kept(lab: Lab, steady: None) -> Arrived:
         # The value is in the environment of the vault alone; this script finds it in the workspace.
         ran = arena.confined(dataclasses.replace(TABLED, script=TABLED.script.replace(TOKEN_LINE, "TOKEN = ''\n")))
         records = trail.of_one_run(arena, ran.output)
-        written = [json.dumps(record.fields) for record in records if record.kind != "launch"]  # which has the script
+        own = [("launch", ""), ("command", "begun")]  # which have the script
+        written = [json.dumps(record.fields) for record in records if (record.kind, record.code) not in own]
         telling = tuple(text for text in written if any(secret in text for secret in (arena.canary, *RECOGNISED)))
         codes = tuple((one.kind, one.code) for one in records)
         return dataclasses.replace(arrived(arena, ran), records=codes, telling=telling)

@@ -15,6 +15,7 @@ ENVIRONMENT = "PATH=/usr/bin:/bin"
 
 def begin(running: Running, rest: Sequence[Pair], streams: Sequence[int]) -> None:
     """Wait until the boundary stands, and say what it is for."""
+    assert running.receive().text == b"filter"
     assert running.receive().text == b"ready"
     told = memory_file(encode(rest))
     socket.send_fds(running.control, [b"go"], [told, *streams])
@@ -35,7 +36,6 @@ def test_the_command_its_environment_and_its_streams_come_with_go(first: Impleme
         )
         os.close(output)
         os.close(error)
-        assert running.receive().text == b"filter"
         assert running.receive().text == b"exit 0"
         assert running.end() == (0, b"", b"")  # nothing goes to the streams that it was built with
     with open(given, "rb") as out, open(said, "rb") as complaints:
@@ -51,7 +51,6 @@ def test_the_streams_end_with_the_command(first: Implementation) -> None:
     with Running(first, Order(), data=LATE) as running:
         begin(running, command("sh", "-c", "exec >&-; kill -STOP $$"), [null, output, null])
         os.close(output)
-        assert running.receive().text == b"filter"
         assert os.read(given, 1) == b""  # while it still runs: nobody else holds them
         assert running.receive().text.startswith(b"stopped")
     os.close(given)
@@ -62,6 +61,7 @@ def test_the_streams_end_with_the_command(first: Implementation) -> None:
 def test_go_without_all_that_is_late_ends_it(first: Implementation, count: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     with Running(first, Order(), data=LATE) as running:
+        assert running.receive().text == b"filter"
         assert running.receive().text == b"ready"
         told = memory_file(encode(command("true")))
         given = [told, null, null, null][:count]

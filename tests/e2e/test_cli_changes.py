@@ -165,3 +165,12 @@ def test_live_is_a_choice_of_the_command_line(ringfence: Commands) -> None:
     assert done.returncode == 0, done.stderr
     assert text(ringfence, "x") == "x\n"
     assert "`live`" in ringfence.refused(2, "run", "--apply", "never", "--", "true")
+
+
+def test_what_was_rolled_back_can_be_applied_again_after_other_runs(worked: Commands) -> None:
+    run = run_of(worked)
+    worked.good("apply")
+    worked.good("rollback", run)
+    assert worked("run", "--", "sh", "-c", "echo z > z").returncode == 0
+    worked.good("apply", run)
+    assert text(worked, "a.txt") == "one\ntwo\n"

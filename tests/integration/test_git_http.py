@@ -1,5 +1,6 @@
 """git through the proxy as people use it: every version of the protocol, shallow and partial clones, large pushes."""
 
+import hashlib
 import http.client
 import json
 from collections.abc import Iterator
@@ -103,14 +104,59 @@ def test_pushes_one_after_the_other_use_the_same_files(bench: Bench) -> None:
 
 
 def test_a_server_that_knows_the_first_version_only(bench: Bench) -> None:
-    """Refs are judged there; what takes asking the server for commits is refused."""
+    """It is asked for commits in that version; git itself gives over HTTP what is no tip, too."""
     bench.server.versions = False
-    with through(bench, push=AGENT) as (url, _):
-        done = bench.shell(f"{FILE} && {PUSH}", http_proxy=url)
-        assert done.returncode == 0, done.stderr
+    shell("git config uploadpack.allowFilter true", bench.place / "server/o/p.git")
+    with through(bench, push=GUARDED) as (url, supervisor):
+        for number, start in enumerate(("origin/main", "origin/main~1", "v1")):
+            done = bench.shell(f"git checkout -q {start} && {FILE} && {PUSH}{number}", http_proxy=url)
+            assert done.returncode == 0, done.stderr
+            done = bench.shell(f"{EVIL} && ! {PUSH}evil", http_proxy=url)
+            assert "which the rule denies" in done.stderr
+    asked = [record.fields["path"] for record in supervisor.of("egress") if record.fields.get("purpose")]
+    assert asked.count("/o/p.git/git-upload-pack") > 3
+
+
+def packet(text: str | bytes) -> bytes:
+    """Frame a line."""
+    data = text.encode() if isinstance(text, str) else text
+    return b"%04x%b" % (len(data) + 4, data)
+
+
+EMPTY_PACK = b"PACK" + (2).to_bytes(4) + bytes(4) + hashlib.sha1(b"PACK" + (2).to_bytes(4) + bytes(4)).digest()
+UNFIT = {
+    "an error": packet("ERR upload-pack: not our ref 1234"),
+    "an error in the pack": packet("NAK\n") + packet(b"\x03access denied"),
+    "nothing": b"",
+    "nothing but a beginning": packet("NAK\n"),
+    "a pack that does not end": packet("NAK\n") + packet(b"\x01" + EMPTY_PACK),
+    "a pack of no band": packet("NAK\n") + EMPTY_PACK,
+    "a pack before it is announced": packet(b"\x01" + EMPTY_PACK) + b"0000",
+    "a page": b"<html>welcome</html>",
+    "another pack than is asked for": packet("NAK\n") + packet(b"\x01" + EMPTY_PACK) + b"0000",
+    "lines without end": packet("shallow " + "1" * 40) * 2000 + b"0000" + packet("NAK\n"),
+}
+
+
+@pytest.mark.parametrize("what", UNFIT)
+def test_a_server_of_the_first_version_that_says_something_else(what: str, bench: Bench) -> None:
+    bench.server.versions = False
+    bench.server.instead = {"/git-upload-pack": UNFIT[what]}
+    before = bench.refs()
     with through(bench, push=GUARDED) as (url, _):
-        done = bench.shell(f"{FILE} && {PUSH}2", http_proxy=url)
-    assert "cannot be inspected: the server cannot be asked for commits" in done.stderr
+        done = bench.shell(f"{FILE} && {PUSH}", http_proxy=url)
+    assert done.returncode != 0 and "remote: ringfence: refs/heads/agent/x: cannot be inspected: " in done.stderr
+    assert bench.refs() == before and bench.server.pushes() == 0
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"0000", b"<html>", packet("1" * 40 + " HEAD\0ofs-delta"), packet("version 2\n")]
+)
+def test_a_server_that_cannot_be_asked(said: bytes, bench: Bench) -> None:
+    bench.server.instead = {"service=git-upload-pack": said}
+    with through(bench, push=GUARDED) as (url, _):
+        done = bench.shell(f"{FILE} && {PUSH}", http_proxy=url)
+    assert "cannot be inspected: " in done.stderr and bench.server.pushes() == 0
 
 
 def test_a_repository_of_sha_256(bench: Bench) -> None:

@@ -23,6 +23,7 @@ from .chain import BROKEN, GENESIS, ROTATION, Link, encode, encode_torn, read_se
 from .files import (
     CURRENT,
     HEAD,
+    TURN,
     as_sandbox_error,
     format_head,
     list_rotated,
@@ -76,6 +77,12 @@ class AuditWriter:
         def seal(previous: Link) -> tuple[bytes, Link]:
             return encode(previous, time=stamp, run=run, kind=kind, code=code, fields=fields)
 
+        with TURN:
+            self._append(seal, stamp)
+        self._unsynced = self._fsync == "exit"
+
+    def _append(self, seal: "Callable[[Link], tuple[bytes, Link]]", stamp: str) -> None:
+        """Take the lock, and append."""
         try:
             directory = open_directory(self._directory, create=True)
             try:
@@ -88,7 +95,6 @@ class AuditWriter:
                 os.close(directory)
         except OSError as error:
             raise as_sandbox_error(error, f"{self._directory}/{CURRENT}") from error
-        self._unsynced = self._fsync == "exit"
 
     def close(self) -> None:
         """Bring what was recorded to disk under the policy `exit`; raise `SandboxError` if that fails."""

@@ -5,12 +5,15 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from ringfence.model.errors import UsageError
 from ringfence.report.refusals import REFUSALS
 from ringfence.session import options as options_module
 from ringfence.session.prepare import Prepared
 
 from . import help as help_text
+from . import unmet
 from .catalogue import find
 from .explain_host import explain_host
 from .explain_path import explain_path
@@ -33,7 +36,10 @@ def main(name: str, words: Sequence[str]) -> int:
     if not 1 <= len(target) <= 2:
         raise UsageError("name one path, host, variable or code of a denial", hint=find("explain").usage[0])
     kind, text = classify(target)
-    found = EXPLAINERS[kind](prepared_for(options, []), text)
+    prepared = prepared_for(options, [])
+    found = EXPLAINERS[kind](prepared, text)
+    said = unmet.wishes(options, unmet.view_of(prepared), os.environ)
+    found = msgspec.structs.replace(found, notes=(*found.notes, *said))
     if options.json:
         put_json(found)
     else:

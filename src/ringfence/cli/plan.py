@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from ringfence.model.decision import Verdict
 from ringfence.model.errors import UsageError
 from ringfence.model.guest_network import GATEWAYS
@@ -15,7 +17,7 @@ from ringfence.session import options as options_module
 from ringfence.session import prepare
 from ringfence.session import run as session
 
-from . import arguments, catalogue
+from . import arguments, catalogue, unmet
 from . import help as help_text
 from .explain_secret import injection_text, remote_text, source_text
 from .terminal import paint, put, put_json, safe, table
@@ -46,6 +48,8 @@ def main(name: str, words: Sequence[str]) -> int:
     backend, others = backend_of(list(words))
     options, argv = options_module.parse(others)
     prepared = prepared_for(options, argv)
+    notes = (*prepared.plan.notes, *unmet.wishes(options, unmet.view_of(prepared), os.environ))
+    prepared = msgspec.structs.replace(prepared, plan=msgspec.structs.replace(prepared.plan, notes=notes))
     if backend == seatbelt.NAME:
         put(*seatbelt.profile(prepared.plan, prepared.facts).rstrip("\n").split("\n"))
     elif options.json:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ringfence.session.run import Finished
 
 
+NOT_FOUND = 127  # what a shell says of a program that is not there, and the first process as well
+
+
 def main(name: str, words: "list[str]") -> int:
     """Run the command; its exit status is ours."""
     if words[:1] in (["-h"], ["--help"]):
@@ -35,13 +38,37 @@ def prepared(options: options_module.Options, argv: "list[str]") -> "session.Run
     run = session.prepared_run(options, argv)
     if options.verbose or sys.stderr.isatty():
         run.notice = notice
+        remark(options, run)
     return run
+
+
+def remark(options: options_module.Options, run: "session.Run") -> None:
+    """Say what was asked for and has no effect."""
+    if options.read or options.write or options.env or "VIRTUAL_ENV" in os.environ or "CONDA_PREFIX" in os.environ:
+        from . import unmet
+
+        view = unmet.View(run.artefact.visible, dict(run.artefact.environment))
+        say(*unmet.wishes(options, view, os.environ))
+
+
+def say(*lines: str) -> None:
+    """Write lines of ours; what a path in them contains does not steer the terminal."""
+    if lines:
+        from .terminal import safe
+
+        sys.stderr.writelines(f"ringfence: {safe(line)}\n" for line in lines)
+        sys.stderr.flush()
 
 
 def concluded(options: options_module.Options, finished: "Finished") -> int:
     """Say what is to be said of a run that has ended; return its status."""
     if options.verbose or sys.stderr.isatty():
         summarise(finished)
+        if finished.status == NOT_FOUND:
+            from . import unmet
+
+            directory, *argv = finished.words
+            say(*filter(None, [unmet.interpreter(argv[0], directory, unmet.View(finished.visible, {}))]))
     return finished.status
 
 

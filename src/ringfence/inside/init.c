@@ -117,6 +117,7 @@ static void parse(struct content text, int is_rest) {
     for (char *key = text.data, *value; key < text.data + text.size; key = value + strlen(value) + 1)
         take(key, value = key + strlen(key) + 1, is_rest);
     int is_open = (is(LATE, "1") || is(SERVE, "1")) && !is_rest;
+    if (is(LATE, "1") && (is(SERVE, "1") || !is(GROUP, "own"))) refuse("the order is not understood");
     if (is_open ? order.words || order.variables : !order.words) refuse("the order is incomplete");
     for (int i = 0; i < NEEDED; i++)
         if (!order.single[i]) refuse("the order is incomplete");
@@ -227,11 +228,14 @@ static void load_filter(int control, const char *word) {
     send_filter(control, word, is_confined ? 0 : install_filter(filters.data, filter_bytes, flags));
 }
 
-static _Noreturn void become_command(int control) {
+static void wait_for_go(int control);
+
+static _Noreturn void become_command(int control, int gate) { /* through `gate`, where the command is told later */
     sigset_t none;
     task = "cannot start the command";
-    for (int i = 1; i <= 64; i++)
-        if (i != SIGKILL && i != SIGSTOP && i != 32 && i != 33) check(-(signal(i, SIG_DFL) == SIG_ERR), "signal");
+    static const char plain[32]; /* the kernel's struct sigaction, whose first member is SIG_DFL */
+    for (int i = 1; i <= 64; i++) /* 32 and 33 too, which the C library keeps to itself and posix_spawn(3) ignores */
+        if (i != SIGKILL && i != SIGSTOP) check(syscall(SYS_rt_sigaction, i, plain, NULL, 8), "signal");
     check(sigemptyset(&none) | sigprocmask(SIG_SETMASK, &none, NULL), "signal mask");
     if (!is(GROUP, "shared")) check(setpgid(0, 0), "process group");
     if (is(GROUP, "foreground")) { /* SIGTTOU is what a background group gets for asking */
@@ -248,9 +252,15 @@ static _Noreturn void become_command(int control) {
         check(setrlimit(i, &now), "setrlimit");
     }
     if (!is_confined) drop_capabilities();
+    if (gate >= 0) {
+        load_filter(control, "filter");
+        check(write(gate, "", 1), "gate");
+        wait_for_go(control);
+        close(gate);
+    }
     restrict_access();
     check(chdir(order.single[CWD]), order.single[CWD]);
-    load_filter(control, "filter");
+    if (gate < 0) load_filter(control, "filter");
     check(syscall(CLOSE_RANGE, 3, ~0U, 0), "close_range");
     if (!*order.argv[0]) refuse("the command's name is empty");
     execute(order.argv[0]);
@@ -317,17 +327,24 @@ static void quieten(void) { /* a terminal and pipes are the command's: ours woul
     close(null);
 }
 
-static _Noreturn void carry_out(int control) {
+static _Noreturn void carry_out(int control, int is_ahead) {
     sigset_t all, waiting;
+    int gate[] = {-1, -1};
+    char word;
+    if (is_ahead) check(pipe2(gate, O_CLOEXEC), "pipe");
     check(sigfillset(&all) | sigprocmask(SIG_SETMASK, &all, &waiting), "signal mask"); /* the command opens its own */
     check(sigdelset(&waiting, SIGCHLD) | -(signal(SIGCHLD, on_signal) == SIG_ERR), "SIGCHLD");
     check(sigdelset(&waiting, SIGALRM) | -(signal(SIGALRM, on_signal) == SIG_ERR), "SIGALRM");
     command = check(fork(), "fork");
-    if (command == 0) become_command(control);
+    if (command == 0) close(gate[0]), become_command(control, gate[1]);
+    close(gate[1]);
     if (!is(GROUP, "shared")) setpgid(command, command); /* or it has done so, or it is gone */
     if (!is_confined) drop_capabilities();
     if (!is_confined) install_filter(filters.data + filter_bytes, filters.size - filter_bytes, 0);
     quieten();
+    if (is_ahead && check(read(gate[0], &word, 1), "gate") == 0) _exit(FAILED); /* the command's process has ended */
+    if (is_ahead) check(send(control, "ready", 5, MSG_NOSIGNAL), "send");
+    if (is_ahead) check(read(gate[0], &word, 1), "gate"); /* until it has been told, or has ended */
     _exit(supervise(control, &waiting));
 }
 
@@ -344,9 +361,11 @@ int main(int count, char **words) {
     if (control > 3) check(syscall(CLOSE_RANGE, 3, control - 1, 0), "close_range");
     check(syscall(CLOSE_RANGE, control + 1, ~0U, 0), "close_range");
     prepare();
+    is_alone = 1;
+    if (is(LATE, "1")) carry_out(control, 1);
     check(send(control, "ready", 5, MSG_NOSIGNAL), "send");
     wait_for_go(control);
-    if (!is(SERVE, "1")) carry_out(control);
+    if (!is(SERVE, "1")) carry_out(control, 0);
     look_up();
     serve(control, 0);
 }

@@ -12,6 +12,9 @@ listener's descriptor attached, sent by the command's process so that its host p
 supervisor sends `signal N` to forward; we send `stopped` when the command stops and `exit N` or `killed N`
 when it ends. Our own exit status is the command's, or 128 + N.
 
+Such a command's process is made before `ready`, and has given up everything and sent its `filter` by then: it waits for
+`go` itself, and all that is left to do is what depends on the streams.
+
 INVARIANT: nothing of ours is open, and no environment of the host's is left, in the command's process
 (tests/posture/test_process.py). Whatever fails before the command is executed ends the sandbox with 125.
 """
@@ -53,6 +56,8 @@ class Order:
                 self._take(key, value)
         self.is_late, self.serves = (self.single.get(key) == b"1" for key in ("late", "serve"))
         is_open = self.is_late or self.serves
+        if self.is_late and (self.serves or self.single.get("group") != b"own"):
+            raise ValueError("the order is not understood")
         if is_open == bool(self.argv) or (is_open and self.environment) or NEEDED - self.single.keys():
             raise ValueError("the order is incomplete")
 
@@ -135,11 +140,14 @@ def set_sysctl(name: str, value: bytes) -> None:
         os.close(descriptor)
 
 
-def become_command(order: Order, control: "_socket.socket", program: bytes) -> None:
-    """Turn this forked process into the command; without a program it is confined already. Returns only by raising."""
+def become_command(order: Order, control: "_socket.socket", program: bytes, gate: int) -> None:
+    """Turn this forked process into the command; without a program it is confined already. Returns only by raising.
+
+    `gate`: -1, or what is written to when all is done but what the order does not tell yet, and closed once it is told.
+    """
     for number in range(1, _signal.NSIG):
-        if number not in (_signal.SIGKILL, _signal.SIGSTOP) and not 32 <= number < 34:
-            _signal.signal(number, _signal.SIG_DFL)
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
+            privilege.handle_by_default(number)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     if order.single["group"] != b"shared":
         os.setpgid(0, 0)
@@ -155,11 +163,18 @@ def become_command(order: Order, control: "_socket.socket", program: bytes) -> N
         resource.setrlimit(limit, (value, value))
     if program:
         privilege.drop_capabilities()
+    if gate >= 0:
+        install_filter(order, control, program)
+        os.write(gate, b"\0")
+        if not wait_for_go(order, control):
+            os._exit(125)
+        os.close(gate)
     files = order.single["landlock_files"] == b"1"
     if order.scopes or files:
         landlock.restrict(order.scopes, files=files)
     os.chdir(order.single["cwd"])
-    install_filter(order, control, program)
+    if gate < 0:
+        install_filter(order, control, program)
     os.closerange(3, (1 << 31) - 1)
     execute(order.argv, order.environment)
 
@@ -267,7 +282,19 @@ class Supervision:
             return os.WEXITSTATUS(status)
 
     def conclude(self) -> None:
-        """What comes between the command's end and the word of it: nothing, since all end with this process."""
+        """Kill and collect whoever is left, so that the end that is told is that of all of them.
+
+        As pid 1 we are the only one that a signal to all does not reach.
+        """
+        while True:
+            try:
+                os.kill(-1, _signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # nobody is left to be signalled, but there may be dead ones
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
 
 
 def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
@@ -280,6 +307,8 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, control_fd)
     os.set_inheritable(control_fd, False)
     prepare(order)
+    if order.is_late:
+        return carry_out(order, control, (filters[:size], filters[size:]), Supervision)
     control.send(b"ready")
     if not wait_for_go(order, control):
         return 125
@@ -297,6 +326,7 @@ def carry_out(
 
     Without filters this process is confined already, and has no power to give up.
     """
+    gate = os.pipe2(os.O_CLOEXEC) if order.is_late else (-1, -1)
     wakeup, notify = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
     _signal.set_wakeup_fd(notify)  # before the fork: a command that ends at once must not be missed
@@ -305,7 +335,7 @@ def carry_out(
     command = os.fork()
     if command == 0:
         try:
-            become_command(order, control, filters[0])
+            become_command(order, control, filters[0], gate[1])
         except BaseException as error:  # the command's process must never run our code past this point
             say(f"cannot start the command: {error}".encode(errors="replace"))
             os._exit(125)
@@ -320,6 +350,13 @@ def carry_out(
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
+    if order.is_late:
+        os.close(gate[1])
+        if not os.read(gate[0], 1):
+            return 125  # the command's process has ended
+        control.send(b"ready")
+        os.read(gate[0], 1)  # until it has been told, or has ended
+        os.close(gate[0])
     return supervision(command, control, own_group=own_group).run(wakeup)
 
 

@@ -36,8 +36,8 @@ LAST_CAPABILITY = 63  # the kernel answers EINVAL past the last one it knows
 
 # Syscall numbers: x86_64 from asm/unistd_64.h, aarch64 from asm-generic/unistd.h.
 NUMBERS = {
-    "x86_64": {"seccomp": 317, "keyctl": 250, "capset": 126, "clone": 56},
-    "aarch64": {"seccomp": 277, "keyctl": 219, "capset": 91, "clone": 220},
+    "x86_64": {"seccomp": 317, "keyctl": 250, "capset": 126, "clone": 56, "rt_sigaction": 13},
+    "aarch64": {"seccomp": 277, "keyctl": 219, "capset": 91, "clone": 220, "rt_sigaction": 134},
 }[os.uname().machine]
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -70,6 +70,11 @@ def prctl(option: int, argument: int = 0, *, second: int = 0) -> int:
     """prctl(2) with the unused arguments zero, as the kernel demands."""
     zero = ctypes.c_ulong(0)
     return _check(_libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(second), zero, zero), f"prctl {option}")
+
+
+def handle_by_default(signal_number: int) -> None:
+    """Reset a signal, also 32 and 33, which the C library keeps to itself and posix_spawn(3) ignores."""
+    syscall(NUMBERS["rt_sigaction"], signal_number, bytes(32), None, 8)  # its first member is SIG_DFL
 
 
 def make_opaque() -> None:

@@ -2,8 +2,8 @@
 
 Theory of operation. The first process holds every namespace of the boundary and power over them, so a child cloned
 with new ones sees the same view, in which only what is private to one command is then replaced: /proc, the message
-queues and the places that the order names `fresh` (/tmp, /run, /dev/shm). What is mounted below such a place is mounted
-again on the new one, and the directories, links and files that stood there before any command ran are made again.
+queues, the terminals and the places that the order names `fresh` (/tmp, /run, /dev/shm). What is mounted below such a
+place is mounted again on the new one, and what stood there before any command ran is made again.
 
 SECURITY: everything to be repeated is looked up once, before the first command; nothing that a command leaves behind
 can change what the next one gets (docs/threats.md, P6).
@@ -19,7 +19,8 @@ from . import privilege
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID, SIGCHLD = 0x20000, 0x08000000, 0x20000000, 17  # clone(2)
 OPEN_TREE, MOVE_MOUNT = 428, 429  # the same on every architecture
 CLONE, RECURSIVE, EMPTY_PATH, HERE = 1, 0x8000, 4, -100  # open_tree(2), move_mount(2), AT_FDCWD
-QUEUES = "/dev/mqueue"
+QUEUES, TERMINALS = "/dev/mqueue", "/dev/pts"
+OWN_TERMINALS = "newinstance,ptmxmode=0666,mode=620"  # as bubblewrap mounts them
 
 
 def enter() -> int:
@@ -89,7 +90,7 @@ class Room:
 
     def __init__(self, fresh: list[str], *, sealed: bool) -> None:
         mounted = mount_points()
-        self.has_queues = QUEUES in mounted
+        self.has_queues, self.has_terminals = QUEUES in mounted, TERMINALS in mounted
         # /proc/sys is sealed anew in each /proc (privilege.seal_sysctls), which is another one than the old.
         self.processes = Place("/proc", [one for one in mounted if one != "/proc/sys" or not sealed])
         self.places = [Place(path, mounted) for path in fresh if path in mounted]
@@ -101,6 +102,8 @@ class Room:
         self.processes.renew("proc", privilege.MS_NOSUID | privilege.MS_NODEV | privilege.MS_NOEXEC)
         if self.has_queues:
             mount("mqueue", QUEUES, privilege.MS_NOSUID | privilege.MS_NODEV | privilege.MS_NOEXEC)
+        if self.has_terminals:  # SECURITY: what is typed at one command's terminal, another one could read
+            mount("devpts", TERMINALS, privilege.MS_NOSUID | privilege.MS_NOEXEC, OWN_TERMINALS)
         for place in self.places:
             place.renew()
 

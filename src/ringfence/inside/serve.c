@@ -4,7 +4,7 @@
 enum { OPEN_TREE_CALL = 428, MOVE_MOUNT_CALL, CLONE_TREE = 1, RECURSIVE = 0x8000, FROM_EMPTY_PATH = 4 };
 enum { ORDER, CHANNEL, STREAM, GIVEN = STREAM + 3, MOUNTS = 128, PLACES = 8 };
 static const unsigned long QUIET = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-static const char QUEUES[] = "/dev/mqueue";
+static const char QUEUES[] = "/dev/mqueue", TERMINALS[] = "/dev/pts", OWN_TERMINALS[] = "newinstance,ptmxmode=0666,mode=620";
 
 static struct place {
     const char *path;
@@ -12,7 +12,7 @@ static struct place {
     struct made { char *path, *text; mode_t mode; size_t size; } *made;
     size_t mounts, makes;
 } places[PLACES + 1], *looking_at;
-static int has_queues, room = -1;
+static int has_queues, has_terminals, room = -1;
 
 static char *copy(const char *text, size_t size) {
     char *made = malloc(size + 1);
@@ -75,6 +75,7 @@ static void look_up(void) { /* all that rooms are furnished with, before the fir
         if (count == sizeof paths / sizeof *paths) refuse("too many mounts");
         paths[count++] = path;
         has_queues |= !strcmp(path, QUEUES);
+        has_terminals |= !strcmp(path, TERMINALS);
     }
     for (size_t i = 0; i < order.fresh_places; i++)
         for (size_t j = 0; j < count; j++)
@@ -128,6 +129,7 @@ static void renew(const struct place *place, const char *kind, unsigned long fla
 static void furnish(void) {
     renew(places, "proc", QUIET);
     if (has_queues) check(mount("mqueue", QUEUES, "mqueue", QUIET, NULL), QUEUES);
+    if (has_terminals) check(mount("devpts", TERMINALS, "devpts", MS_NOSUID | MS_NOEXEC, OWN_TERMINALS), TERMINALS);
     for (struct place *place = places + 1; place < places + PLACES + 1 && place->path; place++)
         renew(place, "tmpfs", MS_NOSUID | MS_NODEV);
 }
@@ -155,7 +157,7 @@ static _Noreturn void keep(const int *given, int within) {
     else furnish(), prepare();
     is_alone = !within;
     check(send(given[CHANNEL], "ready", 5, MSG_NOSIGNAL), "send");
-    carry_out(given[CHANNEL]);
+    carry_out(given[CHANNEL], 0);
 }
 
 static _Noreturn void serve(int control, int within);

@@ -28,20 +28,11 @@ from . import init, privilege, rooms
 GIVEN = 5  # descriptors that come with a command
 
 
-class Alone(init.Supervision):
-    """The keeper of a room: ends everybody in it before it says that the command has ended."""
+class Beside(init.Supervision):
+    """The keeper of a command in the shared room, where others go on."""
 
     def conclude(self) -> None:
-        """Kill and collect whoever is left; as pid 1 we are the only one that a signal to all does not reach."""
-        while True:
-            try:
-                os.kill(-1, _signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # nobody is left to be signalled, but there may be dead ones
-            try:
-                os.waitpid(-1, 0)
-            except ChildProcessError:
-                return
+        """Nobody else ends with the command."""
 
 
 class Server:
@@ -101,7 +92,7 @@ class Server:
             self.room.furnish()
             init.prepare(order)
         control.send(b"ready")
-        return init.carry_out(order, control, self.filters, init.Supervision if within else Alone)
+        return init.carry_out(order, control, self.filters, Beside if within else init.Supervision)
 
     def pass_on(self, text: bytes, given: list[int]) -> None:
         """Hand a command to the shared room, which is made for the first one."""

@@ -18,8 +18,10 @@ from .patterns import compile_rule, escape
 # Names nobody uses: a rule that matches one of them in the home directory matches any name there.
 _ANY_NAMES = ("\x01", ".\x01")
 
-# Where ringfence's policies, audit and launch artefacts are, unless XDG variables move them.
-_OWN = ("/etc/ringfence", *(f"~/{name}/ringfence" for name in (".config", ".local/state", ".local/share", ".cache")))
+# Where ringfence's policies, audit and launch artefacts are, unless XDG variables move them; root's are its own in any
+# home (session/places.py).
+_PLACES = (".config", ".local/state", ".local/share", ".cache")
+_OWN = ("/etc/ringfence", *(f"{home}/{name}/ringfence" for home in ("~", "/root") for name in _PLACES))
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):

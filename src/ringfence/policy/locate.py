@@ -146,8 +146,7 @@ class _Scanner:
         self.advance(len(mark))
         while not self.text.startswith(mark, self.at):
             self.advance(2 if quote == '"' and self.peek() == "\\" else 1)
-        self.advance(len(mark))
-        # Up to two quotes may stand directly before the closing three; behind one there is none.
+        # The closing quotes, and up to two that may stand directly before three.
         while self.at < len(self.text) and self.peek() == quote:
             self.advance(1)
 

@@ -7,13 +7,14 @@ launch.
 
 import marshal
 
-VERSION = 5
+VERSION = 7
 
 
 class Artefact:
     """One compiled launch; see model/plan.py `Launch` and `Plan` for the fields they share."""
 
     program: str  # host path of bubblewrap
+    stager: str  # host path of the native program that stages; empty: a fork does, or nothing is to be staged
     arguments: "list[str]"
     files: "list[str]"
     sources: "list[tuple[str, bool]]"  # host path, whether it is the user's own
@@ -38,6 +39,7 @@ class Artefact:
     workspace_bytes: int
     workspace: "tuple[str, str, str]"  # path, mode, apply
     deny_write: "list[tuple[str, bool]]"  # pattern, literal
+    interpreters: "list[tuple[str, bool]]"  # where a virtual environment's may lie (session/interpreters.py)
     scoped: bool  # Landlock scopes are in force
     audit: "tuple[str, int]"  # fsync, rotate_bytes
     plan_digest: str

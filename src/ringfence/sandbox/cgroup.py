@@ -3,6 +3,7 @@
 cgroup v2 is used when our own group is delegated (writable, with the controllers enabled below it), v1 when we
 are root. Elsewhere the watchdog in `memory` and RLIMIT_NPROC stand in; `ringfence doctor` says which applies.
 The first process of a sandbox is moved in before it starts the command, so nothing of the command runs outside.
+With version 1 what stages a boundary joins by itself, before bubblewrap: that waits for nothing (`tasks`).
 """
 
 import _thread
@@ -16,7 +17,7 @@ def own_groups() -> "dict[str, str]":
     """Our group's path by v1 controller name; the v2 group is under the empty name."""
     found = {}
     try:
-        with open("/proc/self/cgroup", encoding="ascii") as file:
+        with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:  # a codec that is loaded
             for line in file:
                 _, names, path = line.rstrip("\n").split(":", 2)
                 for name in names.split(","):
@@ -80,18 +81,25 @@ def write(path: str, text: str) -> None:
         os.close(descriptor)
 
 
+def tasks(groups: "list[str]") -> "list[str]":
+    """The files by which a process with one thread joins `groups` itself; empty with version 2."""
+    return [f"{group}/tasks" for group in groups if os.path.exists(f"{group}/tasks")]
+
+
 class Joining:
     """Puts a boundary into its groups while it is being built.
 
-    The first move after a pause waits for an RCU grace period (cgroup_threadgroup_rwsem), 10 to 15 ms, which a thread
-    spends here instead of the launch. Processes forked meanwhile may be left outside; `finish` moves the first process
-    itself, before it has started anything.
+    The first move of somebody else after a pause waits for an RCU grace period (cgroup_threadgroup_rwsem), 10 to 15 ms,
+    which a thread spends here instead of the launch, unless the boundary `joins` by itself: then `finish` only looks.
+    Processes forked meanwhile may be left outside; `finish` moves the first process itself, before it has started
+    anything.
     """
 
-    def __init__(self, groups: "list[str]", monitor: int) -> None:
+    def __init__(self, groups: "list[str]", monitor: int, *, joins: bool = False) -> None:
         self.groups = groups
+        self.joins = joins
         self.done = _thread.allocate_lock()
-        if groups:
+        if groups and not joins:
             self.done.acquire()
             _thread.start_new_thread(self.move_first, (monitor,))
 
@@ -111,8 +119,18 @@ class Joining:
 
     def finish(self, init: int) -> None:
         """Make sure that the first process, and so everything it starts, is inside; raise OSError if that fails."""
-        with self.done:
-            self.move(init)
+        if not self.joins or not all(has(group, init) for group in self.groups):
+            with self.done:
+                self.move(init)
+
+
+def has(group: str, pid: int) -> bool:
+    """Whether a process is in a group."""
+    try:
+        with open(f"{group}/cgroup.procs", "rb") as file:
+            return str(pid).encode() in file.read().split()
+    except OSError:
+        return False
 
 
 def out_of_memory(groups: "list[str]") -> bool:

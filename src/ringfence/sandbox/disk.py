@@ -1,9 +1,16 @@
 """How much disk a run's upper layers hold: the watchdog behind `limits.workspace-size`.
 
 A walk costs time in proportion to what was written, so the file system's own count is asked first.
+
+SECURITY: a file that was unlinked while it is open has no name to be found by, and takes space until its last holder
+has gone. Those that processes hold as descriptors are counted; where one may be held by a mapping alone, or by a
+descriptor that is on its way through a socket, what the whole file system has lost counts (docs/threats.md, L3).
 """
 
 import os
+import stat
+
+from . import memory
 
 ENTRY_LIMIT = 500_000  # the apply step takes no more changes than this
 FILLING_BYTES = 1 << 20  # lost since the last look
@@ -21,8 +28,11 @@ class Usage:
         self.last_free = self.free_at_start
         self.filling = False
 
-    def exceeded(self) -> bool:
-        """Ask the file system; walk when it has lost half the limit since the start, and now and then anyway."""
+    def exceeded(self, root: str = "") -> bool:
+        """Ask the file system; walk when it has lost half the limit since the start, and now and then anyway.
+
+        `root` is /proc/INIT/root, as in memory.py; empty once every process has gone.
+        """
         if not self.limit_bytes or not self.uppers:
             return False
         self.looks += 1
@@ -32,7 +42,10 @@ class Usage:
         lost = self.free_at_start - free
         if lost < self.limit_bytes // 2 and self.looks % 300:
             return False
-        return sum(tree_bytes(upper) for upper in self.uppers) > self.limit_bytes
+        total = sum(tree_bytes(upper) for upper in self.uppers)
+        if total <= self.limit_bytes and root:
+            total += unlinked_bytes(root)
+        return total > self.limit_bytes or (lost > self.limit_bytes and root != "" and is_hiding(root))
 
 
 def free_bytes(places: "list[str]") -> int:
@@ -42,6 +55,47 @@ def free_bytes(places: "list[str]") -> int:
     except (OSError, IndexError):
         return 0
     return found.f_bfree * found.f_frsize
+
+
+def unlinked_bytes(root: str) -> int:
+    """Bytes on disk of files in an overlay that have no name any more and are held open, each counted once."""
+    seen: dict[tuple[int, int], int] = {}
+    for pid in memory.pids(root):
+        place = f"{root}/proc/{pid}"
+        try:
+            overlays = overlay_ids(place)
+            for name in os.listdir(f"{place}/fd"):
+                found = os.stat(f"{place}/fd/{name}")
+                is_unlinked = stat.S_ISREG(found.st_mode) and not found.st_nlink
+                if is_unlinked and mount_id(f"{place}/fdinfo/{name}") in overlays:
+                    seen[found.st_dev, found.st_ino] = found.st_blocks * 512
+        except OSError:
+            continue  # it has gone, or has just closed one: the next look is soon
+    return sum(seen.values())
+
+
+def overlay_ids(place: str) -> "set[bytes]":
+    """The mounts of a process that are overlays (proc_pid_mountinfo(5))."""
+    with open(f"{place}/mountinfo", "rb") as file:
+        return {line.split(maxsplit=1)[0] for line in file if b" - overlay " in line}
+
+
+def mount_id(path: str) -> bytes:
+    """The mount that an open file lies on, from its `fdinfo`."""
+    with open(path, "rb") as file:
+        return next((line.split()[1] for line in file if line.startswith(b"mnt_id:")), b"")
+
+
+def is_hiding(root: str) -> bool:
+    """Whether a process maps a file that has no name, or a descriptor is on its way through a socket."""
+    for pid in memory.pids(root):
+        try:
+            with open(f"{root}/proc/{pid}/maps", "rb") as file:
+                if any(line.endswith(b" (deleted)\n") and b" /memfd:" not in line for line in file):
+                    return True
+        except OSError:
+            continue
+    return memory.are_descriptors_on_their_way(root)
 
 
 def tree_bytes(root: str) -> int:

@@ -124,7 +124,17 @@ def native_init() -> HostPath:
     Where its source stands beside it, in a developer's tree, it must not be older than that nor than the Python it
     follows: an edit of either is never without effect. A wheel holds the program without its source.
     """
-    binary, source, *reference = native_init_places()
+    return current(native_init_places())
+
+
+def native_stage() -> HostPath:
+    """The same for what stages as root, stage.c."""
+    return current(native_stage_places())
+
+
+def current(places: tuple[str, ...]) -> HostPath:
+    """The first of `places` if it is a program and no older than the others, of which the first is its source."""
+    binary, source, *reference = places
     if not (os.path.isfile(binary) and os.access(binary, os.X_OK)):
         return HostPath("")
     sources = [source, *reference] if os.path.exists(source) else []
@@ -137,6 +147,11 @@ def native_init_places() -> tuple[str, ...]:
     inside = os.path.dirname(ringfence.inside.__file__)
     names = ("native-init", "init.c", "init.py", "privilege.py", "landlock.py", "rooms.py", "serve.py", "serve.c")
     return tuple(os.path.join(inside, name) for name in names)
+
+
+def native_stage_places() -> tuple[str, ...]:
+    """The same for what stages as root."""
+    return tuple(os.path.join(os.path.dirname(__file__), name) for name in ("native-stage", "stage.c", "staging.py"))
 
 
 def git_settings(home: str) -> dict[str, str]:

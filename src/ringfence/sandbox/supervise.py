@@ -36,7 +36,6 @@ SI_KERNEL = 0x80  # <asm-generic/siginfo.h>
 TICK_S = 0.1
 QUICK_TICK_S = 0.01
 GRACE_S = 5.0
-READS_AT_MOST = 16  # more than the kernel's whole queue: fs.inotify.max_queued_events is 16,384 of some 16 bytes
 EVENT_LIMIT = 1000  # per run: a flood must not fill the disk with records
 
 
@@ -73,12 +72,16 @@ class Supervisor:
         self.machine = os.uname().machine
         self.started = time.monotonic()
         self.kill_at: float | None = None
+        # Return from `serve` at the word that the command and all others have ended, the first process still there:
+        # whoever sets it calls `settle` and `close`.
+        self.is_hasty = self.is_told = False
         self.waiting: list[int] | None = []  # signals sent before the command was started; None from then on
         self.lock = _thread.allocate_lock()
         self.looking = _thread.allocate_lock()
         self.next_look = 0.0
         self.reached: set[str] = set()
         self.usage = disk.Usage(uppers, artefact.workspace_bytes)
+        self.shared_at_first = memory.shared_bytes() if artefact.memory_bytes else 0
         # Files, each with a code, whose opening is told to `tripped`, as that of decoys is.
         self.tripwires: list[tuple[str, str]] = []
         self.tripped: Callable[[str, str], None] = lambda code, path: None
@@ -88,7 +91,10 @@ class Supervisor:
 
     def wait_for_ready(self) -> bool:
         """Whether the view was built; False when bubblewrap ended instead."""
-        message, pid, _ = self.boundary.receive()
+        message, pid, descriptor = self.boundary.receive()
+        if message == b"filter":  # of a late order, whose command has a process already
+            self.command, self.listener = pid, descriptor
+            message, pid, _ = self.boundary.receive()
         if message != b"ready":
             return False
         self.init = pid
@@ -105,32 +111,35 @@ class Supervisor:
         if rest:
             os.close(rest[0])
         self.started = time.monotonic()
+        self.next_look = self.started + TICK_S
         with self.lock:
             early, self.waiting = self.waiting or [], None
         for number in early:
             self.send(number)
 
     def run(self, signals: int) -> Outcome:
-        """`serve`, and give every descriptor back however it ends."""
+        """`serve`, and give every descriptor back however it ends, unless there is a hurry."""
         try:
             return self.serve(signals)
         finally:
-            self.close()
+            if not self.is_hasty:
+                self.close()
 
     def serve(self, signals: int) -> Outcome:
-        """Serve until the boundary has ended; every process in it is dead on return.
+        """Serve until the boundary has ended; every process in it but for the first one is dead on return.
 
         `signals` is the descriptor of `wait_for_signals`, -1 to leave this process's signals alone.
         """
         poller = select.poll()
         control = self.boundary.control.fileno()
         poller.register(control, select.POLLIN)
-        if signals >= 0:
-            poller.register(signals, select.POLLIN)
-        if self.watcher:
-            poller.register(self.watcher.descriptor, select.POLLIN)
+        for descriptor in (signals, self.listener):
+            if descriptor >= 0:
+                poller.register(descriptor, select.POLLIN)
+        for descriptor in self.watcher.descriptors if self.watcher else ():
+            poller.register(descriptor, select.POLLIN)
         open_end = True
-        while open_end:
+        while open_end and not (self.is_hasty and self.is_told):
             for descriptor, state in poller.poll(self.pace_ms()):
                 if descriptor == control:
                     open_end = self.converse(poller)
@@ -142,12 +151,17 @@ class Supervisor:
                     self.observe()
             self.watch_limits()
         self.observe()
-        ended = select.poll()
-        ended.register(self.handle, select.POLLIN)
-        ended.poll()  # a first process ends after everybody else in its namespace
+        if not self.is_hasty:
+            self.settle()
         if self.kill_at is None and self.usage.exceeded():  # faster than the last look
             self.report("limit", "workspace-size", {"limit": self.artefact.workspace_bytes})
         return self.outcome or Outcome("killed", _signal.SIGKILL, self.started)
+
+    def settle(self) -> None:
+        """Wait for the end of the first process, which is after everybody else's, and that of its namespaces."""
+        ended = select.poll()
+        ended.register(self.handle, select.POLLIN)
+        ended.poll()
 
     def close(self) -> None:
         """Give every descriptor back."""
@@ -171,6 +185,7 @@ class Supervisor:
         elif message.startswith(b"stopped ") and self.group == "foreground":
             self.stop_with_command()
         elif message.startswith((b"exit ", b"killed ")):
+            self.is_told = True
             kind, _, number = message.decode().partition(" ")
             self.outcome = self.outcome or Outcome(kind, int(number), self.started)
         return bool(message)
@@ -249,12 +264,8 @@ class Supervisor:
     def observe(self) -> None:
         """Act on everything that the watches have seen until now; from any thread, and nobody overtakes another."""
         with self.looking:
-            for _ in range(READS_AT_MOST):
-                found = self.watcher.read() if self.watcher else []
-                if not found:
-                    return
-                for code, path in found:
-                    self.act_on(code, path)
+            for code, path in self.watcher.read() if self.watcher else ():
+                self.act_on(code, path)
 
     def act_on(self, code: str, path: str) -> None:
         """Record one thing that a watch saw."""
@@ -282,7 +293,7 @@ class Supervisor:
             if now >= self.kill_at:
                 self.send(_signal.SIGKILL)
             return
-        if self.usage.exceeded():
+        if self.usage.exceeded(f"/proc/{self.init}/root"):
             self.stop("workspace-size", self.artefact.workspace_bytes, _signal.SIGKILL)
             return
         if now < self.next_look:
@@ -306,8 +317,13 @@ class Supervisor:
         """Whether the sandbox uses more than its limit; the exact count is taken only when the cheap one says so."""
         limit, mounts = self.artefact.memory_bytes, self.artefact.tmpfs
         if not limit or memory.resident_bytes(root, mounts) <= limit:
-            return False
+            return limit > 0 and self.hides_memory(root)
         return memory.used_bytes(root, mounts) > limit
+
+    def hides_memory(self, root: str) -> bool:
+        """Whether more than the limit may be held by descriptors that nobody has received yet; see memory.py."""
+        grown = memory.shared_bytes() - self.shared_at_first
+        return grown > self.artefact.memory_bytes and memory.are_descriptors_on_their_way(root)
 
     def notice(self, root: str) -> None:
         """Record, once each, limits that the kernel enforces without telling anybody."""

@@ -16,7 +16,7 @@ import os
 import select
 import time
 
-from . import launch, memory, staging, supervise
+from . import launch, memory, supervise
 from .ending import Ending
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
@@ -128,16 +128,16 @@ class WarmSupervisor(supervise.Supervisor):
         return command
 
     def hand_over(self, stream: int) -> None:
-        """As root: let the command open its pipes again by name, as `staging.hand_over_pipes` does for a run."""
+        """As root: let the command open its pipes again by name, as `launch.give_pipes` does for a run."""
         if os.getuid() == 0 != self.owner:
-            staging.hand_over_pipes((stream,), self.owner)
+            launch.give_pipes((stream,), self.owner)
 
     def serve(self, signals: int) -> supervise.Outcome:
         """Serve until the boundary has ended; every process in it is dead on return."""
         control = self.boundary.control.fileno()
         self.poller.register(control, select.EPOLLIN)
-        if self.watcher:
-            self.poller.register(self.watcher.descriptor, select.EPOLLIN)
+        for descriptor in self.watcher.descriptors if self.watcher else ():
+            self.poller.register(descriptor, select.EPOLLIN)
         try:
             is_open = True
             while is_open:
@@ -298,7 +298,7 @@ class WarmSupervisor(supervise.Supervisor):
         kept = sum(memory.tmpfs_bytes(f"/proc/{pid}/root", self.fresh) for pid in self.keepers())
         mounts = self.artefact.tmpfs
         if not limit or memory.resident_bytes(root, mounts) + kept <= limit:
-            return False
+            return limit > 0 and self.hides_memory(root)
         return memory.used_bytes(root, mounts) + kept > limit
 
     def keepers(self) -> "list[int]":

@@ -10,7 +10,6 @@ import _thread
 import contextlib
 import functools
 import os
-import select
 from collections import deque
 
 import msgspec
@@ -23,6 +22,7 @@ from ringfence.sandbox import launch, peers
 
 from .control import Control
 from .questions import Question, Questions
+from .readiness import is_readable
 from .vaults import Vaults
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
@@ -136,7 +136,7 @@ class Answering:
 
     def receive(self) -> messages.FromProxy | None:
         """The next message; None when the proxy has ended, or says what it should not, which ends it."""
-        if self.way.loading.locked() and not select.select([self.way.channel], [], [], 0)[0]:
+        if self.way.loading.locked() and not is_readable(self.way.channel.fileno(), 0):
             self.way.heard()
         try:
             data = self.way.channel.recv(messages.PACKET_BYTES)

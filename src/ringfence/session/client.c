@@ -18,8 +18,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static const char PROTOCOL[] = "2";
-enum { NOBODY = -1, LOST = 125, CANNOT_EXECUTE = 126, GIVEN = 6, SHOWN = 9, ANSWER_TIMEOUT_S = 1 };
+static const char LATE_SITE[] = "\n# late-site\n";
+static const char PROTOCOL[] = "3";
+enum { NOBODY = -1, USAGE = 2, LOST = 125, CANNOT_EXECUTE = 126, GIVEN = 3, SHOWN = 9, ANSWER_TIMEOUT_S = 1 };
 static const int FORWARDED[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
 extern char **environ;
 static int channel;
@@ -70,12 +71,21 @@ static int connect_to(const char *installation) {
     return connected;
 }
 
-static void personality_of(char *text, size_t size) {
-    int file = open("/proc/self/personality", O_RDONLY | O_CLOEXEC);
+static size_t content_of(const char *path, char *text, size_t size) { /* one line, without its end */
+    int file = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t got = file < 0 ? 0 : read(file, text, size - 1);
     text[got > 0 ? got : 0] = 0;
-    text[strcspn(text, "\n")] = 0;
     if (file >= 0) close(file);
+    text[strcspn(text, "\n")] = 0;
+    return strlen(text);
+}
+
+static void own_state(char *text, size_t size) { /* at most 40 characters */
+    void *code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    text += content_of("/proc/self/personality", text, size / 3);
+    *text++ = ' ';
+    text += content_of("/proc/self/timerslack_ns", text, size / 3);
+    strcpy(text, code == MAP_FAILED ? " 1" : " 0");
 }
 
 static int look(void) { /* likeness.py: what shows that no Landlock domain is around us */
@@ -84,13 +94,22 @@ static int look(void) { /* likeness.py: what shows that no Landlock domain is ar
     return open(place, O_RDONLY | O_CLOEXEC);
 }
 
+static int pass(const char *word, const int *given) { /* one packet with three descriptors */
+    union { char space[CMSG_SPACE(GIVEN * sizeof(int))]; struct cmsghdr header; } rights = {{0}};
+    struct iovec text = {(char *)word, strlen(word)};
+    struct msghdr message = {NULL, 0, &text, 1, &rights, sizeof rights, 0};
+    rights.header = (struct cmsghdr){CMSG_LEN(GIVEN * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(&rights.header), given, GIVEN * sizeof(int));
+    return sendmsg(channel, &message, MSG_NOSIGNAL) == (ssize_t)text.iov_len;
+}
+
 static int request(char **words) { /* a file with what is asked: words and environment, each ended by a NUL */
-    char own[64], count[16];
+    char own[96], count[16];
     int file = memfd_create("request", MFD_CLOEXEC), many = 0;
     FILE *told = file < 0 ? NULL : fdopen(dup(file), "w");
     if (!told) return -1;
     while (words[many + 1]) many++;
-    personality_of(own, sizeof own);
+    own_state(own, sizeof own);
     snprintf(count, sizeof count, "%d", many);
     const char *first[] = {PROTOCOL, own, count};
     for (int i = 0; i < 3; i++) fwrite(first[i], 1, strlen(first[i]) + 1, told);
@@ -101,15 +120,10 @@ static int request(char **words) { /* a file with what is asked: words and envir
 }
 
 static int send_request(char **words) {
-    union { char space[CMSG_SPACE(GIVEN * sizeof(int))]; struct cmsghdr header; } rights = {{0}};
-    int given[GIVEN] = {request(words), open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), 0, 1, 2, look()};
-    struct iovec text = {"run", 3};
-    struct msghdr message = {NULL, 0, &text, 1, &rights, sizeof rights, 0};
-    rights.header = (struct cmsghdr){CMSG_LEN(sizeof given), SOL_SOCKET, SCM_RIGHTS};
-    memcpy(CMSG_DATA(&rights.header), given, sizeof given);
-    int sent = given[0] >= 0 && given[1] >= 0 && given[5] >= 0 && sendmsg(channel, &message, MSG_NOSIGNAL) == 3;
+    int given[GIVEN] = {request(words), open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), look()};
+    int sent = given[0] >= 0 && given[1] >= 0 && given[2] >= 0 && pass("run", given);
     for (int i = 0; i < GIVEN; i++)
-        if (given[i] > 2) close(given[i]);
+        if (given[i] >= 0) close(given[i]);
     return sent;
 }
 
@@ -134,7 +148,7 @@ static int begin(void) { /* from here on nothing may be done by ourselves any mo
         sigaddset(&heard, FORWARDED[i]);
     }
     setsockopt(channel, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);
-    if (send(channel, "go", 2, MSG_NOSIGNAL) != 2) return 0;
+    if (!pass("go", (const int[GIVEN]){0, 1, 2})) return 0;
     sigprocmask(SIG_UNBLOCK, &heard, NULL);
     return 1;
 }
@@ -153,8 +167,26 @@ static int ask(const char *installation, char **words) {
     return LOST;
 }
 
+/* For `run`: the interpreter of a script that says that it can do without `site` at first (scripts/ringfence). What is
+ * not understood is left to the kernel. */
+static void execute_without_site(char *command, char **words, int count) {
+    char text[PATH_MAX + 64], *with[count + 3], *end;
+    int file = open(command, O_RDONLY | O_CLOEXEC);
+    ssize_t got = file < 0 ? 0 : read(file, text, sizeof text - 1);
+    if (file >= 0) close(file);
+    text[got > 0 ? got : 0] = 0;
+    if (strncmp(text, "#!/", 3) || !(end = strchr(text, '\n')) || strncmp(end, LATE_SITE, sizeof LATE_SITE - 1)) return;
+    *end = 0;
+    if (strpbrk(text, " \t\r") || strncmp(strrchr(text, '/'), "/python", 7)) return;
+    with[0] = text + 2;
+    with[1] = "-S";
+    memcpy(with + 2, words, (count + 1) * sizeof *words);
+    execv(with[0], with);
+}
+
 int main(int count, char **words) {
     char place[PATH_MAX], command[PATH_MAX + 32];
+    struct stat found;
     for (int i = 0; i < 3; i++) /* SECURITY: as in cli/entry.py: nothing of ours may take the number of a closed one */
         if (fcntl(i, F_GETFD) < 0 && open("/dev/null", O_RDWR) != i) return CANNOT_EXECUTE;
     ssize_t length = readlink("/proc/self/exe", place, sizeof place - 1);
@@ -165,8 +197,14 @@ int main(int count, char **words) {
         int status = ask(place, words);
         if (status != NOBODY) return status;
     }
+    for (int i = 0; i < 3; i++)
+        if (fstat(i, &found) == 0 && S_ISDIR(found.st_mode)) { /* the interpreter would abort */
+            dprintf(2, "ringfence: descriptor %d is a directory, which Python takes for none of its streams\n", i);
+            return USAGE;
+        }
     snprintf(command, sizeof command, "%s/ringfence-python", place);
     words[0] = command;
+    if (words[1] && !strcmp(words[1], "run")) execute_without_site(command, words, count);
     execv(command, words);
     dprintf(2, "ringfence: cannot execute `%s`: %s\n", command, strerror(errno));
     return CANNOT_EXECUTE;

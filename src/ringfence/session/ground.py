@@ -9,6 +9,10 @@ from ringfence.workspace import layout
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
 if TYPE_CHECKING:
     from ringfence.sandbox.artefact import Artefact
+    from ringfence.workspace.layout import Created
+
+
+ASIDE = "-waiting"  # beside the runs, what is no run: boundaries that wait (pool.py), and what is about to be removed
 
 
 class Ground:
@@ -102,3 +106,11 @@ class Ground:
         os.makedirs(runs, mode=0o700, exist_ok=True)
         os.rename(self.directory, f"{runs}/{run}")
         self.created.run, self.created.directory = run, f"{runs}/{run}"
+
+
+def withdraw(created: "Created") -> None:
+    """Put the directory of a run that left nothing out of sight, to be removed in a moment; raise OSError."""
+    aside = os.path.dirname(created.directory) + ASIDE
+    os.makedirs(aside, mode=0o700, exist_ok=True)
+    os.rename(created.directory, f"{aside}/.{created.run}")
+    created.directory = f"{aside}/.{created.run}"

@@ -10,6 +10,7 @@ from /proc for the process that connected, by a descriptor on it that the kernel
 """
 
 import _socket
+import ctypes
 import os
 import select
 
@@ -22,8 +23,13 @@ STATUS = frozenset(
     " Speculation_Store_Bypass SpeculationIndirectBranch Cpus_allowed Mems_allowed".split()
 )
 FILES = ("cgroup", "limits", "oom_score_adj", "loginuid", "sessionid", "coredump_filter", "attr/current")
-# Fields of proc_pid_stat(5), counted from the one after the name, which may hold anything.
+# Fields of proc_pid_stat(5), counted from the one after the name, which may hold anything. We have no
+# terminal: whoever has one, which a command may open as /dev/tty, is not like us.
 TERMINAL, PRIORITY, NICE, REALTIME, POLICY = 4, 15, 16, 37, 38
+IOPRIO_GET = {"x86_64": 252, "aarch64": 31}  # <asm/unistd.h>
+IOPRIO_WHO_PROCESS = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def likeness(pid: "int | str") -> "tuple[object, ...]":
@@ -33,9 +39,31 @@ def likeness(pid: "int | str") -> "tuple[object, ...]":
     root = os.stat(f"{place}/root/")
     lines = [line for line in read(f"{place}/status").splitlines() if line.partition(":")[0] in STATUS]
     fields = read(f"{place}/stat").rpartition(")")[2].split()
-    scheduling = [fields[number] for number in (PRIORITY, NICE, REALTIME, POLICY)]
+    scheduling: list[object] = [fields[number] for number in (TERMINAL, PRIORITY, NICE, REALTIME, POLICY)]
+    scheduling += [io_priority(0 if pid == "self" else int(pid)), memory_policy(place)]
     files = [read(f"{place}/{name}", optional=name in ("attr/current", "loginuid", "sessionid")) for name in FILES]
     return (namespaces, (root.st_dev, root.st_ino), lines, scheduling, files)
+
+
+def io_priority(pid: int) -> int:
+    """What ionice(1) sets; raise OSError."""
+    number = ctypes.c_long(IOPRIO_GET.get(os.uname().machine, -1))
+    found = int(_libc.syscall(number, ctypes.c_long(IOPRIO_WHO_PROCESS), ctypes.c_long(pid)))
+    if found < 0:
+        raise OSError(ctypes.get_errno(), "ioprio_get")
+    return found
+
+
+def memory_policy(place: str) -> bytes:
+    """What numactl(8) sets, as the first mapping shows it; empty on a kernel without."""
+    try:
+        descriptor = os.open(f"{place}/numa_maps", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.read(descriptor, 64).split(b" ")[1]  # a short read spares the kernel the other mappings
+    finally:
+        os.close(descriptor)
 
 
 def show() -> None:
@@ -58,16 +86,6 @@ def looks_at_us(descriptor: int) -> bool:
     return (shown.st_dev, shown.st_ino) == (found.st_dev, found.st_ino)
 
 
-def has_terminal(pid: int) -> bool:
-    """Whether the process has a controlling terminal, which a command may open as /dev/tty; raise OSError."""
-    return read(f"/proc/{pid}/stat").rpartition(")")[2].split()[TERMINAL] != "0"
-
-
-def personality() -> str:
-    """Our own execution domain, setarch(8); of others it can be read only with the right to trace them."""
-    return read("/proc/self/personality", optional=True).strip()
-
-
 def read(path: str, *, optional: bool = False) -> str:
     """The text of a file of /proc; empty for an optional one that this kernel does not have."""
     try:
@@ -87,7 +105,7 @@ def read(path: str, *, optional: bool = False) -> str:
 
 
 def is_like(peer: "_socket.socket", own: "tuple[object, ...]") -> bool:
-    """Whether the process that connected is of our user, still there, without a terminal and like us in everything."""
+    """Whether the process that connected is of our user, still there, and like us in everything that we can see."""
     try:
         handle = peer.getsockopt(_socket.SOL_SOCKET, SO_PEERPIDFD)
     except OSError:
@@ -97,7 +115,7 @@ def is_like(peer: "_socket.socket", own: "tuple[object, ...]") -> bool:
         pid, uid = (int.from_bytes(credentials[at : at + 4], "little") for at in (0, 4))
         if uid != os.getuid() or pid <= 0:
             return False
-        same = likeness(pid) == own and not has_terminal(pid)
+        same = likeness(pid) == own
         return same and not select.select([handle], [], [], 0)[0]  # what was read belonged to it: it is alive
     except OSError:
         return False

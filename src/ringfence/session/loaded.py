@@ -11,9 +11,6 @@ def load() -> None:
 
     from . import cache, ground, run, tainting, terminal, wiring  # noqa: F401 - see above
 
-    if os.getuid() == 0:
-        from ringfence.sandbox import staging  # noqa: F401 - see above
-
 
 def files() -> "list[str]":
     """The files that our code came from."""

@@ -2,8 +2,9 @@
 
 Theory of operation. A member is a process of the resident supervisor's that carries out an ordinary `Run` up to the
 moment before the command starts, in a first process whose order comes late (inside/init.py), and waits. Its run lies
-beside the others (`runs` + WAITING), so that nobody lists it. A request of the same kind is handed to it: environment,
-streams, command. It then begins as a run of that moment: identifier, start of the run, limits and records.
+beside the others (`runs` + ASIDE), so that nobody lists it. A request of the same kind is handed to it: environment,
+streams, command. It then begins as a run of that moment: identifier, start of the run, limits and records. While the
+resident supervisor looks at who asks, the member looks whether it fits; only then does it answer.
 
 SECURITY: what a member was built from may have changed since. It takes a request only if the launch cache, asked again
 with the client's environment, gives the very same artefact, and if what it has mounted and the host's table of mounts
@@ -19,12 +20,13 @@ import select
 import time
 
 from ringfence.model.errors import RingfenceError
-from ringfence.sandbox import launch
+from ringfence.sandbox import disk, launch
 from ringfence.sandbox.artefact import loads
 from ringfence.workspace import removal
 
 from . import cache, places, titles
 from . import run as session
+from .ground import ASIDE
 from .options import Options, parse, workspace_of
 from .resident_request import BEGIN_TIMEOUT_S, DESCRIPTORS, PACKET_BYTES, Request
 
@@ -32,9 +34,10 @@ TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
     from ringfence.sandbox.artefact import Artefact
 
+    from .ground import Ground
     from .run import Run
+    from .wiring import Recorder
 
-WAITING = "-waiting"
 IDLE_S = 60.0
 MODES = ("overlay", "readonly")
 
@@ -63,6 +66,17 @@ def outlook(artefact: "Artefact") -> "tuple[object, ...]":
     return (mounts, sources, lowers)
 
 
+def become(run: "Run", ground: "Ground", record: "Recorder", runs: str) -> None:
+    """Make a boundary that has waited the run that was asked for: from here on it is one of `runs` that begins now."""
+    ground.move(runs, run.argv[0])
+    run.identifier = record.run = ground.created.run
+    if run.supervisor:
+        run.supervisor.usage = disk.Usage(ground.uppers(), run.artefact.workspace_bytes)
+        if run.artefact.idmap:
+            launch.hand_over_pipes(run.supervisor.boundary, run.stdio)
+    run.announce(record)
+
+
 def sweep(place: str) -> None:
     """Remove what killed members have left; no living one is older than twice its time."""
     try:
@@ -88,10 +102,14 @@ class Asked:
 
 
 class Member:
-    """One boundary that waits for a request of a known kind; `channel` leads to the resident supervisor."""
+    """One boundary that waits for a request of a known kind; `channel` leads to the resident supervisor.
 
-    def __init__(self, channel: "_socket.socket", words: "list[str]") -> None:
+    `environment` is that of this process, as a request has it.
+    """
+
+    def __init__(self, channel: "_socket.socket", words: "list[str]", environment: "list[bytes]") -> None:
         self.channel = channel
+        self.environment = environment
         self.asked = Asked(words)
         self.entry = cache.entry(self.asked.key)
         self.request: Request | None = None
@@ -110,15 +128,19 @@ class Member:
         run = session.Run(artefact, [], self.asked.directory)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         run.own_signals = False
-        run.runs = places.runs() + WAITING
+        run.runs = places.runs() + ASIDE
         sweep(run.runs)
         run.stdio = (null, null, null)
         run.assignment = self
         finished = run.carry_out()
         return self.options, finished
 
+    def take_on(self, run: "Run", ground: "Ground", record: "Recorder") -> None:
+        """Wait for what the boundary is for, and become that. It is called by `Run.attend`."""
+        become(run, ground, record, self.wait(run))
+
     def wait(self, run: "Run") -> str:
-        """Wait for a request and become its run; return where that is to lie. It is called by `Run.take_on`."""
+        """Wait for a request and become its run; return where that is to lie."""
         if self.outlook != outlook(run.artefact):
             raise UnwantedError  # something has changed while it was being mounted
         try:
@@ -127,22 +149,25 @@ class Member:
             heard = select.select([self.channel, boundary], [], [], IDLE_S)[0]
             if heard != [self.channel]:
                 raise UnwantedError  # nobody asked, or it has been killed meanwhile: it has nothing to say before `go`
-            self.request = request = take(self.channel)
+            request = take(self.channel)
+            request.enter(self.environment)
+            asked = self.fitting(request)
+            if self.channel.recv(16) != b"yes":
+                raise UnwantedError  # the client is not like us, or we are not what is installed
+            self.request = request
             titles.appear_as(titles.RUN)
             request.client.send(b"ready")
         except OSError as error:
             raise UnwantedError from error
-        request.enter()
-        asked = self.fitting(request, run.artefact)
-        if asked is None:
+        if asked is None or self.outlook != outlook(run.artefact):
             raise StaleError
         if not request.hear_begin():
             raise UnwantedError
         self.options, run.argv, run.stdio = asked.options, asked.argv, (0, 1, 2)
-        request.attend(run)
+        run.put_off, run.begun = request.put_off, lambda: request.attend(run)
         return places.runs()
 
-    def fitting(self, request: Request, artefact: "Artefact") -> "Asked | None":
+    def fitting(self, request: Request) -> "Asked | None":
         """The request as the launch cache sees it, if what it is for is what stands here."""
         entry = self.entry
         if entry is None:
@@ -151,7 +176,7 @@ class Member:
             asked = Asked(request.words[1:])
             if not asked.argv or asked.key != self.asked.key or cache.read(asked.key) != entry.data:
                 return None
-            return asked if entry.holds() and outlook(artefact) == self.outlook else None
+            return asked if entry.holds() else None
         except (RingfenceError, OSError):
             return None  # whoever carries it out instead will say so
 

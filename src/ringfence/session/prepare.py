@@ -24,7 +24,7 @@ from ringfence.policy.secrets.variables import withheld
 from ringfence.sandbox import bubblewrap, facts, seccomp
 from ringfence.sandbox.artefact import Artefact
 
-from . import deployments, option_layer, places, progress, trusting
+from . import deployments, interpreters, option_layer, places, progress, trusting
 from .options import Options, logical_directory
 
 TREE_LIMIT = 500_000
@@ -220,6 +220,7 @@ def artefact(prepared: Prepared) -> Artefact:
     machine = os.uname().machine
     return Artefact(
         program=launch.program,
+        stager=facts.native_stage() if plan.identity.idmap else "",
         arguments=list(launch.arguments),
         files=list(launch.files),
         sources=list(launch.sources),
@@ -242,6 +243,7 @@ def artefact(prepared: Prepared) -> Artefact:
         workspace_bytes=plan.limits.workspace_bytes,
         workspace=(plan.workspace.path, plan.workspace.mode, plan.workspace.apply),
         deny_write=list(plan.workspace.deny_write),
+        interpreters=interpreters.places(plan.mounts),
         scoped=bool(plan.landlock_scopes),
         audit=(prepared.policy.audit_fsync, prepared.policy.audit_rotate_bytes),
         plan_digest=digest(plan),
@@ -294,7 +296,7 @@ def examined(prepared: Prepared, options: Options) -> list[str]:
     parents = [os.path.dirname(pattern.partition("*")[0]) for pattern in prepared.facts.matches]
     fixed += [os.path.abspath(options.policy)] if options.policy else []
     fixed += [f"{prepared.facts.home}/{name}" for name in facts.GIT_CONFIGURATIONS]
-    own = [prepared.facts.bubblewrap, *facts.native_init_places()]
+    own = [prepared.facts.bubblewrap, *facts.native_init_places(), *facts.native_stage_places()]
     return sorted({*fixed, *parents, *own, prepared.facts.python, *prepared.facts.paths})
 
 

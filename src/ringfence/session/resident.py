@@ -5,11 +5,11 @@ A process that has loaded everything (resident_server.py) forks a supervisor for
 boundary stands already (pool.py). What is left here passes on the streams, the working directory and the environment,
 then signals, and ends with the status that the command had.
 
-Conversation, SOCK_SEQPACKET: we send `run` with six descriptors (a file with words and environment, the working
-directory, three streams, and a file that only the other side holds, see `likeness.show`); it answers `ready`, and
-begins only when we say `go`: so that whatever we do on our own after no answer, or `no`, is never done twice. Then
-`signal N` from us, `exit N` from there. Whoever loses the other ends: a run without its client is killed with
-everything in it, as if its supervisor had been killed.
+Conversation, SOCK_SEQPACKET: we send `run` with three descriptors (a file with words and environment, the working
+directory, and a file that only the other side holds, see `likeness.show`); it answers `ready`, and begins only when we
+say `go`, with the three streams: so that whatever we do on our own after no answer, or `no`, is never done twice, and
+nobody who does not answer holds our streams. Then `signal N` from us, `exit N` from there. Whoever loses the other
+ends: a run without its client is killed with everything in it, as if its supervisor had been killed.
 
 `RINGFENCE_SUPERVISOR=0` in the environment, or `--no-supervisor`, keeps it from being asked and started.
 
@@ -24,7 +24,7 @@ import sys
 from . import places
 from .unix_sockets import at_short_path, peer_pid, peer_uid
 
-PROTOCOL = "2"
+PROTOCOL = "3"
 ANSWER_TIMEOUT_S = 1.0
 FORWARDED = (
     _signal.SIGINT,
@@ -83,7 +83,7 @@ def ask(words: "list[str]") -> "int | None":
 
 def send(channel: "_socket.socket", words: "list[str]") -> None:
     """Say what is to be run; raise OSError."""
-    parts = [PROTOCOL, personality(), str(len(words)), *words, *(f"{key}={value}" for key, value in os.environ.items())]
+    parts = [PROTOCOL, own_state(), str(len(words)), *words, *(f"{key}={value}" for key, value in os.environ.items())]
     told = os.memfd_create("request", os.MFD_CLOEXEC)
     here = look = -1
     try:
@@ -91,21 +91,43 @@ def send(channel: "_socket.socket", words: "list[str]") -> None:
             file.write(b"".join(os.fsencode(part) + b"\0" for part in parts))
         here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         look = os.open(f"/proc/{peer_pid(channel)}/fd/{SHOWN}", os.O_RDONLY | os.O_CLOEXEC)
-        given = b"".join(number.to_bytes(4, sys.byteorder) for number in (told, here, 0, 1, 2, look))
-        channel.sendmsg([b"run"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, given)])
+        send_descriptors(channel, b"run", (told, here, look))
     finally:
         for descriptor in (told, here, look):
             if descriptor >= 0:
                 os.close(descriptor)
 
 
-def personality() -> str:
-    """Our execution domain, which others cannot read; see likeness.py."""
+def send_descriptors(channel: "_socket.socket", word: bytes, given: "tuple[int, ...]") -> None:
+    """Send one packet; raise OSError."""
+    rights = b"".join(number.to_bytes(4, sys.byteorder) for number in given)
+    channel.sendmsg([word], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+
+
+def own_state() -> str:
+    """What others cannot read of us and a child inherits; see likeness.py.
+
+    Execution domain, timer slack, and whether memory may become executable (PR_SET_MDWE).
+    """
+    found = []
+    for name in ("personality", "timerslack_ns"):
+        try:
+            with open(f"/proc/self/{name}", encoding="ascii") as file:
+                found.append(file.read().strip())
+        except OSError:
+            found.append("")
+    return " ".join([*found, may_make_code()])
+
+
+def may_make_code() -> str:
+    """`0` where the kernel would let us write to memory and execute it, else `1`."""
+    import mmap
+
     try:
-        with open("/proc/self/personality", encoding="ascii") as file:
-            return file.read().strip()
+        mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
     except OSError:
-        return ""
+        return "1"
+    return "0"
 
 
 def begin(channel: "_socket.socket") -> None:
@@ -120,7 +142,7 @@ def begin(channel: "_socket.socket") -> None:
     for number in FORWARDED:
         if _signal.getsignal(number) != _signal.SIG_IGN:  # nohup(1), a shell's background
             _signal.signal(number, pass_on)
-    channel.send(b"go")
+    send_descriptors(channel, b"go", (0, 1, 2))
     channel.settimeout(None)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED)  # whoever started us may have blocked them
 

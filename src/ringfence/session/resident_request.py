@@ -12,35 +12,40 @@ from .resident import PROTOCOL
 
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .run import Run
 
-DESCRIPTORS = 6
+DESCRIPTORS = 3
+STREAMS = 3
 PACKET_BYTES = 64
 BEGIN_TIMEOUT_S = 2.0
 MOST_BYTES = 8 << 20  # of words and environment: execve(2) takes no more than 6 MiB
 
 
 class Request:
-    """What a client asks for: the words of its command line and its environment, as bytes; its streams and directory.
+    """What a client asks for: the words of its command line, its environment as bytes, its directory.
 
-    `packet` and `descriptors` are what was received, to be passed on as they are.
+    `descriptors` are what was received, to be passed on as they are; its streams come with its `go`.
     """
 
     def __init__(self, client: "_socket.socket", descriptors: "list[int]") -> None:
         self.client = client
         self.descriptors = descriptors
-        self.told, self.directory, *self.streams, self.look = descriptors
+        self.told, self.directory, self.look = descriptors
         size = os.fstat(self.told).st_size
         if not 0 < size <= MOST_BYTES:
             raise ValueError("a request of no size")
         data = os.pread(self.told, size, 0)
-        protocol, self.personality, count, *parts = data.split(b"\0")
+        self.put_off: list[Callable[[], object]] = []
+        self.is_over = False
+        protocol, self.own_state, count, *parts = data.split(b"\0")
         if len(data) != size or parts.pop() or protocol.decode() != PROTOCOL:
             raise ValueError("a request that is not understood")
         self.words = [os.fsdecode(word) for word in parts[: int(count)]]
         if len(self.words) != int(count):
             raise ValueError("a request that is cut off")
-        self.environment = [part.partition(b"=") for part in parts[int(count) :]]
+        self.environment = parts[int(count) :]
 
     def close(self) -> None:
         """Give the descriptors back, in the process that has passed them on."""
@@ -52,15 +57,14 @@ class Request:
         found = os.readlink(f"/proc/self/fd/{self.directory}")
         return "" if found.endswith(" (deleted)") or not found.startswith("/") else found
 
-    def enter(self) -> None:
-        """Go where the client is, with its environment and its streams: for a process that serves nobody else.
+    def enter(self, present: "list[bytes] | None" = None) -> None:
+        """Go where the client is, with its environment, in place of `present`: for a process that serves nobody else.
 
         INVARIANT: nothing of ours and nothing of another client's is left in the environment.
         """
         os.fchdir(self.directory)
-        assume(self.environment)
-        for number, stream in enumerate(self.streams):
-            os.dup2(stream, number)
+        if self.environment != present:
+            assume(self.environment)
         for descriptor in self.descriptors:
             os.close(descriptor)
 
@@ -74,17 +78,23 @@ class Request:
             return False
 
     def hear_begin(self) -> bool:
-        """Whether the client, which was told that we are ready, says `go`."""
+        """Whether the client, which was told that we are ready, says `go`; its streams are ours from then on."""
         try:
-            begun = self.client.recv(PACKET_BYTES) == b"go"
+            packet, streams = launch.receive_descriptors(self.client, PACKET_BYTES, STREAMS)
             self.client.settimeout(None)
         except OSError:
             return False
-        return begun
+        if packet != b"go" or len(streams) != STREAMS:
+            return False
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        return True
 
     def attend(self, run: "Run") -> None:
         """Pass signals on to the run, and end everything when the client has gone; on a thread of its own."""
         run.own_signals = False
+        run.put_off = self.put_off
         _thread.start_new_thread(self.listen, (run,))
 
     def listen(self, run: "Run") -> None:
@@ -96,7 +106,8 @@ class Request:
                 if run.supervisor is not None:
                     run.supervisor.send(number)
         finally:  # also for one that says what no client of ours does: nobody would hear its end
-            os.kill(os.getpid(), signal.SIGKILL)
+            if not self.is_over:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def hear(self) -> bytes:
         """The next message; empty at the end."""
@@ -106,22 +117,28 @@ class Request:
             return b""
 
     def conclude(self, status: int) -> None:
-        """Tell the client how it ended, and end this process."""
+        """Tell the client how it ended, do what nobody waits for, and end this process; its streams are ended first."""
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except OSError:
                 status = status or 1  # as cli/entry.py does
+        self.is_over = True
         try:
+            null = os.open(os.devnull, os.O_RDWR)
+            for number in range(3):
+                os.dup2(null, number)
             self.client.send(b"exit %d" % status)
+            while self.put_off:
+                self.put_off.pop()()
         finally:
             os._exit(0)
 
 
-def assume(environment: "list[tuple[bytes, bytes, bytes]]") -> None:
+def assume(environment: "list[bytes]") -> None:
     """Replace the environment of this process by a client's."""
     os.environ.clear()
-    for name, equals, value in environment:
+    for name, equals, value in (variable.partition(b"=") for variable in environment):
         if name and equals:
             os.environb[name] = value
 

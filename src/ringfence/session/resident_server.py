@@ -21,7 +21,7 @@ import time
 from ringfence.model.errors import RingfenceError
 from ringfence.sandbox import launch
 
-from . import likeness, loaded, options, pool, resident_request, titles
+from . import likeness, loaded, options, pool, resident, resident_request, titles
 from .resident_request import Request
 
 TYPE_CHECKING = False  # for type checkers only
@@ -40,6 +40,9 @@ KINDS = 16
 PER_KIND = 2
 MEMBERS = 8
 BARREN_S = 60.0
+
+# What becomes of a client.
+SERVED, REFUSED, UNLIKE, OUTDATED = "served", "refused", "unlike", "outdated"
 
 
 class Face:
@@ -76,7 +79,7 @@ class Kind:
 
     def __init__(self) -> None:
         self.words: list[str] = []
-        self.environment: list[tuple[bytes, bytes, bytes]] = []
+        self.environment: list[bytes] = []
         self.place = ""
         self.asked = 0
         self.fill_at: float | None = None
@@ -98,12 +101,14 @@ class Server:
         self.name = name
         self.face = face
         self.own = likeness.likeness("self")
-        self.personality = likeness.personality()
+        self.own_state = resident.own_state()
+        self.words = titles.words()
         self.files = loaded.files()
         self.code = loaded.stamps(self.files)
         self.children: dict[int, Child] = {}
         self.kinds: dict[tuple[str, ...], Kind] = {}
         self.served = time.monotonic()
+        self.careful_until = 0.0
 
     def serve(self) -> None:
         """Serve until nobody has asked for a while, or this is not what would be started today."""
@@ -139,39 +144,68 @@ class Server:
         peer, _ = self.listener.accept()
         with peer:
             peer.settimeout(ASK_TIMEOUT_S)
-            alike = likeness.is_like(peer, self.own)
-            if alike and loaded.stamps(self.files) != self.code:
-                return False
             try:
-                if alike and self.take(peer):
-                    self.served = time.monotonic()
-                    os.utime(self.name)  # for `ringfence doctor`, which does not ask: it would be declined as unlike
-                    return True
-                peer.send(b"no")
+                verdict = self.take(peer)
+                if verdict in (UNLIKE, REFUSED):
+                    peer.send(b"no")
             except OSError:
-                pass  # it has gone
-        return alike or time.monotonic() - self.served < UNLIKE_S
+                return True  # it has gone, or says nothing
+        now = time.monotonic()
+        if verdict == UNLIKE:
+            self.careful_until = now + UNLIKE_S
+            return now - self.served < UNLIKE_S
+        if verdict == SERVED:
+            self.served = now
+            os.utime(self.name)  # for `ringfence doctor`, which does not ask: it would be declined as unlike
+        return verdict != OUTDATED
 
-    def take(self, peer: socket.socket) -> bool:
-        """Have a request carried out; False for one that is not for us. Raises OSError for a client that is silent."""
+    def take(self, peer: socket.socket) -> str:
+        """What becomes of a client. Raises OSError for one that is silent.
+
+        A boundary that may be for it looks whether it fits meanwhile, unless somebody unlike us has asked lately: such
+        a boundary is lost.
+        """
+        careful = time.monotonic() < self.careful_until
+        if careful and not likeness.is_like(peer, self.own):
+            return UNLIKE
         request = resident_request.receive(peer)
         if request is None:
-            return False
+            return REFUSED
         try:
             key = self.kind_of(request)
-            alike = os.fsdecode(request.personality) == self.personality and likeness.looks_at_us(request.look)
-            if key is None or not alike:
-                return False
-            kind = self.kinds.pop(key, None) or Kind()
-            self.kinds[key] = kind  # the latest last
-            kind.note(request)
-            if not self.hand_over(kind, peer, request):
-                keep = {0, 1, 2, peer.fileno(), *request.descriptors}
-                pid = launch.fork_service(lambda: self.carry_out(request), keep=keep)
-                self.adopt(Child(pid, kind))
-            return True
+            chosen = None if careful else self.hand_over(self.kinds.get(key) if key else None, peer, request)
+            verdict = self.verdict(peer, request)
+            if verdict == SERVED and key is None:
+                verdict = REFUSED
+            if chosen and chosen.channel:
+                taken = verdict == SERVED and says_yes(chosen.channel)
+                chosen.let_go()
+            else:
+                taken = False
+            if verdict == SERVED and key is not None:
+                kind = self.kinds.pop(key, None) or Kind()
+                self.kinds[key] = kind  # the latest last
+                kind.note(request)
+                if not taken:
+                    self.begin(kind, peer, request)
+            return verdict
         finally:
             request.close()
+
+    def verdict(self, peer: socket.socket, request: Request) -> str:
+        """Whether the client is one that we serve, and we are what serves it.
+
+        SECURITY: whoever was told of a request does nothing for it but look before this has said `SERVED`.
+        """
+        alike = likeness.is_like(peer, self.own) and os.fsdecode(request.own_state) == self.own_state
+        if not alike or not likeness.looks_at_us(request.look):
+            return UNLIKE
+        return SERVED if loaded.stamps(self.files) == self.code else OUTDATED
+
+    def begin(self, kind: Kind, peer: socket.socket, request: Request) -> None:
+        """Fork a supervisor for a request that no boundary waits for; raise OSError."""
+        keep = {0, 1, 2, peer.fileno(), *request.descriptors}
+        self.adopt(Child(launch.fork_service(lambda: self.carry_out(request), keep=keep), kind))
 
     @staticmethod
     def kind_of(request: Request) -> "tuple[str, ...] | None":
@@ -185,19 +219,17 @@ class Server:
             return None
         return (place, wanted.directory, wanted.key())
 
-    def hand_over(self, kind: Kind, peer: socket.socket, request: Request) -> bool:
-        """Give the request to a boundary that stands; False where there is none."""
-        for child in list(self.children.values()):
+    def hand_over(self, kind: "Kind | None", peer: socket.socket, request: Request) -> "Child | None":
+        """Show the request to a boundary that stands, and give that; None where there is none."""
+        for child in list(self.children.values()) if kind else ():
             if child.kind is kind and child.channel and child.built:
-                channel = child.channel
                 try:
-                    launch.send_descriptors(channel, b"run", [peer.fileno(), *request.descriptors])
+                    launch.send_descriptors(child.channel, b"run", [peer.fileno(), *request.descriptors])
                 except OSError:
-                    continue  # its time was just over
-                finally:
-                    child.let_go()
-                return True
-        return False
+                    child.let_go()  # its time was just over
+                    continue
+                return child
+        return None
 
     def adopt(self, child: Child) -> None:
         """Look after a process."""
@@ -257,9 +289,10 @@ class Server:
     def be_member(self, channel: socket.socket, kind: Kind) -> None:
         """In a process of its own: build a boundary, wait, be the run that is asked for."""
         titles.appear_as(titles.READY)
+        titles.drop(self.words)
         resident_request.assume(kind.environment)
         os.chdir(kind.place)
-        member = pool.Member(channel, kind.words[1:])
+        member = pool.Member(channel, kind.words[1:], kind.environment)
         try:
             status = self.face.answer(member.carry_out)
         except pool.UnwantedError:
@@ -278,6 +311,7 @@ class Server:
     def carry_out(self, request: Request) -> None:
         """In a process of its own: one run from its start to its end."""
         titles.appear_as(titles.RUN)
+        titles.drop(self.words)
         request.enter()
         if request.is_begun():
             request.conclude(self.face.answer(lambda: self.contained(request)))
@@ -288,6 +322,15 @@ class Server:
         run = self.face.prepare(wanted, argv)
         request.attend(run)
         return wanted, run.carry_out()
+
+
+def says_yes(channel: socket.socket) -> bool:
+    """Tell a boundary that the request it was shown is its own; False where it has gone."""
+    try:
+        channel.send(b"yes")
+    except OSError:
+        return False
+    return True
 
 
 def main(face: Face) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ringfence.sandbox.supervise import Outcome, Report, Supervisor
     from ringfence.workspace.layout import Created
 
+    from .ahead import Standing
     from .egress import Way
     from .mirroring import Mirroring
     from .pool import Member
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+LOST_HINT = "`ringfence doctor` tests this host; `ringfence runs` lists what can still be applied"
 EMFILE = 24  # <asm-generic/errno-base.h>
 LEAST_FILES = 128  # 48 were enough with egress; as root one more is open for each place in the view
 
@@ -41,7 +43,7 @@ LEAST_FILES = 128  # 48 were enough with egress; as root one more is open for ea
 class Finished:
     """How a run ended, for whoever asked for it."""
 
-    __slots__ = ("denials", "ending", "limits", "run", "standing", "status", "unreached")
+    __slots__ = ("denials", "ending", "limits", "run", "standing", "status", "unreached", "visible", "words")
 
     def __init__(self, run: str, status: int, found: "Run", ending: "Ending | None") -> None:
         self.run = run
@@ -51,11 +53,8 @@ class Finished:
         self.unreached = found.unreached
         self.ending = ending
         self.standing = found.artefact.trust.get("trust", "")
-
-
-def run(options: Options, argv: "list[str]") -> Finished:
-    """Contain `argv` and wait for its end; raise RingfenceError for what keeps it from starting."""
-    return prepared_run(options, argv).carry_out()
+        self.words = (found.directory, *found.argv)
+        self.visible = found.artefact.visible
 
 
 def prepared_run(options: Options, argv: "list[str]") -> "Run":
@@ -117,9 +116,10 @@ class Run:
 
     Whoever embeds it may set, before `carry_out`: `stdio`, descriptors for the command's standard streams;
     `extra_environment`, variables set for it; `own_signals` False, to leave the process's signals alone;
-    `notice`, which is called with a line of text when the operator is asked something;
+    `notice`, called with a line of text when the operator is asked something; `begun`, called at the command's start;
     `runs`, another place for the run's directory; `companions`, what serves the command from outside meanwhile;
-    `assignment`, where the boundary is built before it is known what for: it says so, or that nobody wants it.
+    `assignment`, where the boundary is built before it is known what for: it says so, or that nobody wants it;
+    `put_off`, which gets what remains to be done, last first, once whoever waits has been told how the run ended.
     """
 
     def __init__(self, found: "Artefact", argv: "list[str]", directory: str) -> None:
@@ -143,7 +143,9 @@ class Run:
         self.denials: list[tuple[str, str]] = []
         self.limits: list[str] = []
         self.unreached: list[str] = []
-        self.assignment: Member | None = None
+        self.assignment: Member | Standing | None = None
+        self.put_off: list[Callable[[], object]] | None = None
+        self.begun: Callable[[], object] = lambda: None
 
     def carry_out(self) -> Finished:
         """Build, supervise, apply, record; the boundary never outlives this call. Raises RingfenceError."""
@@ -156,8 +158,7 @@ class Run:
         except OSError as error:
             if error.errno == EMFILE:
                 raise too_few_files() from error
-            hint = "`ringfence doctor` tests this host; `ringfence runs` lists what can still be applied"
-            raise SandboxError(f"the boundary could not be built or was lost: {error}", hint=hint) from error
+            raise SandboxError(f"the boundary could not be built or was lost: {error}", hint=LOST_HINT) from error
         finally:
             if self.vault:
                 self.vault.release()
@@ -185,12 +186,13 @@ class Run:
             block_signals()
         group = self.process_group()
         order = self.order(group) if self.is_filled else None
-        request = launch.Request(order, ground.directory, self.stdio)
-        boundary = launch.start(self.artefact, request)
-        joining = cgroup.Joining(groups, boundary.monitor)
+        tasks = cgroup.tasks(groups) if self.artefact.idmap else []
+        boundary = launch.start(self.artefact, launch.Request(order, ground.directory, self.stdio, tasks))
+        joining = cgroup.Joining(groups, boundary.monitor, joins=len(tasks) == len(groups))
         try:
             return self.attend(boundary, ground, joining, group)
         except BaseException:
+            self.put_off = None  # whoever waits is told of it, and may try again
             boundary.abandon()
             if not self.has_started:
                 from ringfence.workspace import removal
@@ -198,22 +200,34 @@ class Run:
                 removal.remove_tree(created.directory)
             raise
         finally:
-            boundary.control.close()
-            boundary.reap()
-            cgroup.remove(groups)
-            created.release()
+            self.in_time(lambda: self.take_down(boundary, created, groups))
+
+    def in_time(self, step: "Callable[[], object]") -> None:
+        """Take a step that nobody waits for: after whoever waits was told, where there is such a time."""
+        if self.put_off is None:
+            step()
+        else:
+            self.put_off.append(step)
+
+    def take_down(self, boundary: launch.Boundary, created: "Created", groups: "list[str]") -> None:
+        """Give back all that the boundary consists of; every process in it is dead but the first, which ends."""
+        from ringfence.sandbox import cgroup
+
+        if self.supervisor and self.supervisor.is_hasty:
+            self.supervisor.settle()
+            self.supervisor.close()
+        boundary.control.close()
+        boundary.reap()
+        cgroup.remove(groups)
+        created.release()
 
     def process_group(self) -> str:
-        """In which process group the command runs, as the first process is told.
+        """In which process group the command runs, as the first process is told: see `terminal.process_group`."""
+        if not any(os.isatty(descriptor) for descriptor in self.stdio):
+            return "own"
+        from . import terminal
 
-        `foreground`: one of its own that gets the terminal, where all three streams are the terminal in front of us.
-        `shared`: ours, where only some are (a pipeline's other members need the terminal too) and something else keeps
-        the command from signalling the group. `own` otherwise.
-        """
-        terminals = [os.isatty(descriptor) for descriptor in self.stdio]
-        if all(terminals) and self.stdio == (0, 1, 2) and in_front(0):
-            return "foreground"
-        return "shared" if any(terminals) and (self.artefact.scoped or self.artefact.idmap) else "own"
+        return terminal.process_group(self.stdio, may_share=self.artefact.scoped or self.artefact.idmap)
 
     def attend(self, boundary: launch.Boundary, ground: Ground, joining: "Joining", group: str) -> Finished:
         """Everything after the fork."""
@@ -243,13 +257,17 @@ class Run:
                 companion.attach(supervisor.init, record.report)
             joining.finish(supervisor.init)
             if self.assignment:
-                self.take_on(self.assignment, ground, record, supervisor)
+                joining.finish(supervisor.command)  # which has a process already
+            if self.assignment:
+                self.assignment.take_on(self, ground, record)
                 tainting.directory = ground.directory
                 state = terminal.save(self.stdio)
             supervisor.go(self.rest())
             self.has_started = True
+            self.begun()
             wiring.report_lost(os.path.dirname(ground.directory), record)
             self.mirroring = wiring.mirror(self.artefact, created)
+            supervisor.is_hasty = self.put_off is not None
             outcome = supervisor.run(signals)
         except BaseException:
             if self.is_recorded and not self.has_started:
@@ -310,7 +328,7 @@ class Run:
 
         if cgroup.out_of_memory(groups) and "memory" not in self.limits:  # or the watchdog was as quick
             record.report("limit", "memory", {"limit": self.artefact.memory_bytes})
-        ending = wiring.finish(self.artefact, created, record, self.mirroring)
+        ending = wiring.finish(self, created, record, self.mirroring)
         fields = {outcome.kind: outcome.number, "duration_ms": int((time.monotonic() - outcome.started) * 1000)}
         record.report("exit", "", fields)
         record.close()
@@ -322,18 +340,6 @@ class Run:
 
         record.report("launch", "", wiring.described(self))
         self.is_recorded = True
-
-    def take_on(self, assignment: "Member", ground: Ground, record: "Recorder", supervisor: "Supervisor") -> None:
-        """Wait for what a boundary that was built ahead is for; from here on it is a run that begins now."""
-        from ringfence.sandbox import disk
-
-        runs = assignment.wait(self)
-        ground.move(runs, self.argv[0])
-        self.identifier = record.run = ground.created.run
-        supervisor.usage = disk.Usage(ground.uppers(), self.artefact.workspace_bytes)
-        if self.artefact.idmap:
-            launch.hand_over_pipes(supervisor.boundary, self.stdio)
-        self.announce(record)
 
     def order(self, group: str) -> "list[tuple[str, str]]":
         """What the first process is told beyond the artefact's fixed part."""
@@ -362,14 +368,6 @@ def too_few_files() -> HostError:
     """The error where the limit on open files ended a run before its command."""
     hint = f"allow at least {LEAST_FILES} open files (`ulimit -n`)"
     return HostError("this process may not open as many files as a run needs", hint=hint)
-
-
-def in_front(terminal: int) -> bool:
-    """Whether our process group has the terminal's foreground."""
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
 
 
 def environment(wanted: "list[tuple[str, str | None]]", present: "Mapping[str, str]") -> "list[tuple[str, str]]":

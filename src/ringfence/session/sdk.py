@@ -23,6 +23,10 @@ from .run import Finished, prepared_run
 from .sdk_process import Completed, Contained, check_command, encoded, lines, lines_async, listed
 from .sdk_session import SandboxSession
 
+TYPE_CHECKING = False  # for type checkers only
+if TYPE_CHECKING:
+    from .ahead import Ahead
+
 
 class Policy:
     """A policy in the words of a policy file, as text or as nested mappings; checked when it is first used.
@@ -73,26 +77,47 @@ def _value(value: object) -> str:
 class Process(Contained):
     """A running contained command. `stdin`, `stdout` and `stderr` are binary files."""
 
-    def __init__(self, options: Options, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, options: Options, argv: Sequence[str], environment: Mapping[str, str], ahead: "Ahead | None" = None
+    ) -> None:
+        self._options, self._ahead = options, ahead
+        self._finished: Finished | None = None
+        self._error: BaseException | None = None
+        self._ending = Ending()
+        self._thread: threading.Thread | None = None
+        if standing := ahead.take(options) if ahead and argv else None:
+            self._run = self.carried_out = standing.run
+            try:
+                super().__init__(argv)
+            except BaseException:
+                standing.dismiss()
+                raise
+            standing.conclude = self._conclude
+            standing.begin(list(argv), dict(environment), self.stdio)
+            return
         self._run = self.carried_out = prepared_run(options, list(argv))
         super().__init__(argv)
         self._run.own_signals = False
         self._run.extra_environment = dict(environment)
         self._run.stdio = self.stdio
-        self._finished: Finished | None = None
-        self._error: BaseException | None = None
-        self._ending = Ending()
         self._thread = threading.Thread(target=self._serve, name="ringfence-run", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
+        finished: Finished | None = None
+        caught: BaseException | None = None
         try:
-            self._finished = self._run.carry_out()
+            finished = self._run.carry_out()
         except BaseException as error:  # handed to whoever waits
-            self._error = error
-        finally:
-            self.close_theirs()
-            self._ending.come()
+            caught = error
+        self._conclude(finished, caught)
+
+    def _conclude(self, finished: Finished | None, error: BaseException | None) -> None:
+        self._finished, self._error = finished, error
+        self.close_theirs()
+        self._ending.come()
+        if self._ahead and finished:
+            self._ahead.fill(self._options)
 
     @property
     def ending(self) -> Ending:
@@ -116,7 +141,8 @@ class Process(Contained):
 
     def completed(self, stdout: bytes, stderr: bytes) -> Completed:
         """How the run ended."""
-        self._thread.join()
+        if self._thread and not self._ahead:
+            self._thread.join()
         finished = self.finished
         ending = finished.ending
         return Completed(
@@ -137,7 +163,8 @@ class Sandbox(Reviewing):
     `directory`: where to work, default the current one. `workspace`: `overlay`, `direct` or `readonly`; `apply`:
     `exit`, `live` or `ask`; both as policy says when empty. `allow` and `secrets` are what `--allow HOST[:PORT]` and
     `--secret NAME@HOST` are to the command line. `user_policy` False ignores the user's policy file, not the
-    managed one. Leaving the `with` block ends whatever is still running; changes that wait stay.
+    managed one. Leaving the `with` block ends whatever is still running; changes that wait stay. Within it boundaries
+    are built ahead of the commands that may come (docs/speed.md).
     """
 
     def __init__(
@@ -162,12 +189,13 @@ class Sandbox(Reviewing):
         self._options.no_user_policy = not user_policy
         self._processes: list[Process] = []
         self._sessions: list[SandboxSession] = []
+        self._ahead: Ahead | None = None
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Process:
         """Start a command and return at once; raise RingfenceError where policy or host refuse."""
         check_command(argv, env or {})
         self._processes = [process for process in self._processes if process.running]
-        process = Process(self._options, argv, env or {})
+        process = Process(self._options, argv, env or {}, self._ahead)
         self._processes.append(process)
         self._started.append(process.carried_out)
         return process
@@ -247,8 +275,15 @@ class Sandbox(Reviewing):
         self._processes.clear()
         while self._sessions:
             self._sessions.pop().close()
+        if self._ahead:
+            self._ahead.close()
+            self._ahead = None
 
     def __enter__(self) -> Self:
+        if os.environ.get("RINGFENCE_SUPERVISOR", "1") != "0":
+            from .ahead import Ahead
+
+            self._ahead = self._ahead or Ahead()
         return self
 
     def __exit__(

@@ -7,7 +7,6 @@ the value's shape, and a request is sent with the placeholder in it, through the
 import _socket
 import http.client
 import re
-import select
 import socket
 import threading
 
@@ -22,6 +21,7 @@ from ringfence.policy.egress import Request, decide_request
 from ringfence.policy.taint import READING
 
 from . import vault_messages
+from .readiness import is_readable
 from .vault import Vault
 from .vault_messages import Absent, Carry, Kept, Told
 
@@ -176,7 +176,7 @@ class Trying:
     def told(self) -> str:
         """What the vault has reported last, as the reason of what went wrong."""
         said = ""
-        while select.select([self.vault.channel], [], [], 0.2)[0]:
+        while is_readable(self.vault.channel.fileno(), 0.2):
             data = self.vault.channel.recv(vault_messages.PACKET_BYTES)
             if not data:
                 return f"the vault has ended: {self.vault.said()}"

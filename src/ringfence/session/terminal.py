@@ -13,6 +13,26 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+def in_front(terminal: int) -> bool:
+    """Whether our process group has the terminal's foreground."""
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def process_group(streams: "tuple[int, int, int]", *, may_share: bool) -> str:
+    """In which process group a command with a terminal among its streams runs.
+
+    `foreground`: one of its own that gets the terminal, where all three streams are the terminal in front of us.
+    `shared`: ours, where only some are (a pipeline's other members need the terminal too) and something else keeps
+    the command from signalling the group. `own` otherwise.
+    """
+    if all(os.isatty(descriptor) for descriptor in streams) and streams == (0, 1, 2) and in_front(0):
+        return "foreground"
+    return "shared" if may_share else "own"
+
+
 class State:
     """What was found: flags by descriptor, and attributes by descriptor of a terminal."""
 

@@ -11,7 +11,6 @@ ringfence, and is handed on with all of it.
 import _signal
 import _socket
 import os
-import select
 import sys
 
 from ringfence.model.errors import HostError, SandboxError, UsageError
@@ -19,6 +18,7 @@ from ringfence.model.filling import filled
 from ringfence.sandbox import launch
 
 from . import places, standby
+from .readiness import is_readable
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
@@ -136,12 +136,12 @@ class Vault:
         except OSError:
             pass  # it has ended already
         # One that was told nothing has nothing to tell, and may be loading what it would need.
-        if not self.is_used or not select.select([process], [], [], END_TIMEOUT_S)[0]:
+        if not self.is_used or not is_readable(process, END_TIMEOUT_S):
             try:
                 _signal.pidfd_send_signal(process, _signal.SIGKILL)
             except ProcessLookupError:
                 pass  # a child of the standby, which has ended
-        select.select([process], [], [])
+        is_readable(process)
         try:
             os.waitid(os.P_PIDFD, process, os.WEXITED)
         except ChildProcessError:

@@ -53,11 +53,11 @@ def serve_assigned(give: "socket.socket") -> None:
 def serve(identifier: str, channel: int, *, adopted: bool) -> None:
     """Be the vault of the run at the other end of `channel`, which tells the whole environment where `adopted`."""
     protect()
-    from ringfence.sandbox import staging
+    from ringfence.sandbox import launch
 
     from . import vault_service
 
-    user = int(identifier) or staging.SANDBOX_UID_BASE + os.getpid()
+    user = int(identifier) or launch.SANDBOX_UID_BASE + os.getpid()
     vault_service.serve(channel, identifier=user, adopted=adopted)
 
 

@@ -8,7 +8,6 @@ is carried any more: requests are refused, which is recorded.
 import _socket
 import contextlib
 import os
-import select
 import threading
 import time
 
@@ -20,6 +19,7 @@ from ringfence.network import messages
 from . import vault_messages
 from .cleansing import Cleansing
 from .questions import Question
+from .readiness import is_readable
 from .vault import END_TIMEOUT_S, Vault, declared, first_missing
 from .vault_messages import Answered, Asking, Carry, Cleansed, HandOver, Judged, Minted, Retire, Told
 
@@ -78,7 +78,7 @@ class Vaults:
     def serve(self, vault: Vault) -> None:
         """Take what a vault says until it ends."""
         try:
-            while select.select([vault.channel], [], []):
+            while is_readable(vault.channel.fileno()):
                 with self.taking:
                     if (message := self.receive(vault)) is None:
                         break
@@ -106,7 +106,7 @@ class Vaults:
         """
         vault, deadline = self.current, time.monotonic() + SETTLE_S
         while self.alive and time.monotonic() < deadline:
-            if not (self.taking.locked() or select.select([vault.channel], [], [], 0)[0]):
+            if not (self.taking.locked() or is_readable(vault.channel.fileno(), 0)):
                 return
             time.sleep(SETTLE_LOOK_S)
 

@@ -9,24 +9,28 @@ import time
 from ringfence.audit.writer import AuditWriter
 from ringfence.workspace import layout
 
-from . import places
+from . import ground, places
 
 TERMS = "terms.json"
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ringfence.model.ports import Companion
     from ringfence.sandbox.artefact import Artefact
     from ringfence.sandbox.supervise import Fields, Supervisor
     from ringfence.workspace.layout import Created
 
     from .egress import Way
-    from .ground import Ground
     from .mirroring import Mirroring
     from .run import Run
     from .tainting import Tainting
 
 
+HINT_S = 2.0  # most programs have given up by then and said so themselves; npm would try for a minute
+LOOKUP = "look-up of a name"  # sandbox/notify.py
+NO_NETWORK = "ringfence: the network is off, so no name can be looked up; `--allow HOST` opens it to a host"
 OUT_OF_REACH = ("unreachable", "timed-out", "not-found")
 UNREACHED_KEPT = 100
 
@@ -34,9 +38,10 @@ UNREACHED_KEPT = 100
 class Kept:
     """What is kept of a run's events beside the audit."""
 
-    __slots__ = ("denials", "limits", "unreached")
+    __slots__ = ("denials", "limits", "notice", "unreached")
 
     def __init__(self) -> None:
+        self.notice: Callable[[str], None] = lambda line: None
         self.denials: list[tuple[str, str]] = []
         self.limits: list[str] = []
         self.unreached: list[str] = []
@@ -50,6 +55,7 @@ class Recorder:
         self.run = run
         self.kept = kept
         self.writer = AuditWriter(places.audit(), fsync=fsync, rotate_bytes=rotate_bytes)
+        self.going_on = _thread.allocate_lock()  # held until the end once a hint waits to be said
         self.lock = (
             _thread.allocate_lock()
         )  # the supervisor, the egress and the signals report from threads of their own
@@ -64,10 +70,26 @@ class Recorder:
             self.kept.unreached.append(str(fields.get("target") or ""))
         if kind == "denial":
             self.kept.denials.append((code, str(fields.get("target") or fields.get("call") or "")))
+            if fields.get("target") == LOOKUP and self.going_on.acquire(blocking=False):
+                _thread.start_new_thread(self.hint, (HINT_S,))
+
+    def hint(self, delay_s: float) -> None:
+        """Say once, unless the run ends before, why a program waits; not where another one paints the screen."""
+        if not self.going_on.acquire(timeout=delay_s) and not paints(2):
+            self.kept.notice(NO_NETWORK)
 
     def close(self) -> None:
         """Make the run's records durable as policy asks."""
         self.writer.close()
+        if self.going_on.locked():
+            self.going_on.release()
+
+
+def paints(terminal: int) -> bool:
+    """Whether a program has the terminal to itself: it reads keys, not lines."""
+    import termios
+
+    return os.isatty(terminal) and not termios.tcgetattr(terminal)[3] & termios.ICANON
 
 
 def begin(artefact: "Artefact", created: "Created") -> None:
@@ -90,20 +112,20 @@ def described(run: "Run") -> "Fields":
     }
 
 
-def remove_skeleton(ground: "Ground") -> None:
+def remove_skeleton(found: "ground.Ground") -> None:
     """Take away what hides names, and the parents of stand-ins that nothing was written to.
 
     SECURITY: by now the command may have put links in their place; none is followed (docs/threats.md, W1).
     """
     from ringfence.workspace import removal
 
-    uppers = ground.uppers()
-    if ground.artefact.whiteouts:
+    uppers = found.uppers()
+    if found.artefact.whiteouts:
         from . import hiding
 
-        hiding.reveal(ground.artefact, uppers)
-    while ground.skeleton:
-        number, relative = ground.skeleton.pop()
+        hiding.reveal(found.artefact, uppers)
+    while found.skeleton:
+        number, relative = found.skeleton.pop()
         removal.remove_empty(uppers[number], relative.split("/"))
 
 
@@ -137,9 +159,13 @@ def remember(directory: str, artefact: "Artefact") -> None:
     """
     quoted = _json.encode_basestring_ascii
     lowers = ", ".join(quoted(path) for path in artefact.lowers)
-    denied = ", ".join(f"[{quoted(pattern)}, {str(literal).lower()}]" for pattern, literal in artefact.deny_write)
+    denied, known = (
+        ", ".join(f"[{quoted(text)}, {str(said).lower()}]" for text, said in pairs)
+        for pairs in (artefact.deny_write, artefact.interpreters)
+    )
     fsync, rotate_bytes = artefact.audit
     text = f'{{"lowers": [{lowers}], "deny_write": [{denied}], "max_bytes": {artefact.workspace_bytes},'
+    text += f' "interpreters": [{known}],'
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(f"{directory}/{TERMS}", flags, 0o600), "wb") as file:
         file.write(f'{text} "audit": [{quoted(fsync)}, {rotate_bytes}]}}\n'.encode("ascii"))
@@ -187,10 +213,9 @@ def mirror(artefact: "Artefact", created: "Created") -> "Mirroring | None":
     return mirroring.Mirroring(artefact, created)
 
 
-def finish(
-    artefact: "Artefact", created: "Created", record: Recorder, mirroring: "Mirroring | None" = None
-) -> "Ending | None":
+def finish(run: "Run", created: "Created", record: Recorder, mirroring: "Mirroring | None" = None) -> "Ending | None":
     """Apply the overlay as policy asks, record what was held back, and remove an empty run directory."""
+    artefact = run.artefact
     if mirroring and mirroring.failure:
         record.report("limit", "live", {"target": mirroring.failure})
     mirrored = mirroring.applied if mirroring else frozenset()
@@ -198,8 +223,12 @@ def finish(
     if not left and not mirrored:
         from ringfence.workspace import removal
 
-        removal.remove_tree(created.directory)
+        if run.put_off is not None:
+            ground.withdraw(created)
+        run.in_time(lambda: removal.remove_tree(created.directory))
         return None
+    if run.supervisor:
+        run.supervisor.settle()  # an overlay that is mounted is none of ours to change below
     from . import applying
 
     return applying.finish(artefact, created, record, mirrored)

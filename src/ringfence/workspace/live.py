@@ -149,9 +149,8 @@ class Mirror:
     def _vanished(self, paths: Iterable[str]) -> list[Change]:
         """Removals of what this run made on the host and has no more.
 
-        A directory only where a whiteout hides it: the kernel may have shown the host's inside otherwise, and one that was
-        removed under it can be neither removed nor replaced there any more (rmdir fails with ENOENT). The end is early
-        enough.
+        A directory only where a whiteout hides it: the kernel may have shown the host's inside otherwise, and one that
+        was removed under it can be neither removed nor replaced there any more (rmdir fails with ENOENT).
         """
         found = [deletion(self._tree, path) for path in self._made.intersection(paths) if self._is_gone(path)]
         return [c for c in found if c is not None and (c.type is not FileType.DIRECTORY or self._is_hidden(c.path))]

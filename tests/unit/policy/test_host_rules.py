@@ -149,6 +149,7 @@ def test_how_deep_is_looked_without_being_said(entry: str | HostEntry, depth: In
         ("db.localhost:80", "the sandbox's own loopback", ""),
         ("198.18.0.5:80", "stands in for names", ""),
         ("224.0.0.1:80", "connection to many", ""),
+        ("255.255.255.255:80", "connection to many", ""),
         ("[fe80::1]:80", "needs a zone", ""),
         ("0x7f.1", "not an IPv4 address", ""),
         (HostEntry(host="example.com:443", ports=(80,)), "ports of its own", "one place"),
@@ -214,3 +215,13 @@ def test_networks() -> None:
 def test_ranges_that_touch_are_one() -> None:
     assert merged(((5, 6), (1, 2), (3, 3), (8, 9), (8, 8))) == ((1, 3), (5, 6), (8, 9))
     assert merged(()) == ()
+
+
+@pytest.mark.parametrize("suffix", "corp home internal intranet lan local localdomain private test".split())
+def test_a_wildcard_below_what_nobody_registers(suffix: str) -> None:
+    assert rule(f"*.{suffix}").host == f"*.{suffix}"
+
+
+@pytest.mark.parametrize("label", "ac co com edu go gob gouv gov govt ltd mil ne net nom or org plc sch".split())
+def test_a_wildcard_below_a_registry_s_second_label(label: str) -> None:
+    assert "every name that anybody registers" in refused(f"*.{label}.uk").message

@@ -47,3 +47,9 @@ def test_a_rule_without_a_file_cannot_be_mended_in_it(file: str, hint: str) -> N
         check_inspected("a.example", ((443, 443),), [rule("a.example", file=file)], what="of it", place=HERE)
     assert caught.value.hint.startswith(hint) and bool(caught.value.hint) is bool(hint)
     check_inspected("b.example", ((443, 443),), [rule("a.example")], what="of it", place=HERE)
+
+
+def test_http2_is_not_inspected_either() -> None:
+    spoken = EgressRule(host="a.example", verdict=Verdict.ALLOW, source=HERE, http2=True)
+    with pytest.raises(UsageError, match="`http2 = true`"):
+        check_inspected("a.example", ((443, 443),), [spoken], what="of it", place=HERE)

@@ -1,0 +1,191 @@
+"""Boundaries that a `Sandbox` has standing before its next command is known: the pool (pool.py) inside this process.
+
+Theory of operation. Inside a `with` block, from the second command on, a thread builds a boundary up to the moment
+before its command starts, and waits. Whoever starts a command looks whether one fits, and hands it over: arguments,
+environment, streams. It serves that one, and its end is told before its namespaces are taken down. Leaving the block
+ends those that nobody has used.
+
+SECURITY: as in pool.py, single use, and looked at again in the moment of use: the same request, the same artefact in
+the launch cache, nothing changed that it was built from or has mounted. A child of this process inherits what it is, so
+that must be the same as well (likeness.py): umask, limits, priority, namespaces, groups. What is never built ahead by
+the resident supervisor is never built ahead here.
+"""
+
+import os
+import select
+import threading
+from collections.abc import Callable
+
+from ringfence.model.errors import RingfenceError
+from ringfence.sandbox.artefact import Artefact, loads
+from ringfence.sandbox.ending import Ending
+
+from . import cache, likeness, places, pool
+from . import run as session
+from .exchange import is_readable
+from .ground import ASIDE, Ground
+from .options import Options, workspace_of
+from .run import Finished
+from .wiring import Recorder
+
+STANDING = 2  # for one sandbox
+REST_S = 0.05  # after a command, whose caller is busy with what it said
+IDLE_S = 60.0
+
+
+class Request:
+    """What a command asks of a boundary: known by its key, under this process's environment and in its directory."""
+
+    def __init__(self, options: Options) -> None:
+        self.directory = session.working_directory(options)
+        self.key = session.request_key(options, self.directory, workspace_of(self.directory))
+
+
+class Standing:
+    """One boundary that waits, in a thread of its own, which `conclude`s when the command that it got has ended."""
+
+    def __init__(self, request: Request, entry: cache.Entry, artefact: Artefact, ahead: "Ahead") -> None:
+        self.request = request
+        self.entry = entry
+        self.inherited = inherited()
+        self.outlook = pool.outlook(artefact)
+        self.ahead = ahead
+        self.is_built = self.is_taken = False
+        self.word = Ending()
+        self.conclude: Callable[[Finished | None, BaseException | None], None] = lambda finished, error: None
+        self.run = session.Run(artefact, [], request.directory)
+        self.run.own_signals = False
+        self.run.runs = places.runs() + ASIDE
+        self.run.assignment = self
+        self.thread = threading.Thread(target=self.serve, name="ringfence-ahead", daemon=True)
+
+    def serve(self) -> None:
+        """Build, wait, and be the run that is asked for."""
+        finished: Finished | None = None
+        error: BaseException | None = None
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if not is_readable(self.word.descriptor, REST_S):
+                self.run.stdio = (null, null, null)
+                pool.sweep(self.run.runs)
+                finished = self.run.carry_out()
+        except BaseException as raised:  # handed to whoever waits for the command, if somebody does
+            error = raised
+        if self.ahead.withdraw(self) and not self.is_built:
+            self.ahead.is_closed = True  # what cannot be built now is not tried again for every command
+        os.close(null)
+        self.conclude(finished, error)
+        while self.run.put_off:
+            self.run.put_off.pop()()
+        self.word.close()
+
+    def take_on(self, run: session.Run, ground: Ground, record: Recorder) -> None:
+        """Wait for the command, and become its run; raise UnwantedError where there is none. See `Run.attend`."""
+        if run.supervisor is None or self.outlook != pool.outlook(run.artefact):
+            raise pool.UnwantedError  # something has changed while it was being mounted
+        self.is_built = True
+        poller = select.poll()
+        poller.register(self.word.descriptor, select.POLLIN)
+        poller.register(run.supervisor.boundary.control, select.POLLIN)
+        heard = poller.poll(IDLE_S * 1000)
+        if (self.word.descriptor, select.POLLIN) not in heard and self.ahead.withdraw(self):
+            raise pool.UnwantedError  # nobody asked, or it has been killed meanwhile
+        is_readable(self.word.descriptor, None)  # or somebody has just taken it
+        if not self.is_taken:
+            raise pool.UnwantedError
+        run.put_off = []
+        pool.become(run, ground, record, places.runs())
+
+    def fits(self, request: Request) -> bool:
+        """Whether it is what would be built now."""
+        try:
+            if request.key != self.request.key or cache.read(request.key) != self.entry.data or not self.entry.holds():
+                return False
+            return pool.outlook(self.run.artefact) == self.outlook and inherited() == self.inherited
+        except OSError:
+            return False  # whoever builds another will say why
+
+    def begin(self, argv: "list[str]", environment: "dict[str, str]", stdio: "tuple[int, int, int]") -> None:
+        """Have it carry a command out; `conclude` is to be set before."""
+        self.run.argv, self.run.extra_environment, self.run.stdio = argv, environment, stdio
+        self.is_taken = True
+        self.word.come()
+
+    def dismiss(self) -> None:
+        """Have it end, unused."""
+        self.word.come()
+
+
+class Ahead:
+    """The boundaries of one sandbox that wait; from any thread."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.standing: list[Standing] = []
+        self.threads: list[threading.Thread] = []
+        self.asked = ""
+        self.is_closed = False
+
+    def take(self, options: Options) -> Standing | None:
+        """One that fits, and is nobody else's from now on; those that do not fit any more end."""
+        request = Request(options)
+        while True:
+            with self.lock:
+                found = next((one for one in self.standing if one.is_built), None)
+                if found is None:
+                    return None
+                self.standing.remove(found)
+            if found.fits(request):
+                return found
+            found.dismiss()
+
+    def withdraw(self, one: Standing) -> bool:
+        """Take one away that waits no more; False where somebody has it."""
+        with self.lock:
+            if one not in self.standing:
+                return False
+            self.standing.remove(one)
+            return True
+
+    def fill(self, options: Options) -> None:
+        """Have boundaries for the next commands, if the last but one asked for the same; a command has just ended."""
+        with self.lock:
+            self.threads.append(threading.current_thread())  # which nobody else waits for
+        try:
+            request = Request(options)
+            is_repeated, self.asked = request.key == self.asked, request.key
+            if is_repeated:
+                self.build(request)
+        except (RingfenceError, OSError, RuntimeError):
+            pass  # none can be had: a convenience
+
+    def build(self, request: Request) -> None:
+        """Begin to build what is missing; raise OSError, or RuntimeError where no thread can be had."""
+        with self.lock:
+            self.threads = [thread for thread in self.threads if thread.is_alive()]
+            if self.is_closed or len(self.standing) >= STANDING:
+                return
+            entry = cache.entry(request.key)
+            artefact = loads(entry.packed) if entry and entry.holds() else None
+            if entry is None or artefact is None or not pool.is_kept_ready(artefact):
+                return
+            while len(self.standing) < STANDING:
+                one = Standing(request, entry, artefact, self)
+                one.thread.start()
+                self.standing.append(one)
+                self.threads.append(one.thread)
+
+    def close(self) -> None:
+        """End all that wait, and wait until nothing is left of them and of those that were used."""
+        with self.lock:
+            self.is_closed = True
+            unused, self.standing = self.standing, []
+        for one in unused:
+            one.dismiss()
+        for thread in self.threads:
+            thread.join()
+
+
+def inherited() -> tuple[object, ...]:
+    """What a child of this process has from it; raise OSError."""
+    return (likeness.likeness("self"), likeness.read("/proc/self/personality", optional=True))
