@@ -198,7 +198,7 @@ def _first_grant(ordered: Sequence[Layer]) -> Source:
         for name in ("allow", "ask", "unknown", "publish")
         if getattr(layer.document.network, name) not in (UNSET, (), "deny")
     )
-    remotes_named = (layer.source("git", "remotes", 0) for layer in operators if layer.document.git.remotes)
+    remotes_named = (layer.source("git", "remotes") for layer in operators if layer.document.git.remotes)
     presets = (layer.source("extends") for layer in operators if layer.document.extends)
     return next(opened, None) or next(remotes_named, None) or next(presets)
 

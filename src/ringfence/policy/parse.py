@@ -54,14 +54,14 @@ def _syntax_error(error: ValueError, text: str, where: Source) -> UsageError:
     message, _, position = str(error).partition(" (at ")
     found = re.match(r"line (\d+)", position)
     last = text.rstrip("\n").count("\n") + 1
-    line = int(found.group(1)) if found else last if position else 0
+    line = int(found.group(1)) if found else last
     place = Source(scope=where.scope, file=where.file, line=line)
     return UsageError(f"not valid TOML: {message[:1].lower()}{message[1:]}", place=str(place))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the entry of `known` that `name` was most likely meant to be, or nothing."""
-    found = difflib.get_close_matches(name.lower().replace("_", "-"), list(known), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower().replace("_", "-"), list(known), cutoff=0.6)
     return found[0] if found else ""
 
 
@@ -94,7 +94,7 @@ class _Checker:
         meant = nearest(key, known)
         if table == () and key in _LATER_TABLES:
             hint = f"`{key}` is not available in this version"
-        elif table[:1] == ("secrets",) and table[2:] == ("source",) and key == "value":
+        elif table[2:] == ("source",) and key == "value":
             hint = "a value does not belong in policy; name where it is kept: " + ", ".join(
                 f"`{n}`" for n in known if n != "field"
             )
@@ -123,12 +123,12 @@ class _Checker:
             )
         value = _walk(self.raw, path)
         place = str(self.layer.source(*path))
-        if isinstance(value, dict) and " missing required field " in message:
+        if " missing required field " in message:
             missing = message.split("`")[1]
             return UsageError(f"`{dotted(path)}` lacks `{missing}`", place=place)
         valid = _valid(path)
         # SECURITY: whoever takes a secret's source for its value writes the value there, and errors end up in logs.
-        found = "text" if path[0] == "secrets" and path[2:3] == ("source",) and isinstance(value, str) else shown(value)
+        found = "text" if path[2:3] == ("source",) and isinstance(value, str) else shown(value)
         return UsageError(f"`{dotted(path)}` is {found}, not {valid}", place=place, hint=_remedy(path, value))
 
     def path_of(self, message: str) -> KeyPath:
@@ -162,7 +162,7 @@ def _remedy(path: KeyPath, value: Any) -> str:
         return f"the tier `{value}` is not built in this version; use `process`"
     if path[:2] == ("env", "pass") and value == "*":
         return "passing every variable would pass every secret; name the variables or a prefix such as `LC_*`"
-    if path[:1] == ("secrets",) and path[2:] == ("source",) and isinstance(value, str):
+    if path[2:] == ("source",) and isinstance(value, str):
         return 'name where the value is kept, not the value: `{ env = "TOKEN" }`, `{ file = "~/token" }`'
     if path == ("version",):
         return "this ringfence reads version 1 of the format"
@@ -206,8 +206,6 @@ def _mapping(hint: Any) -> Any:
     """Find the type of a table that is free in its keys in a hint, which has no other tables above it."""
     if get_origin(hint) is dict:
         return hint
-    if isinstance(hint, type):
-        return None
     return next((found for part in get_args(hint) if (found := _mapping(part))), None)
 
 

@@ -113,8 +113,7 @@ def compile_rule(rule: PathRule, *, workspace: str, ignore_case: bool = True) ->
     if not names:
         raise ValueError("it is empty")
     start = tuple(_segment(name, literal=True) for name in workspace.split("/") if name)
-    # A second `**` in a row adds nothing, and none may hide that a `**` at the end needs one name.
-    floating: tuple[None, ...] = (None,) if len(names) == 1 and body[0] is not None else ()
+    floating: tuple[None, ...] = (None,) if len(names) == 1 else ()
     return Pattern(segments=start + floating + body, ignore_case=ignore_case)
 
 
@@ -169,8 +168,7 @@ def _tokens(text: str) -> _Tokens:
             item = _ANY
         elif item == "[":
             item, at = _set(text, at)
-        if item is not None or tokens[-1:] != [None]:
-            tokens.append(item)
+        tokens.append(item)
     return tuple(tokens)
 
 

@@ -50,8 +50,8 @@ def reference() -> str:
 def _defaults(table: str) -> dict[str, Any]:
     """Return the scalars that the built-in default sets in a table."""
     said = getattr(DEFAULT_LAYER.document, table)
-    values = {} if said is UNSET else msgspec.to_builtins(said)
-    return {key: value for key, value in values.items() if isinstance(value, int | str)}
+    found: dict[str, Any] = {} if said is UNSET else msgspec.to_builtins(said)
+    return found
 
 
 def _table(title: str, definition: dict[str, Any], defaults: dict[str, Any]) -> str:

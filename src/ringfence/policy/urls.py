@@ -19,6 +19,7 @@ from functools import lru_cache
 _ENCODED = (("%2f", "/"), ("%2F", "/"), ("%5c", "/"), ("%5C", "/"), ("%2e", "."), ("%2E", "."), ("\\", "/"))
 
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_VISIBLE = re.compile(r"[!-~]*")
 _UNRESERVED = re.compile(r"[A-Za-z0-9_~-]")
 
 _Blocks = tuple[tuple[str, ...], ...]
@@ -40,7 +41,7 @@ def check_pattern(pattern: str) -> str:
     """Return what is wrong with a canonical pattern of `paths`, or nothing."""
     if not pattern.startswith("/"):
         return "it does not begin with `/`"
-    if not all("!" <= mark <= "~" for mark in pattern):
+    if not _VISIBLE.fullmatch(pattern):
         return "it holds what no path of a request holds; write other characters percent-encoded"
     if "?" in pattern or "#" in pattern:
         return "queries and fragments are not looked at"

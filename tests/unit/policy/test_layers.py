@@ -294,6 +294,65 @@ def test_variables_of_presets_that_nobody_named_stay_out() -> None:
 
 
 def test_where_not_only_pins_count_those_of_lower_layers_are_heard() -> None:
-    pin = f"sha256:{'a' * 64}"
+    pin = "a" * 64
     found = merged(layer("managed", "trust.only-pinned = false"), layer("user", f'trust.pin = ["{pin}"]'))
     assert found.trust.pinned == (pin,)
+
+
+def test_a_layer_that_would_write_the_home_is_refused() -> None:
+    with pytest.raises(UsageError, match="whole home directory"):
+        merged(layer("user", 'filesystem.write = ["~"]'))
+    assert merged(layer("user", 'filesystem.read = ["~"]')).read[0].pattern == "/home/u"
+
+
+def test_the_file_of_a_project_that_needs_no_preset() -> None:
+    assert '# extends = ["python"]' in render([]).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("filesystem.read", 'filesystem.read = ["~/a"]'),
+        ("filesystem.write", 'filesystem.write = ["~/a"]'),
+        ("filesystem.mounts", 'filesystem.mounts = [{ source = "/a", target = "/b" }]'),
+        ("env.pass", 'env.pass = ["A"]'),
+        ("env.set", 'env.set = { A = "x" }'),
+        ("permissions.allow", 'permissions.allow = ["Bash(x)"]'),
+        ("permissions.directories", 'permissions.directories = ["/a"]'),
+        ("permissions.mode", 'permissions.mode = "acceptEdits"'),
+        ("trust.mode", 'trust.mode = "hide"'),
+        ("trust.only-pinned", "trust.only-pinned = true"),
+        ("trust.pin", f'trust.pin = ["{"a" * 64}"]'),
+        ("trust.forbid", f'trust.forbid = ["{"a" * 64}"]'),
+        ("trust.signers", 'trust.signers = ["{signer}"]'),
+        ("audit.rotate-size", "audit.rotate-size = 1048576"),
+        ("network.allow", 'network.allow = ["a.example"]'),
+        ("network.ask-timeout", 'network.ask-timeout = "5s"'),
+        ("network.proxy-variables", "network.proxy-variables = true"),
+        ("network.parent-proxy", 'network.parent-proxy = "http://a.example:1"'),
+        ("network.publish", "network.publish = [3000]"),
+        ("network.gateways", 'network.gateways.web = { host = "a.example" }'),
+    ],
+)
+def test_what_only_the_operator_says(key: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"a project's policy can only tighten, so it may not set `{key}`"):
+        merged(layer("project", text.replace("{signer}", f"ssh-ed25519 {'A' * 68}")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "network.allow = []",
+        "network.publish = []",
+        "filesystem.read = []",
+        "env.set = {}",
+        'network.deny = ["a.example"]',
+    ],
+)
+def test_a_project_may_say_nothing_and_deny(text: str) -> None:
+    assert merged(layer("project", text)).network == "off"
+
+
+def test_a_project_may_not_have_changes_applied_while_it_runs() -> None:
+    with pytest.raises(UsageError, match="`workspace.apply` `live` is looser than `exit`"):
+        merged(layer("project", 'workspace.apply = "live"'))

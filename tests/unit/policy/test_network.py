@@ -4,8 +4,10 @@ import pytest
 
 from ringfence.model.decision import Source, Verdict
 from ringfence.model.errors import UsageError
+from ringfence.model.guest_network import PROXY
 from ringfence.policy.effective import Policy
 from ringfence.policy.egress import decide_connection, rule_text
+from ringfence.policy.forge_hosts import PUSH
 from ringfence.policy.layers import merge
 from ringfence.policy.network import preset_rules
 from ringfence.policy.parse import parse
@@ -256,3 +258,48 @@ def test_credentials_of_a_parent_proxy_are_refused_and_not_shown() -> None:
 def test_an_address_as_parent_proxy() -> None:
     found = policy(user='allow = ["a.example"]\nparent-proxy = "http://[FD00::1]:3128"').egress
     assert found is not None and found.parent_proxy == "http://[fd00::1]:3128"
+
+
+def test_ports_that_are_ours_inside_are_not_listened_on() -> None:
+    found = policy(user=f'allow = ["a.example:53,54,{PROXY[1]},{PROXY[1] + 1}"]').egress
+    assert found is not None and found.listen == (54, PROXY[1] + 1)
+
+
+@pytest.mark.parametrize(("seconds", "fits"), [(0, False), (1, True), (86400, True), (86401, False)])
+def test_how_long_an_answer_is_waited_for(seconds: int, fits: bool) -> None:
+    text = f"ask-timeout = {seconds}"
+    if fits:
+        assert policy(user=text).network_values.ask_timeout_s == seconds
+    else:
+        assert refused(user=text).place == "user.toml:3"
+
+
+@pytest.mark.parametrize(
+    ("texts", "place"),
+    [
+        ({"cli": "allow = []", "user": 'allow = ["a.example"]'}, "user.toml:3"),
+        ({"cli": 'deny = ["b.example"]', "user": 'extends = ["github"]'}, "user.toml:2"),
+        ({"user": 'extends = ["github"]', "project": 'ask = ["a.example"]'}, "user.toml:2"),
+    ],
+)
+def test_who_opened_the_network(texts: dict[str, str], place: str) -> None:
+    assert str(policy(**texts).origins["network.mode"]) == place
+
+
+def test_an_empty_list_opens_nothing() -> None:
+    assert policy(user='mode = "off"\nallow = ["a.example"]', cli="allow = []").egress is None
+
+
+@pytest.mark.parametrize(("push", "kept"), [("", True), ('push.refs = ["refs/heads/agent/*"]\n', False)])
+def test_a_preset_s_denial_of_pushes_gives_way_to_refs_alone(push: str, kept: bool) -> None:
+    remote = f'[[git.remotes]]\nhost = "github.com"\nrepositories = ["o/r"]\n{push}'
+    found = policy(user=f'extends = ["github"]\n{remote}').egress
+    assert found is not None
+    bundled = [rule for rule in found.rules if rule.source.scope == "preset" and rule.host == "github.com"]
+    assert any(rule.reason == PUSH for rule in bundled) is kept
+    assert [rule for rule in bundled if rule.reason != PUSH]
+
+
+def test_a_project_s_list_is_not_shown() -> None:
+    assert refused(project='allow = ["a.example"]').message.endswith("may not set `network.allow`")
+    assert refused(project='mode = "allow-list"').message.endswith("may not set `network.mode` `allow-list`")

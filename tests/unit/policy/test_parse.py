@@ -5,7 +5,7 @@ import pytest
 from ringfence.model.decision import Source
 from ringfence.model.errors import UsageError
 from ringfence.policy.document import Document, PathEntry
-from ringfence.policy.parse import MAX_TEXT, nearest, parse
+from ringfence.policy.parse import MAX_TEXT, nearest, parse, shown
 
 FULL = """\
 version = 1
@@ -174,3 +174,94 @@ def test_a_missing_version_is_not_reported_as_a_table() -> None:
 def test_nearest_offers_nothing_far_away() -> None:
     assert nearest("filesys", ["filesystem", "network"]) == "filesystem"
     assert nearest("qqqq", ["filesystem", "network"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message", "hint"),
+    [
+        ("x\ny = 1\n", "p.toml:2", "not valid TOML", ""),
+        ("zzzzzz = 1", "p.toml:2", "unknown key `zzzzzz`", None),
+        ("[limits]\nmonitor = 1", "p.toml:3", "unknown key `monitor` in `limits`", "valid here"),
+        ("secrets = 3", "p.toml:2", "`secrets` is `3`, not ", None),
+        ("[secrets]\na = 3", "p.toml:3", "`secrets.a` is `3`, not ", None),
+        ('[secrets.a]\nsource = "hidden"', "p.toml:3", "`secrets.a.source` is text, not ", "name where the value is"),
+        ("[secrets.a]\nsource = 3", "p.toml:3", "`secrets.a.source` is `3`, not ", ""),
+        ('[secrets.a]\nvariables = "x"', "p.toml:3", "`secrets.a.variables` is `x`, not ", ""),
+        ('[secrets.a]\nvalue = "x"', "p.toml:3", "unknown key `value` in `secrets.a`", "valid here"),
+        (
+            '[secrets.a.source]\nvalue = "x"',
+            "p.toml:3",
+            "unknown key `value` in `secrets.a.source`",
+            "a value does not",
+        ),
+        (
+            '[secrets.a.source]\nenvv = "x"',
+            "p.toml:3",
+            "unknown key `envv` in `secrets.a.source`",
+            "did you mean `env`?",
+        ),
+        ('[workspace]\nmode = "vm"', "p.toml:3", "`workspace.mode` is `vm`, not ", ""),
+        ('extends = ["*"]', "p.toml:2", "`extends[0]` is `*`, not ", ""),
+        ('[env]\npass = ["A=1"]', "p.toml:3", "`env.pass[0]` is `A=1`, not ", ""),
+        ("limits = []", "p.toml:2", "`limits` is an empty list, not a table", ""),
+        (
+            '[[filesystem.mounts]]\nsource = "/a"\ntarget = "/b"\n[[filesystem.mounts]]\nsorce = "/a"',
+            "p.toml:6",
+            "unknown key `sorce` in `filesystem.mounts[1]`",
+            "did you mean `source`?",
+        ),
+    ],
+)
+def test_what_more_is_said_of_a_mistake(text: str, place: str, message: str, hint: str | None) -> None:
+    error = refused(f"version = 1\n{text}")
+    assert error.place == place
+    assert error.message.startswith(message)
+    assert hint is None or (error.hint.startswith(hint) if hint else not error.hint)
+
+
+def test_the_top_level_is_not_named() -> None:
+    assert refused("version = 1\nzzzzzz = 1").message == "unknown key `zzzzzz`"
+
+
+def test_the_longest_policy_is_read() -> None:
+    text = "version = 1\n"
+    assert parse(text + "#" * (MAX_TEXT - len(text)), file="", scope="user").document == Document(version=1)
+
+
+def test_what_a_person_wrote_instead_is_the_place() -> None:
+    layer = parse("version = 1\n", file="p.toml", scope="cli", spelled={("version",): "--this"})
+    assert str(layer.source("version")) == "--this"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("x" * 60, f"`{'x' * 60}`"),
+        ("x" * 61, f"`{'x' * 60}…`"),
+        ("é", "`é`"),
+        ("\x1b", "`\\x1b`"),
+        ([], "an empty list"),
+    ],
+)
+def test_how_a_value_is_shown(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[secrets.a]\nsource = 3", '`secrets.a.source` is `3`, not a table such as `{ env = "TOKEN" }`'),
+        ("[secrets.a]\nvariables = 3", "`secrets.a.variables` is `3`, not a list of variable names"),
+        ("[secrets.a]\nvariables = [1]", "`secrets.a.variables[0]` is `1`, not a variable name"),
+        ("[secrets]\na = 3", "`secrets.a` is `3`, not `[secrets.NAME]` with NAME of `a-z`, `0-9`, `-`"),
+        ("[secrets.a]\ninject = [{ host = 3 }]", "`secrets.a.inject[0].host` is `3`, not a host, or `*.host`"),
+        ("[network.gateways.web]\nhost = 3", "`network.gateways.web.host` is `3`, not a host"),
+        (
+            '[network.gateways.web]\nhost = "a.example"\nvariables = { A = 3 }',
+            "`network.gateways.web.variables.A` is `3`, not a string under a name of letters, digits and `_`",
+        ),
+        ("[git]\nremotes = [3]", "`git.remotes[0]` is `3`, not a table `{ host, repositories }`"),
+    ],
+)
+def test_what_is_valid_is_said_of_the_very_place(text: str, message: str) -> None:
+    assert refused(f"version = 1\n{text}").message == message

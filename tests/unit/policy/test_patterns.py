@@ -31,7 +31,9 @@ def pattern(text: str, *, literal: bool = False, ignore_case: bool = False) -> P
         ("a/**/**", ["/w/a/b"], ["/w/a"]),
         ("a/**/b", ["/w/a/b", "/w/a/x/b", "/w/a/x/y/b/z"], ["/w/a/x", "/w/b"]),
         ("[a-c]x", ["/w/ax", "/w/cx"], ["/w/dx", "/w/x"]),
-        ("[!a-c]x", ["/w/dx"], ["/w/ax"]),
+        ("[!a-c]x", ["/w/dx", "/w/!x"], ["/w/ax"]),
+        ("[a-]x", ["/w/-x", "/w/ax"], ["/w/bx"]),
+        ("a***b*", ["/w/ab", "/w/axbx"], ["/w/b"]),
         ("[^a]x", ["/w/bx"], ["/w/ax"]),
         ("[]a]", ["/w/]", "/w/a"], ["/w/b"]),
         ("[a-]", ["/w/-", "/w/a"], ["/w/b"]),
@@ -136,3 +138,8 @@ def test_hostile_patterns_stay_cheap() -> None:
     # Backtracking over each `*` or `**` would take longer than the universe has; the suite's time limit would end it.
     compiled = pattern("/".join(["**", "a*a*a*a*a*a*a*a*b"] * 10))
     assert not compiled.matches("/w/" + "/".join(["a" * 60] * 20))
+
+
+def test_a_workspace_is_called_what_it_is_called() -> None:
+    found = compile_rule(PathRule(pattern="a", source=HERE), workspace="/w[x]")
+    assert found.matches("/w[x]/a") and found.matches("/w[x]/b/A") and not found.matches("/wx/a")

@@ -1,5 +1,7 @@
 """Files of signers and public keys: what is read, and that nothing in a line is passed over."""
 
+import base64
+
 import pytest
 
 from ringfence.model.git import Signer
@@ -69,3 +71,9 @@ def test_what_is_no_signer(line: str) -> None:
 
 def test_paths_and_keys_are_told_apart() -> None:
     assert [is_path(text) for text in ("/x", "~/x", KEY, "x/y", *KINDS)] == [True, True, *[False] * (2 + len(KINDS))]
+
+
+@pytest.mark.parametrize("kind", [f"ecdsa-sha2-nistp{bits}" for bits in (256, 384, 521)])
+def test_keys_of_every_kind(kind: str) -> None:
+    blob = base64.b64encode(len(kind).to_bytes(4, "big") + kind.encode() + b"\0rest").decode()
+    assert read_signers(f"me {kind} {blob}") == (Signer(f"{kind} {blob}"),)

@@ -40,3 +40,8 @@ def test_size_text_reads_back(value: int) -> None:
 
 def test_size_text_takes_the_largest_unit() -> None:
     assert [size_text(value) for value in (0, 1023, 2048, 4 << 30)] == ["0", "1023", "2KiB", "4GiB"]
+
+
+def test_a_size_is_written_with_its_largest_unit() -> None:
+    written = [size_text(1 << power) for power in (40, 30, 20, 10, 0)]
+    assert [text.strip("0123456789 ") for text in written] == ["TiB", "GiB", "MiB", "KiB", written[-1].strip("1 ")]

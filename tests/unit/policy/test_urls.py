@@ -46,6 +46,16 @@ from ringfence.policy.urls import allows, canonical, check_pattern, denies, reso
         ("/a*a", "/a", False),
         ("/*a*", "/bab", True),
         ("/*a*x*", "/xa", False),
+        ("/*a*", "/ab", True),
+        ("/*a*a*", "/xa", False),
+        ("/*aa*aa*", "/aaa", False),
+        ("/a*b", "/xb", False),
+        ("/a*b", "/ax", False),
+        ("/a/b/**", "/a", False),
+        ("/a/**/b/c/d", "/a", False),
+        ("/**/a/b/c/**", "/a", False),
+        ("/**/a/b", "/b", False),
+        ("/a/**/a", "/a", False),
         ("/@scope%2Fname", "/@scope%2Fname", False),
     ],
 )
@@ -145,3 +155,17 @@ def test_one_spelling_of_percent_encodings() -> None:
 def test_a_long_path_takes_no_long_time() -> None:
     pattern = "/" + "/".join(["**/*a*a*a*"] * 20) + "/b"
     assert not allows([pattern], "/" + "/".join(["a" * 50] * 200))
+
+
+def test_a_denial_holds_for_the_path_as_it_is_written() -> None:
+    assert denies(["/a%2Fb"], "/A%2fb") and denies(["/a/b"], "/a%2fb") and not denies(["/a%2Fb"], "/a/b")
+
+
+@pytest.mark.parametrize("pattern", ["/!", "/~", "/a-Z"])
+def test_every_visible_character_may_stand_in_a_path(pattern: str) -> None:
+    assert check_pattern(pattern) == ""
+
+
+@pytest.mark.parametrize("pattern", ["/ ", "/\x7f", "/\xe9", "/a\n"])
+def test_no_other_character_may(pattern: str) -> None:
+    assert check_pattern(pattern).startswith("it holds what no path")

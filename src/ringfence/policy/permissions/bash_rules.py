@@ -24,22 +24,11 @@ def is_exact(what: str) -> bool:
 def matcher(what: str) -> Matcher:
     """Compile the inside of a `Bash(...)` rule to a test of a command's text."""
     if what.endswith((":*", " *")):
-        stem = what[:-2]
-        if "*" not in stem:
-            return _begins_with(stem.strip())
-        return _pattern(stem, r"(?:\s.*)?")
+        return _pattern(what[:-2].strip(), r"(?:[ \t\n].*)?")
     if "*" not in what:
         exact = what.strip()
         return lambda text: text.strip() == exact
-    if what.endswith("*") and "*" not in what[:-1]:
-        start = what[:-1]
-        return lambda text: text.startswith(start)
     return _pattern(what, "")
-
-
-def _begins_with(stem: str) -> Matcher:
-    starts = (f"{stem} ", f"{stem}\t", f"{stem}\n")
-    return lambda text: text.startswith(starts) or text == stem
 
 
 def _pattern(text: str, end: str) -> Matcher:
@@ -49,5 +38,5 @@ def _pattern(text: str, end: str) -> Matcher:
 
 def program_of(what: str) -> str:
     """Return the program that the rule names, empty where that is a pattern."""
-    first = re.split(r"[\s:]", what.strip(), maxsplit=1)[0]
+    first = re.split(r"[\s:]", what.strip())[0]
     return "" if "*" in first else first

@@ -16,6 +16,7 @@ _REMOVERS = frozenset(("rm", "rmdir"))
 _VARIABLE_ROOT = re.compile(r"\$(?:\w+|\{\w+\})/+\*?")
 _EVERYTHING = re.compile(r"(?:\./)?\*")
 _FIND_OPTION = re.compile(r"-[HLP]|--|-D|-O\w*")
+_CHOOSE_NOTHING = frozenset("-depth -d -xdev -mount ( ! -not".split())
 _SECRET = re.compile(r"\$\{?\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY)\w*", re.I)
 _SHOWS = frozenset("echo printf cat".split())
 
@@ -29,12 +30,12 @@ def removes(script: Script, parts: Sequence[tuple[Command, str]], places: Places
         name = run.argv[0].rpartition("/")[2].lstrip("\\")
         cwd = cwds.get(id(run.command), places.cwd) or places.cwd
         if name in _REMOVERS:
-            targets = [text for text in run.argv[1:] if not re.fullmatch(r"--?[a-zA-Z][\w-]*|--", text)]
+            targets = run.argv[1:]
             computed = [word for word in run.command.words if _is_computed(word)]
             if computed:
                 return f"what `{computed[0].raw}` removes is decided when it runs"
         elif name == "find" and "-delete" in run.argv:
-            targets = _find_roots(run.argv[1:])
+            targets = (*_find_roots(run.argv[1:]),)
         else:
             continue
         for target in targets:
@@ -60,12 +61,12 @@ def _find_roots(words: Sequence[str]) -> list[str]:
     """Return what `find` removes as a whole: where it starts, unless a test before `-delete` chooses."""
     found = []
     at = 0
-    while at < len(words) and (not words[at].startswith(("-", "(", "!")) or _FIND_OPTION.fullmatch(words[at])):
+    while at < len(words) and (words[at][:1] not in ("-", "(", "!") or _FIND_OPTION.fullmatch(words[at])):
         if not words[at].startswith("-"):
             found.append(words[at])
         at += 2 if words[at] == "-D" else 1
     before = words[at : words.index("-delete", at)] if "-delete" in words[at:] else words[at:]
-    tests = [word for word in before if word not in ("-depth", "-xdev")]
+    tests = [word for word in before if word not in _CHOOSE_NOTHING]
     return (found or ["."]) if not tests else [word for word in found if word.startswith(("/", "~"))]
 
 
@@ -79,7 +80,7 @@ def _is_critical(target: str, cwd: str, places: Places) -> bool:
         return is_critical(cwd, places)
     path = absolute(known, places, cwd)
     if known.endswith("/*"):
-        return is_critical(absolute(known[:-2] or "/", places, cwd), places)
+        return is_critical(absolute(known[:-2], places, cwd), places)
     return is_critical(path, places)
 
 

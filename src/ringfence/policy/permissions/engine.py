@@ -85,7 +85,7 @@ def _by_input(settings: Settings, verdict: Verdict, tool: str, call: ToolCall) -
                 return rule
             if value is not None and rule.parameter.value.fullmatch(_written(value)):
                 return rule
-        elif named is not None and rule.what == named:
+        elif rule.what == named:
             return rule
     return None
 
@@ -98,7 +98,7 @@ def _shell(settings: Settings, call: ToolCall, facts: PathFacts) -> Finding:
     command = call.input.get("command")
     if not isinstance(command, str):
         return asked("no command is given", Weight.FIRM)
-    if settings.contained and call.input.get("dangerouslyDisableSandbox"):
+    if call.input.get("dangerouslyDisableSandbox"):
         settings = msgspec.structs.replace(settings, contained=False)
     return decide_shell(command, settings, facts)
 
@@ -117,7 +117,7 @@ def _fetch(settings: Settings, call: ToolCall) -> Finding:
     host = hosts.host_of(url)
     for verdict in (Verdict.DENY, Verdict.ASK, Verdict.ALLOW):
         for rule in settings.about(verdict, "WebFetch"):
-            if rule.parameter is None and _is_about(rule, host, url):
+            if _is_about(rule, host, url):
                 return by_rule(rule, f"`{host or url[:80]}`")
     if hosts.is_documentation(url):
         return allowed("it is public documentation")

@@ -41,7 +41,7 @@ class Known:
             self.rename(argv)
         elif argv[0] == "set":
             self.positional([text for text in argv[1:] if not text.startswith(("-", "+"))])
-        elif argv[0] == "printf" and argv[1:2] == ("-v",) and len(argv) > 3:
+        elif argv[0] == "printf" and argv[1:2] == ("-v",) and len(argv) > 2:
             for text in (" ".join(argv[3:]), *argv[4:]):
                 self.let(argv[2], text)
         elif argv[0] == "read":

@@ -66,7 +66,7 @@ def _too_wide(rule: Rule) -> list[tuple[str, str]]:
     program = program_of(rule.what).rpartition("/")[2]
     if not program:
         return [("wide", "it begins with a pattern: any program may be meant")]
-    words = rule.what.removesuffix(":*").removesuffix(" *").split()
+    words = rule.what.removesuffix(" *").split()
     reason = launches(program) if len(words) == 1 else ""
     return [("launcher", f"`{program}` {reason}; name what it may be used for")] if reason else []
 
@@ -84,7 +84,7 @@ def _covers(wider: Rule, narrower: Rule) -> bool:
     """Tell whether everything that `narrower` is about is what `wider` is about, as far as their texts show."""
     if wider.what == narrower.what:
         return True
-    if wider.tool != "Bash" or not narrower.what or is_exact(wider.what):
+    if wider.tool != "Bash":
         return False
     sample = narrower.what.removesuffix(":*").removesuffix(" *")
     return "*" not in sample and matcher(wider.what)(sample) and (is_exact(narrower.what) or wider.what[-1] == "*")
@@ -95,7 +95,7 @@ def _twin(rule: Rule, settings: Settings) -> Rule | None:
     own = False
     for other in settings.about(rule.verdict, rule.tool):
         own = own or other is rule
-        if other is rule or other.parameter is not None or rule.parameter is not None:
+        if other.parameter is not None or rule.parameter is not None:
             continue
         if (not other.what or _covers(other, rule)) and not (own and other.what == rule.what):
             return other

@@ -19,9 +19,20 @@ _ALL_READ = frozenset(
     "cat head tail nl tac rev cut paste column fold expand unexpand fmt comm cmp diff wc stat file strings hexdump od "
     "base64 md5sum sha1sum sha256sum sort uniq ls pr tsort numfmt".split()
 )
-# The number of operands before the first file.
-_AFTER = {"grep": 1, "egrep": 1, "fgrep": 1, "rg": 1, "sed": 1, "jq": 1, "awk": 1, "gawk": 1}
-_GIVEN_OTHERWISE = re.compile(r"-[a-zA-Z]*[ef]|--(?:regexp|file|expression)(?:=.*)?")
+# What else gives a program its pattern or script, so that every operand is a file: among letters, none of which takes a
+# value, and with its value behind it as well; GNU's long options abbreviated.
+_GREP = re.compile(r"-[^-ABCDdm]*[ef].*|--(?:reg(?:e(?:xp?)?)?|file?)(?:=.*)?", re.S)
+_AWK = re.compile(r"-[a-zA-Z]*[ef]|-[ef].+|--(?:regexp|expression|fi(?:le?)?|so[a-z]*)(?:=.*)?", re.S)
+_GIVEN_OTHERWISE = {
+    "grep": _GREP,
+    "egrep": _GREP,
+    "fgrep": _GREP,
+    "rg": re.compile(r"-[^-ABCEMTdgjmrt]*[ef].*|--(?:regexp|file)(?:=.*)?", re.S),
+    "awk": _AWK,
+    "gawk": _AWK,
+    "jq": re.compile(r"-[a-zA-Z]*[ef]|--(?:regexp|file|expression)(?:=.*)?"),
+}
+_SED = re.compile(r"-[a-zA-Z]*[ef]|-[^-il]*[ef].*|--(?:e[a-z]*|fi[a-z]*)(?:=.*)?", re.S)
 _ALL_WRITE = frozenset("touch mkdir rm rmdir tee".split())
 
 _HERE = plain_word(".")
@@ -57,9 +68,9 @@ def _by_place(name: str, rest: Sequence[Word]) -> list[Operand]:
         return [Operand(word=word) for word in _after_first(rest)[2:]]
     if name == "sed":
         return _sed(rest)
-    if name in _AFTER:
-        given = any(_GIVEN_OTHERWISE.fullmatch(word.text) for word in rest)
-        found = _files(rest) if given else _files(rest)[_AFTER[name] :]
+    if name in _GIVEN_OTHERWISE:
+        given = any(_GIVEN_OTHERWISE[name].fullmatch(word.text) for word in rest)
+        found = _files(rest) if given else _files(rest)[1:]
         return [Operand(word=word) for word in (found or [_HERE] * (name == "rg"))]
     if name == "cd":
         return [Operand(word=word) for word in rest if not word.text.startswith("-")]
@@ -83,7 +94,7 @@ def redirected(redirect: Redirect) -> Operand | None:
     """Return the file that a redirection opens; None for descriptors, here-documents and /dev/null."""
     if redirect.target is None or redirect.duplicates or redirect.operator == "<<<":
         return None
-    if redirect.target.text == NULL and redirect.target.fixed:
+    if redirect.target.text == NULL:
         return None
     return Operand(word=redirect.target, writes=redirect.writes, reads=redirect.operator in ("<", "<>"))
 
@@ -100,7 +111,7 @@ def _files(words: Sequence[Word]) -> list[Word]:
     for word in words:
         if options and word.text == "--":
             options = False
-        elif not options or not word.text.startswith("-") or word.text == "-":
+        elif not options or not word.text.startswith("-"):
             found.append(word)
     return [word for word in found if word.text != "-"]
 
@@ -111,7 +122,7 @@ def _find_roots(words: Sequence[Word]) -> list[Word]:
     for word in words:
         if word.text.startswith("-") and word.text not in ("-H", "-L", "-P") and not word.text.startswith("-O"):
             break
-        if word.text in ("(", ")", "!", ","):
+        if word.text in ("(", "!", ","):
             break
         if not word.text.startswith("-"):
             found.append(word)
@@ -120,7 +131,7 @@ def _find_roots(words: Sequence[Word]) -> list[Word]:
 
 def _sed(words: Sequence[Word]) -> list[Operand]:
     texts = [word.text for word in words]
-    given = any(re.fullmatch(r"-[a-zA-Z]*[ef]|--(?:expression|file)(?:=.*)?", text) for text in texts)
+    given = any(_SED.fullmatch(text) for text in texts)
     files = _files(words) if given else _files(words)[1:]
     writes = not sed_scripts.is_quiet(texts)
     return [Operand(word=word, writes=writes) for word in files]

@@ -52,8 +52,7 @@ def opened(command: Command) -> list[operands.Operand]:
     found = [file for redirect in command.redirects if (file := operands.redirected(redirect)) is not None]
     found += operands.operands(command.words)
     for inner in wrappers.launched(command.argv):
-        if inner:
-            found += operands.operands(command.words[len(command.words) - len(inner) :])
+        found += operands.operands(command.words[len(command.words) - len(inner) :])
     return found
 
 
@@ -132,7 +131,7 @@ def _own(part: Part, settings: Settings) -> Finding:
     if not why:
         outer = command.argv
         for inner in wrappers.unwrapped(command.argv):
-            if outer[0] not in _LOOKS_THROUGH_FOR_READING or inner[0] == "cd":
+            if outer[0] not in _LOOKS_THROUGH_FOR_READING:
                 break
             why = why or read_only.reason(command, inner)
             outer = inner

@@ -47,7 +47,7 @@ def reason(command: Command, words: Sequence[str] = ()) -> str:
         return ""
     name = argv[0]
     tail = command.words[len(command.words) - len(argv) :]
-    if tail[0].raw != name and tail[0].raw.startswith("\\"):
+    if tail[0].raw.startswith("\\"):
         return ""
     if " ".join(argv) in EXACT:
         return "tells a version or address"
@@ -136,7 +136,7 @@ def _git(rest: Sequence[str]) -> str:
             if "%" not in value and value not in FORMATS:
                 return ""
     for length in (2, 1):
-        found = GIT.get(" ".join(rest[:length])) if len(rest) >= length else None
+        found = GIT.get(" ".join(rest[:length]))
         if found is not None:
             return f"git {found[0]}" if operands_of(found[1], rest[length:]) is not None else ""
     return ""
@@ -161,7 +161,7 @@ def _find(rest: Sequence[str]) -> str:
 def _jq(rest: Sequence[str]) -> str:
     operands = operands_of(JQ, rest)
     # Options behind the program are taken for it, or for a file, by another reader.
-    if "-" in rest or not operands or any(word.startswith("-") for word in rest[rest.index(operands[0]) :]):
+    if not operands or any(word.startswith("-") for word in rest[rest.index(operands[0]) :]):
         return ""
     if any(re.search(pattern, word) for pattern in JQ_PROGRAM_REFUSED for word in rest):
         return ""

@@ -117,7 +117,7 @@ def _text(table: SecretFileTable, place: Source) -> str:
     """Return the text of a file of a well-known kind."""
     kind = _KINDS[str(table.kind)]
     given = {"secret": table.secret or "", "key-id": table.key_id or "", "login": table.login or _LOGIN}
-    given["host"] = _host(table.host or kind.host, place) if "[host]" in kind.text else ""
+    given["host"] = _host(table.host or kind.host, place)
     for name, value in given.items():
         wanted = f"[{name}]" in kind.text
         if wanted and not value:
@@ -140,7 +140,7 @@ def _host(text: str, place: Source) -> str:
 def _check_text(text: str, names: Collection[str], place: Source) -> None:
     """Raise for what `model.filling` could not fill, and for a name that is no secret's."""
     try:
-        fields = [field for _, *field in string.Formatter().parse(text) if field[0] is not None]
+        fields = [(name, *rest) for _, name, *rest in string.Formatter().parse(text) if name is not None]
     except ValueError as error:
         hint = "write `{{` and `}}` for braces, `{NAME}` for a secret"
         raise UsageError(f"the text of a secret file is not sound: {error}", place=str(place), hint=hint) from None

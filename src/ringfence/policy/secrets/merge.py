@@ -64,7 +64,7 @@ def refuse_loosening(layer: Layer, hint: str) -> None:
     """Raise `UsageError` for what a project's tables about secrets may not say."""
     document = layer.document
     places = [(f"secrets.{name}", layer.source("secrets", name)) for name in document.secrets or ()]
-    places += [("secret-files", layer.source("secret-files", 0))] if document.secret_files else []
+    places += [("secret-files", layer.source("secret-files"))] if document.secret_files else []
     places += [(f"leaks.{name}", layer.source("leaks", name)) for name in refused_keys(layer)]
     for key, place in places:
         raise UsageError(f"a project's policy can only tighten, so it may not set `{key}`", place=str(place), hint=hint)

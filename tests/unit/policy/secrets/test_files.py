@@ -121,3 +121,19 @@ def test_what_is_not_sound(body: str, message: str) -> None:
 def test_two_texts_at_one_path() -> None:
     with pytest.raises(UsageError, match=r"two secret files are `~/\.x`"):
         built('path = "~/.x"\ntext = "{a}"', 'path = "~/.x"\ntext = "{a}"')
+
+
+@pytest.mark.parametrize("path", ["/../x", "/./x", "/a/./b", "/a//b", "~/a/../b", "/a\\u0007", "a"])
+def test_a_place_that_is_none(path: str) -> None:
+    with pytest.raises(UsageError, match="is not the place of a secret file"):
+        built(f'path = "{path}"\ntext = "{{a}}"')
+
+
+def test_an_absolute_place() -> None:
+    assert "/etc/x" in built('path = "/etc/x"\ntext = "{a}"')
+
+
+def test_two_files_that_are_not_joined() -> None:
+    body = 'kind = "pypirc"\nsecret = "a"\nhost = "x.example"'
+    with pytest.raises(UsageError, match="two secret files are"):
+        built(body, body)

@@ -114,3 +114,9 @@ def test_the_rules_are_those_that_are_searched_for() -> None:
     text = (Path(__file__).parents[4] / "docs/secrets.md").read_text()
     assert {rule.name for rule in credentials.RULES} == RULES
     assert [name for name in sorted(RULES) if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("key", ["known", "found"])
+def test_each_word_alone_has_what_goes_out_searched(key: str) -> None:
+    found = merged(user=f'leaks.{key} = "ask"')
+    assert found is not None and getattr(found, key) is ASK

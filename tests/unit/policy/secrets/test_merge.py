@@ -5,9 +5,11 @@ import pytest
 from ringfence.model.errors import UsageError
 from ringfence.model.secrets import Secret
 from ringfence.policy.effective import Policy
+from ringfence.policy.entries import Places
 from ringfence.policy.evaluate import variable_rule
 from ringfence.policy.layers import merge
 from ringfence.policy.parse import parse
+from ringfence.policy.secrets.merge import merge_secrets
 
 KEY = '[secrets.anthropic-api-key]\nsource = { file = "~/key" }\nvariables = ["ANTHROPIC_API_KEY"]\n'
 
@@ -123,3 +125,29 @@ def test_with_the_network_off_hosts_do_not_matter() -> None:
     found = policy(user=text, cli='network.mode = "off"')
     assert [one.name for one in found.secrets.secrets] == ["a"]
     assert variable_rule(found, "A") is None
+
+
+def test_the_secret_of_an_access_key_s_identifier_may_be_named() -> None:
+    text = (
+        "network.allow = ['x.example']\n[secrets.id]\nsource.env = 'I'\n[secrets.key]\nsource.env = 'K'\nscopes = []\n"
+        "inject = [{ host = 'x.example', sigv4 = true, key-id = 'id' }]"
+    )
+    found = secrets(user=text)
+    assert [one.key_id for one in found["key"].inject] == ["id"]
+    assert (found["id"].scopes, found["key"].scopes) == (None, ())
+
+
+def test_of_two_operators_the_higher_counts() -> None:
+    found = policy(managed='[leaks]\nknown = "allow"', user='[leaks]\nknown = "deny"').secrets.leaks
+    assert found is not None and found.known.name == "ALLOW"
+
+
+def test_a_project_that_says_nothing_of_leaks() -> None:
+    leaks = policy(project="[leaks]\nexempt = []").secrets.leaks
+    assert leaks is not None and leaks.exempt == ()
+
+
+def test_a_project_s_secrets_are_passed_over() -> None:
+    layer = parse(f"version = 1\n{KEY}", file="p", scope="project")
+    places = Places(home="/home/u", workspace="/home/u/w")
+    assert merge_secrets([layer], [], places, egress=None, variables=[]).secrets == ()

@@ -77,3 +77,21 @@ def test_without_a_host_they_are_taken_back() -> None:
     found = merge([fallback, named], home="/home/u", workspace="/home/u/w")
     assert found.secrets.secrets == ()
     assert "ANTHROPIC_API_KEY" in {rule.name for rule in found.environment}
+
+
+def test_the_text_for_a_moved_secret_ends_its_last_line() -> None:
+    for host in ("m.example", ""):
+        assert moved("claude", "ANTHROPIC_BASE_URL", host, 443).endswith("\n")
+
+
+def test_what_follows_another_variable_stays_where_it_is() -> None:
+    text = moved("aider", "OPENAI_API_BASE", "m.example", 443)
+    assert [line for line in text.splitlines() if line.startswith("[secrets")] == [
+        "[secrets.openai-api-key]",
+        "[secrets.aider-openai-api-key]",
+    ]
+
+
+def test_a_moved_secret_is_put_in_where_it_was_before() -> None:
+    text = moved("gemini", "GOOGLE_GEMINI_BASE_URL", "m.example", 443)
+    assert text.count("header = ") == text.count("query = ") == 2

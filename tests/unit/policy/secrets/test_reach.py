@@ -86,3 +86,21 @@ def test_an_address_must_be_inspected() -> None:
     rule = '{ host = "10.0.0.1", ports = [8443], inspection = "inspect" }'
     assert f"`allow = [{rule}]`" in caught.value.hint
     check(rule, "10.0.0.1", ports="[8443]")
+
+
+@pytest.mark.parametrize(
+    ("file", "ports", "hint"),
+    [
+        ("u.toml", "[443]", 'add `allow = ["x.example"]` to'),
+        ("u.toml", "[8443]", 'add `allow = ["x.example:8443"]` to'),
+        ("u.toml", '["8000-8010"]', 'add `allow = ["x.example:8000"]` to'),
+        ("command line", "[443]", "add `--allow x.example`"),
+        ("--secret a", "[443]", "add `--allow x.example`"),
+    ],
+)
+def test_what_would_allow_the_host(file: str, ports: str, hint: str) -> None:
+    text = "version = 1\nnetwork.allow = ['y.example']\nnetwork.deny = ['x.example']\n[secrets.a]\nsource.env = 'A'\n"
+    text += f"inject = [{{ host = 'x.example', header = 'x', ports = {ports} }}]\n"
+    with pytest.raises(UsageError, match="which no rule allows") as caught:
+        merge([parse(text, file=file, scope="user")], home="/home/u", workspace="/home/u/w")
+    assert caught.value.hint.startswith(hint)

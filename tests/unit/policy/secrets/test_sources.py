@@ -8,6 +8,7 @@ from ringfence.model.decision import Source
 from ringfence.model.errors import UsageError
 from ringfence.model.secrets import Origin, SecretSource
 from ringfence.policy.entries import Places
+from ringfence.policy.layers import merge
 from ringfence.policy.parse import parse
 from ringfence.policy.secrets.sources import source
 from ringfence.policy.secrets.tables import SourceTable
@@ -96,3 +97,23 @@ def test_a_source_that_is_the_value_is_told_what_to_write() -> None:
     with pytest.raises(UsageError) as caught:
         parse("version = 1\n[secrets.a]\nsource = 'x'\n", file="u.toml", scope="user")
     assert '`{ env = "TOKEN" }`' in caught.value.hint
+
+
+def test_a_program_by_its_name_or_its_whole_path() -> None:
+    for program in ("pass", "/usr/bin/pass"):
+        text = f'version = 1\n[secrets.a]\nsource.command = ["{program}", "x"]\n'
+        (one,) = merge([parse(text, file="u", scope="user")], home="/home/u", workspace="/w").secrets.secrets
+        assert one.source.argv == (program, "x")
+
+
+def test_a_file_in_a_home_that_is_everything() -> None:
+    text = 'version = 1\n[secrets.a]\nsource.file = "~/token"\n'
+    (one,) = merge([parse(text, file="u", scope="user")], home="/", workspace="/w").secrets.secrets
+    assert one.source.locator == "/token"
+
+
+@pytest.mark.parametrize("more", ['paths = [], fields = { t = "a" }', 'paths = ["/t"], fields = {}'])
+def test_a_capture_says_where_and_what(more: str) -> None:
+    text = f'version = 1\n[secrets.a]\nsource.env = "A"\ncapture = [{{ host = "x.example", {more} }}]\n'
+    with pytest.raises(UsageError, match="needs `paths` and `fields`"):
+        merge([parse(text, file="u", scope="user")], home="/home/u", workspace="/w")

@@ -53,3 +53,8 @@ def test_evaluate_says_so() -> None:
     }
     assert [found[name].verdict for name in found] == [Verdict.DENY, Verdict.ALLOW, Verdict.ALLOW]
     assert (found["A1"].rule, found["A0"].rule) == ("secrets.s", "secrets.s")
+
+
+def test_only_a_variable_is_read_from_a_variable() -> None:
+    source = SecretSource(origin=Origin.FILE, locator="A0")
+    assert reader(Secrets(secrets=(Secret(name="a", source=source),)), "A0") is None
