@@ -11,6 +11,7 @@ there to the text of equal length that takes their place. So one form covers eve
   the value too, are matched as the set of letters they may be, and keep the bits that are not of the value.
 - hexadecimal, in capitals or not, with separators (`67 68`, `67:68`, `0x67, 0x68`); decimal numbers (`[103, 104]`).
 - UTF-16 and UTF-32: with one zero, or three, between characters.
+- raw characters in lines, as a narrow page, a shell (`\` at the end) or quoted-printable (`=` at the end) break them.
 
 What is not covered: the value reversed, in pieces, compressed or encrypted within a body, or encoded twice but for
 percent signs and backslashes (docs/secrets.md).
@@ -50,8 +51,9 @@ _NAMED = {
     b"\r": tuple(slash + b"r" for slash in _BACKSLASHES),
     b"\n": (*(slash + b"n" for slash in _BACKSLASHES), b"\r\n", b"\\r\\n", b"%0D%0A", b"%0d%0a"),
 }
-_WRAPS = (b"", b"\n", b"\r\n", b"\\n", b"\\r\\n")
-_SEPARATORS = (b"", b" ", b":", b"-", b"0x", b" 0x", b",0x", b", 0x")
+_WRAPS = (b"", b"\n", b"\r\n", b"\r\n ", b"\\n", b"\\r\\n")
+_LINES = (b"", b"\n", b"\r\n", b"=\n", b"=\r\n", b"\\\n")
+_SEPARATORS = (b"", b"\n", b"\r\n", b" ", b":", b"-", b"0x", b" 0x", b",0x", b", 0x")
 _BETWEEN_NUMBERS = (b",", b", ", b" ")
 _MASKS = {2: b"95", 3: b"120"}
 
@@ -91,6 +93,7 @@ def forms(value: bytes, replacement: bytes) -> list[Form]:
         _form(pairs, _hexadecimal, _SEPARATORS),
         _form(pairs, _number, _BETWEEN_NUMBERS),
         _form(pairs, _plain, (b"\0", b"\0\0\0")),
+        _form(pairs, _printable, _LINES),
     ]
     found += [_packed(value, replacement, before, _BASE64) for before in range(3)]
     found += [_packed(value, replacement, before, _BASE32) for before in range(5)]
@@ -123,6 +126,10 @@ def _prefixed(table: Table, before: tuple[bytes, ...]) -> Table:
 
 def _plain(a: int, b: int) -> Table:
     return {bytes((a,)): bytes((b,))}
+
+
+def _printable(a: int, b: int) -> Table:
+    return _plain(a, b) | {b"=%02X" % a: b"=%02X" % b}
 
 
 def _hexadecimal(a: int, b: int) -> Table:

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import quopri
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -61,6 +62,11 @@ ENCODINGS: dict[str, Encoding] = {
     "HTML": lambda text: html.escape(text.decode()).encode(),
     "HTML hexadecimal": lambda text: escaped(text, "&#x{:x};"),
     "quoted-printable": lambda text: escaped(text, "={:02X}"),
+    "quoted-printable in lines": lambda text: quopri.encodestring(b"x" * 60 + text),
+    "lines": lambda text: b"\n".join(text[at : at + 3] for at in range(0, len(text), 3)),
+    "lines of a shell": lambda text: text[:5] + b"\\\n" + text[5:],
+    "hex in lines": lambda text: b"\r\n".join(text.hex().encode()[at : at + 8] for at in range(0, 2 * len(text), 8)),
+    "base64 in a folded header": lambda text: base64.b64encode(text)[:8] + b"\r\n " + base64.b64encode(text)[8:],
     "UTF-16": lambda text: text.decode().encode("utf-16-le"),
     "UTF-16 big": lambda text: text.decode().encode("utf-16-be"),
     "UTF-32": lambda text: text.decode().encode("utf-32-le"),
