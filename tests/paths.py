@@ -59,6 +59,8 @@ def make_ready(run: Callable[[], object], state: Path, taken: str = TAKEN, *, ki
     if taken in ("cold", "warm"):
         return
     run()
+    if not (state / "resident").is_dir():
+        return  # it was refused, and left none behind
     wait_until(lambda: server(state) > 0)
     if taken == "pooled" and kind not in _never_built:
         for _ in range(2):

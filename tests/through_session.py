@@ -12,8 +12,8 @@ import threading
 from ringfence.cli import entry
 from ringfence.cli import run as command_line
 from ringfence.model.errors import RingfenceError
+from ringfence.sandbox.command import FRESH
 from ringfence.sandbox.supervise import FORWARDED
-from ringfence.sandbox.warm import FRESH
 from ringfence.session import options as options_module
 from ringfence.session.exchange import is_readable
 from ringfence.session.warm import CommandLimits, Session

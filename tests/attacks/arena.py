@@ -36,8 +36,12 @@ LIMIT_S = 30
 
 @dataclasses.dataclass(kw_only=True)
 class Ran:
-    """What came of one execution. `pids` are the script's processes, as numbered on the host, while it is held."""
+    """What came of one execution, of which `started` is the process that was started.
 
+    `pids` are the script's processes, as numbered on the host, while it is held.
+    """
+
+    started: int
     output: str = ""
     status: int = -1
     pids: tuple[int, ...] = ()
@@ -186,7 +190,7 @@ class Arena:
         process = subprocess.Popen(
             self._there(argv), cwd=self.workspace, env=environment, start_new_session=True, **streams
         )
-        ran = Ran(confined=confined)
+        ran = Ran(started=process.pid, confined=confined)
         try:
             if attack.hold:
                 ran.output = _until_ready(process)

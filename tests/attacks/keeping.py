@@ -7,12 +7,14 @@ passes the variable, where it is stopped by nothing else than what is tested her
 """
 
 import base64
+import binascii
 import codecs
 import dataclasses
 import gzip
 import html
 import json
 import os
+import quopri
 import re
 import urllib.parse
 import zlib
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, Evidence, check
 from tests.attacks.crossing import EVIL, GOOD, PRELUDE, entries
+from tests.integration.lab.echoes import DICTIONARY
 from tests.lab import Entry, Lab
 
 OTHER_FILE = "@home@/.config/other/token"
@@ -145,10 +148,44 @@ def carry_out(attack: Attack, lab: Lab) -> None:
 
 def _unpacked(data: bytes) -> list[bytes]:
     found = []
-    for unpack in (gzip.decompress, zlib.decompress, lambda packed: zlib.decompress(packed, -15)):
+    for unpack in (
+        gzip.decompress,
+        zlib.decompress,
+        lambda packed: zlib.decompress(packed, -15),
+        lambda packed: zlib.decompressobj(-15).decompress(packed[10:]),  # gzip, whatever its sum, or cut short
+        lambda packed: zlib.decompressobj(zdict=DICTIONARY).decompress(packed),
+    ):
         try:
             found.append(unpack(data))
         except (OSError, EOFError, zlib.error):
+            continue
+    return found
+
+
+def _charsets(data: bytes) -> list[bytes]:
+    """What a program makes of a text in a charset that the host names."""
+    found = []
+    for charset in ("utf-7", "cp500", "utf-16-le", "utf-16-be"):
+        for at in range(3):
+            text = data[at:].decode(charset, "ignore")
+            found.append(text.encode("latin-1", "ignore"))
+    return found
+
+
+def _rarer(data: bytes) -> list[bytes]:
+    """The alphabets of which nobody thinks first."""
+    found = [re.sub(rb"\b[01]{8}\b ?", lambda one: bytes([int(one[0], 2)]), data)]
+    for word in re.findall(rb"[!-~]{16,}", data):
+        for decode in (base64.b85decode, base64.a85decode):
+            for text in (word, word.strip(b".")):
+                try:
+                    found.append(decode(text))
+                except ValueError:
+                    continue
+    for line in data.split(b"\n"):
+        try:
+            found.append(binascii.a2b_uu(line + b"\n"))
+        except ValueError:
             continue
     return found
 
@@ -180,12 +217,18 @@ READINGS: tuple[Callable[[bytes], list[bytes]], ...] = (
         data.replace(b" ", b""),
         data.replace(b" and ", b""),
         data.replace(b"\\/", b"/"),
+        data.replace(b'", "', b""),
+        re.sub(rb"=?\r?\n ?", b"", data),
+        data.swapcase(),
     ],
     lambda data: [urllib.parse.unquote_to_bytes(data)] if b"%" in data else [],
     lambda data: [html.unescape(data.decode("latin-1")).encode("latin-1", "replace")] if b"&" in data else [],
     lambda data: [re.sub(rb"\\u00([0-9a-fA-F]{2})", lambda found: bytes.fromhex(found[1].decode()), data)],
     lambda data: [codecs.encode(data.decode("latin-1"), "rot13").encode("latin-1")],
     _letters,
+    _rarer,
+    _charsets,
+    lambda data: [quopri.decodestring(data)],
     _unpacked,
 )
 

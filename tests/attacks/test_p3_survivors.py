@@ -68,10 +68,9 @@ def struck_with(number: int) -> Callable[[Arena, Ran], bool]:
     """Evidence taken while the script is held: end whoever was started, and see whether something stays."""
 
     def look(arena: Arena, ran: Ran) -> bool:
-        started = min(marked(arena))
-        os.kill(started, number)
+        os.kill(ran.started, number)
         deadline = time.monotonic() + (GRACE_S if ran.confined else 0.2)  # unconfined nobody ends it
-        while (left := set(marked(arena)) - {started}) and time.monotonic() < deadline:
+        while (left := set(marked(arena)) - {ran.started}) and time.monotonic() < deadline:
             time.sleep(0.02)  # there is no event for the end of somebody else's child
         for pid in left:
             with contextlib.suppress(ProcessLookupError):

@@ -3,6 +3,8 @@
 The positive control is the shared session, where commands share a room by the operator's choice: what one command of it
 leaves for the next is not there, or out of reach, where each has namespaces of its own. What is shared even so is
 tested as well, and is exactly what docs/sdk.md lists.
+
+Longer than 400 lines: what is left, what is beside and what serves are three tables over one pair of sessions.
 """
 
 import dataclasses
@@ -253,6 +255,50 @@ def test_what_is_typed_at_another_commands_terminal(session: SandboxSession, fre
             typist.kill()
         else:
             assert typist.stdout.readline() == b"forged\n"
+
+
+FLOODS = {
+    "output that nobody reads": "while True: os.write(1, bytes(1 << 16))",
+    "refused calls": "for _ in range(20):\n    if os.fork() == 0: break\n"
+    "while True: libc.mount(b'none', b'/x', b'tmpfs', 0, None)",
+    "stops": "if os.fork() == 0:\n    while True:\n        os.kill(me, 19); os.kill(me, 18)\nwhile True: pass",
+    "orphans": "while True:\n    if os.fork() == 0:\n        os.fork()\n        os._exit(0)\n    os.wait()",
+}
+FLOOD = "import ctypes, os\nme, libc = os.getpid(), ctypes.CDLL(None)\nprint('on', flush=True)\n"
+REFUSALS = "import ctypes\nfor _ in range(50): ctypes.CDLL(None).mount(b'none', b'/x', b'tmpfs', 0, None)\nprint('on')"
+
+
+@both
+@pytest.mark.parametrize("name", FLOODS)
+def test_others_go_on_beside_a_flood(session: SandboxSession, name: str, fresh: bool) -> None:
+    """They begin, are answered and end; and the one that floods still ends when it is told to."""
+    with session.start([PYTHON, "-I", "-S", "-c", FLOOD + FLOODS[name]], fresh=fresh) as flooding:
+        assert flooding.stdout.readline() == b"on\n"
+        for kind in (True, False):
+            assert python(session, REFUSALS, fresh=kind) == "on"
+        assert flooding.running
+        flooding.kill()
+        assert flooding.wait(30) == 137
+
+
+@both
+def test_what_one_command_was_given_is_not_with_the_next(session: SandboxSession, fresh: bool) -> None:
+    """Variables, words, streams and directories; the server holds none of them for longer than it takes."""
+    given = [PYTHON, "-I", "-S", "-c", "import sys, os; sys.stdin.read(); print(os.environ['GIVEN'])", "canary"]
+    done = session.run(given, fresh=fresh, env={"GIVEN": "canary"}, input=b"canary")
+    assert done.text.strip() == "canary"  # the positive control
+    look = """
+import glob, os
+def read(path):
+    try:
+        return open(path, "rb").read()
+    except OSError:
+        return b""
+held = [os.readlink(path) for path in glob.glob("/proc/self/fd/[3-9]") if os.path.lexists(path)]
+seen = [read(path) for kind in ("environ", "cmdline") for path in glob.glob("/proc/[0-9]*/" + kind)]
+print(any(b"can" + b"ary" in text for text in seen), held, os.getcwd() == os.environ["PWD"])
+"""
+    assert python(session, look, fresh=fresh) == "False [] True"
 
 
 SPINNING = "print('on', flush=True)\nwhile True: pass"

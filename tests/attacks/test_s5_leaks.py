@@ -71,6 +71,7 @@ JSON = "'Content-Type: application/json\\r\\n'"
 FORM = "'Content-Type: application/x-www-form-urlencoded\\r\\n'"
 PIECES = "in pieces, each too short to be known"
 TURNED = "a transformation with a key or a rule of one's own"
+RARE = "an alphabet, or a charset, that hardly anything uses by itself"
 PACKED = "compressed within a body, without a coding that says so"
 NOT_LOOKED_INTO = "nobody looks into a tunnel, nor into HTTP/2 (`sni`, `raw`, `http2`)"
 
@@ -133,7 +134,17 @@ KNOWN = (
         "url-of-a-websocket",
         "https(whole(path=SEEN + '?' + VALUE, more='Connection: Upgrade\\r\\nUpgrade: websocket\\r\\n', last=False))",
     ),
+    body("lines", "'\\n'.join(VALUE[at : at + 9] for at in range(0, len(VALUE), 9)).encode()"),
+    body("quoted-printable-in-lines", "quopri.encodestring(b'x' * 60 + VALUE.encode())"),
+    body(
+        "hexadecimal-in-lines", "base64.b16encode(VALUE.encode())[:20] + b'\\n' + base64.b16encode(VALUE.encode())[20:]"
+    ),
     body("double-base64", "base64.b64encode(base64.b64encode(VALUE.encode()))", "encoded twice"),
+    body("base85", "base64.b85encode(VALUE.encode())", RARE),
+    body("uuencode", "codecs.encode(VALUE.encode(), 'uu')", RARE),
+    body("utf-7", "b'+' + base64.b64encode(VALUE.encode('utf-16-be')) + b'-'", RARE),
+    body("ebcdic", "VALUE.encode('cp500')", RARE),
+    body("characters", "json.dumps(list(VALUE)).encode()", TURNED),
     body("reversed", "VALUE[::-1].encode()", TURNED),
     body("rot13", "VALUE.translate(ROT13).encode()", TURNED),
     body("xor", "bytes(byte ^ 1 for byte in VALUE.encode())", TURNED),
@@ -212,7 +223,7 @@ RECOGNISED = [shape for shape, why in SHAPES.values() if not why]
 TABLE = (
     SCRIPT
     + f"""
-import io, string, subprocess, zipfile
+import codecs, io, quopri, string, subprocess, zipfile
 VALUE = open("notes.txt").read()
 SHAPES = { ({name: shape for name, (shape, _) in SHAPES.items()})!r}
 ROT13 = str.maketrans(string.ascii_lowercase, string.ascii_lowercase[13:] + string.ascii_lowercase[:13])

@@ -1,11 +1,14 @@
 """What the audit must say of an attack that was contained."""
 
+import time
+
 from ringfence.audit.read import Record, read
 from ringfence.audit.verify import verify
 from tests.attacks.arena import Arena
 
 # The kinds of record that say that something was refused, absorbed, kept back, cut off or taken out of an answer.
 SEEN = frozenset({"denial", "contained", "held", "limit", "secret"})
+PATIENCE_S = 20.0
 
 
 def of_one_run(arena: Arena, output: str) -> list[Record]:
@@ -33,8 +36,15 @@ def check_end(records: list[Record], output: str) -> None:
 
 
 def check_lost(arena: Arena) -> None:
-    """Require that the next run records that this one never ended in order."""
-    arena.run_again()
+    """Require that the next run records that this one never ended in order.
+
+    Where somebody else than the killed client supervises the run, that one may be about to end everything.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        arena.run_again()
+        if "lost" in [record.kind for record in read(str(arena.audit))] or time.monotonic() > deadline:
+            break
     assert "lost" in [record.kind for record in read(str(arena.audit))], "nobody records that the run was lost"
 
 

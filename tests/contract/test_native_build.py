@@ -14,14 +14,15 @@ from tests.house.sources import ROOT
 NEEDED = ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE")
 DATA = "ringfence-0.1.0.data"
 WHICH = "from ringfence.sandbox import facts; print(facts.native_init())"
-REFERENCE = ("init.c", "serve.c", "init.py", "privilege.py", "landlock.py", "rooms.py", "serve.py")
+PYTHON = ("init.py", "order.py", "privilege.py", "landlock.py", "rooms.py", "serve.py", "standby.py")
+REFERENCE = ("init.c", "serve.c", "standby.c", *PYTHON)
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Copy what a build takes."""
     for name in ("src", "scripts"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "native-init*"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "native-*"))
     for name in NEEDED:
         shutil.copy2(ROOT / name, tmp_path / name)
     return tmp_path
@@ -54,15 +55,16 @@ def chosen(tree: Path) -> str:
 def test_a_wheel_holds_the_program_and_not_its_source(tree: Path) -> None:
     wheel, _ = build(tree)
     with wheel:
-        program = wheel.getinfo("ringfence/inside/native-init")
-        assert program.external_attr >> 16 & 0o777 == 0o755
-        assert wheel.read(program)[:4] == b"\x7fELF"
+        for name in ("inside/native-init", "sandbox/native-stage"):
+            program = wheel.getinfo(f"ringfence/{name}")
+            assert program.external_attr >> 16 & 0o777 == 0o755
+            assert wheel.read(program)[:4] == b"\x7fELF"
         assert not [name for name in wheel.namelist() if name.endswith(".c")]
         assert "ringfence/inside/init.py" in wheel.namelist()
         command = wheel.getinfo(f"{DATA}/scripts/ringfence")
         assert command.external_attr >> 16 & 0o777 == 0o755
         assert wheel.read(command)[:4] == b"\x7fELF"
-        assert wheel.read(f"{DATA}/scripts/ringfence-python").startswith(b"#!python")
+        assert wheel.read(f"{DATA}/scripts/ringfence-python").startswith(b"#!python\n# late-site\n")
         assert Path(wheel.filename or "").stem.split("-")[2:4] == ["py3", "none"]
         assert Path(wheel.filename or "").stem.split("-")[4].startswith("linux_")
 
@@ -70,10 +72,14 @@ def test_a_wheel_holds_the_program_and_not_its_source(tree: Path) -> None:
 def test_without_a_compiler_the_wheel_is_pure_and_the_build_says_so(tree: Path) -> None:
     wheel, said = build(tree, CC="no-such-compiler")
     with wheel:
-        assert "ringfence/inside/native-init" not in wheel.namelist()
+        assert not [name for name in wheel.namelist() if "/native-" in name]
         assert wheel.read(f"{DATA}/scripts/ringfence").startswith(b"#!python")
         assert (wheel.filename or "").endswith("-py3-none-any.whl")
-    assert "the native first process was not built" in said and "the native command was not built" in said
+    assert [what for what in ("first process", "stager", "command") if f"the native {what} was not built" in said] == [
+        "first process",
+        "stager",
+        "command",
+    ]
 
 
 def test_a_program_older_than_what_it_follows_is_not_taken(tree: Path) -> None:

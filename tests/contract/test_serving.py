@@ -31,29 +31,15 @@ SERVE: list[Pair] = [("serve", "1"), ("fresh", "/tmp")]
 class Command:
     """One command asked for on the wire, with a conversation and an output of its own."""
 
-    def __init__(self, server: "Serving", order: bytes, kind: bytes, *, count: int = 5) -> None:
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    def __init__(self, control: socket.socket, output: int, errors: int = -1) -> None:
+        self.control = control
+        self.errors = errors
         self.control.settimeout(TIMEOUT_S)
-        read, write = os.pipe()
-        null = os.open(os.devnull, os.O_RDONLY)
-        told = memory_file(order)
-        socket.send_fds(server.running.control, [kind], [told, theirs.fileno(), null, write, write][:count])
-        theirs.close()
-        for descriptor in (told, null, write):
-            os.close(descriptor)
-        self.output = os.fdopen(read, "rb")
+        self.output = os.fdopen(output, "rb")
 
     def receive(self) -> Message:
         """Take one message; empty text is the end of the conversation."""
-        text, ancillary, _, _ = self.control.recvmsg(256, 256)
-        message = Message(text)
-        for _, kind, content in ancillary:
-            if kind == SCM_CREDENTIALS:
-                message.pid = int.from_bytes(content[:4], "little")
-            else:
-                message.descriptors.append(int.from_bytes(content[:4], "little"))
-        return message
+        return receive(self.control)
 
     def words(self) -> list[bytes]:
         """Every message up to the end."""
@@ -68,6 +54,79 @@ class Command:
     def __exit__(self, *error: object) -> None:
         self.control.close()
         self.output.close()
+        if self.errors >= 0:
+            os.close(self.errors)
+
+
+def receive(control: socket.socket) -> Message:
+    """Take one message with what came along; empty text is the end of the conversation."""
+    text, ancillary, _, _ = control.recvmsg(256, 256)
+    message = Message(text)
+    for _, kind, content in ancillary:
+        if kind == SCM_CREDENTIALS:
+            message.pid = int.from_bytes(content[:4], "little")
+        else:
+            message.descriptors = [int.from_bytes(content[at : at + 4], "little") for at in range(0, len(content), 4)]
+    return message
+
+
+def conversation(server: "Serving", kind: bytes, order: bytes, stdio: Sequence[int] = ()) -> socket.socket:
+    """Ask the first process for something; give our end of the pair that is for it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    told = memory_file(order)
+    socket.send_fds(server.running.control, [kind], [told, theirs.fileno(), *stdio])
+    theirs.close()
+    os.close(told)
+    return ours
+
+
+def fresh(server: "Serving", order: bytes) -> Command:
+    """Ask for a command in namespaces of its own."""
+    read, write = os.pipe()
+    null = os.open(os.devnull, os.O_RDONLY)
+    control = conversation(server, b"fresh", order, (null, write, write))
+    os.close(null)
+    os.close(write)
+    return Command(control, read)
+
+
+class Room:
+    """The shared room, as the supervisor has it."""
+
+    def __init__(self, server: "Serving", more: Sequence[Pair] = ()) -> None:
+        pairs = [pair for pair in server.order().pairs() if pair[0] != "argv"]
+        control = conversation(server, b"room", encode([("room", "1"), *more, *pairs]))
+        control.settimeout(TIMEOUT_S)
+        self.opened = receive(control)
+        assert receive(control).text == b""
+        control.close()
+        self.requests = socket.socket(fileno=self.opened.descriptors.pop(0))
+        self.requests.settimeout(TIMEOUT_S)
+
+    def spare(self) -> Message:
+        """Who stands by."""
+        self.requests.send(b"more")
+        return receive(self.requests)
+
+    def shared(self, rest: bytes, stdio: Sequence[int] = (), *, by_file: bool = False) -> Command:
+        """Have whoever stands by become a command."""
+        spare = self.spare()
+        assert spare.text == b"spare" and spare.pid > 0
+        channel, stdin, stdout, stderr = spare.descriptors
+        os.close(stdin)
+        control = socket.socket(fileno=channel)
+        told = [memory_file(rest)] if by_file else []
+        socket.send_fds(control, [b"\0" if by_file else rest], [*told, *stdio])
+        for descriptor in told:
+            os.close(descriptor)
+        return Command(control, stdout, stderr)
+
+    def close(self) -> None:
+        """Ask no more."""
+        self.requests.close()
+        for descriptor in self.opened.descriptors:
+            os.close(descriptor)
 
 
 class Serving:
@@ -75,6 +134,7 @@ class Serving:
 
     def __init__(self, implementation: Implementation, more: Sequence[Pair] = (), *, listen: bool = False) -> None:
         self.listen = listen
+        self.room: Room | None = None
         order = Order(program=REPORTING) if listen else Order()
         fixed = [pair for pair in order.pairs() if pair[0] not in ("argv", "env")]
         self.running = Running(implementation, order, data=encode([*SERVE, *more, *fixed]))
@@ -87,14 +147,22 @@ class Serving:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self.room:
+            self.room.close()
         self.running.__exit__(None, None, None)
+
+    def order(self, argv: Sequence[str] = (), more: Sequence[Pair] = (), cwd: str = "/") -> Order:
+        """What a command is told."""
+        program = REPORTING if self.listen else Order.program
+        return Order(argv=argv, more=more, cwd=cwd, listen=self.listen, program=program)
 
     def begin(self, *argv: str, kind: bytes = b"fresh", more: Sequence[Pair] = (), cwd: str = "/") -> Command:
         """Ask for a command."""
-        order = Order(
-            argv=argv, more=more, cwd=cwd, listen=self.listen, program=REPORTING if self.listen else Order.program
-        )
-        return Command(self, encode(order.pairs()), kind)
+        if kind == b"fresh":
+            return fresh(self, encode(self.order(argv, more, cwd).pairs()))
+        if self.room is None:
+            self.room = Room(self)
+        return self.room.shared(encode([*(("argv", word) for word in argv), *more]))
 
     def run(self, *argv: str, kind: bytes = b"fresh", more: Sequence[Pair] = ()) -> bytes:
         """Run a command to its end and give what it wrote."""
@@ -115,13 +183,77 @@ kinds = pytest.mark.parametrize("kind", [b"fresh", b"shared"], ids=["fresh", "sh
 
 @kinds
 def test_the_conversation_of_a_command(server: Serving, kind: bytes) -> None:
-    room = [b"room"] if kind == b"shared" else []
+    early = [b"ready", b"filter"] if kind == b"fresh" else []
     with server:
         with server.begin("sh", "-c", "echo out; exit 7", kind=kind) as command:
-            assert command.words() == [*room, b"ready", b"filter", b"exit 7"]
+            assert command.words() == [*early, b"exit 7"]
             assert command.output.read() == b"out\n"
-        with server.begin("sh", "-c", "kill -TERM $$", kind=kind) as command:
-            assert command.words() == [b"ready", b"filter", b"killed 15"]  # the room is there already
+        with server.begin("sh", "-c", "kill -STOP $$; kill -TERM $$", kind=kind) as command:
+            words = [command.receive().text for _ in range(len(early) + 1)]
+            command.control.send(b"signal 18")
+            assert [*words, *command.words()] == [*early, b"stopped 19", b"killed 15"]
+
+
+def test_who_stands_by_says_who_it_is(server: Serving) -> None:
+    """Its number on this host is the command's, which is how the supervisor knows whose a refused call is."""
+    with server:
+        room = Room(server)
+        with room.shared(encode([("argv", "sleep"), ("argv", "60")])) as command:
+            spare = room.spare()
+            assert spare.pid > 0
+            with Command(socket.socket(fileno=spare.descriptors[0]), *spare.descriptors[2:]) as other:
+                other.control.send(encode([("argv", "sh"), ("argv", "-c"), ("argv", "echo on; read x; exit 3")]))
+                assert other.output.readline() == b"on\n"
+                assert Path(f"/proc/{spare.pid}/comm").read_text() == "sh\n"
+                os.write(spare.descriptors[1], b"\n")
+                assert other.words() == [b"exit 3"]
+            command.control.send(b"signal 9")
+            assert command.words() == [b"killed 9"]
+        os.close(spare.descriptors[1])
+        room.close()
+
+
+@pytest.mark.parametrize("by_file", [False, True], ids=["text", "file"])
+def test_a_shared_command_takes_the_streams_that_come_with_it(server: Serving, by_file: bool) -> None:
+    read, write = os.pipe()
+    with server, os.fdopen(read, "rb") as output:
+        room = Room(server)
+        with room.shared(encode([("argv", "echo"), ("argv", "x" * 9)]), (write, write, write), by_file=by_file) as one:
+            os.close(write)
+            assert one.words() == [b"exit 0"]
+            assert (output.read(), one.output.read()) == (b"x" * 9 + b"\n", b"")
+        with room.shared(encode([("argv", "echo"), ("argv", "y")]), by_file=by_file) as one:
+            assert (one.output.read(), one.words()) == (b"y\n", [b"exit 0"])
+        room.close()
+
+
+def test_the_rest_of_a_shared_order_adds_and_narrows(server: Serving) -> None:
+    with server:
+        room = Room(server, [("limit", "NOFILE=40"), ("env", "A=room"), ("env", "B=room")])
+        ask = [("argv", "sh"), ("argv", "-c"), ("argv", "ulimit -n; echo $A $B; pwd")]
+        with room.shared(encode([*ask, ("limit", "NOFILE=50"), ("env", "A=own"), ("cwd", "/usr")])) as command:
+            assert command.output.read() == b"40\nown room\n/usr\n"
+        with room.shared(encode([*ask, ("limit", "NOFILE=30")])) as command:
+            assert command.output.read() == b"30\nroom room\n/\n"
+        room.close()
+
+
+@pytest.mark.parametrize("pair", [("uid", "0"), ("landlock_files", "0"), ("listen", "0"), ("scope", "signals")])
+def test_the_rest_of_a_shared_order_loosens_nothing(server: Serving, pair: Pair) -> None:
+    with server:
+        with server.begin("echo", "on", kind=b"shared", more=[pair]) as command:
+            assert command.words() == [b"exit 125"] and command.output.read() == b""
+        assert server.run("echo", "still", kind=b"shared") == b"still\n"
+
+
+def test_a_room_ends_when_nobody_is_left_to_ask(server: Serving) -> None:
+    with server:
+        room = Room(server)
+        with room.shared(encode([("argv", "sh"), ("argv", "-c"), ("argv", "echo on; sleep 60")])) as command:
+            assert command.output.readline() == b"on\n"
+            room.close()
+            assert command.words() == []
+        assert server.run("echo", "still", kind=b"shared") == b"still\n"
 
 
 @kinds
@@ -134,6 +266,7 @@ def test_a_signal_is_forwarded_and_the_end_of_the_conversation_ends_it(server: S
             assert command.output.readline() == b"on\n"
             command.control.shutdown(socket.SHUT_WR)
             assert b"exit 0" not in command.words()
+            assert command.output.read() == b""  # nobody is left who could write to it
         assert server.run("echo", "still", kind=kind) == b"still\n"
 
 
@@ -145,9 +278,9 @@ def test_the_listener_comes_with_the_filter(first: Implementation) -> None:
 
 
 def test_the_shared_room_has_one_listener(first: Implementation) -> None:
-    with Serving(first, listen=True) as server, server.begin("true", kind=b"shared") as command:
-        found = [(message.text, len(message.descriptors)) for message in (command.receive() for _ in range(3))]
-        assert found == [(b"room", 1), (b"ready", 0), (b"filter", 0)]
+    with Serving(first, listen=True) as server:
+        assert server.run("true", kind=b"shared") == b""
+        assert server.room and len(server.room.opened.descriptors) == 1
 
 
 def test_everybody_is_dead_when_the_end_is_told(server: Serving) -> None:
@@ -199,22 +332,36 @@ def test_limits_hold_for_one_command(server: Serving) -> None:
         assert server.run(*ask, more=[("limit", "NOFILE=44")]).startswith(b"44\n")
 
 
-@pytest.mark.parametrize(
-    "broken", [b"", b"argv\0true\0", b"nonsense\0" * 2, b"argv"], ids=["empty", "short", "unknown", "cut"]
+BROKEN = pytest.mark.parametrize(
+    "broken", [b"argv\0true\0", b"nonsense\0" * 2, b"argv"], ids=["short", "unknown", "cut"]
 )
-@kinds
-def test_an_order_that_is_not_understood_begins_nothing(server: Serving, kind: bytes, broken: bytes) -> None:
+
+
+@BROKEN
+def test_an_order_that_is_not_understood_begins_nothing(server: Serving, broken: bytes) -> None:
     with server:
-        server.run("true", kind=kind)
-        with Command(server, broken, kind) as command:
+        with fresh(server, broken) as command:
             assert not {b"ready", b"filter"} & set(command.words())
-        assert server.run("echo", "still", kind=kind) == b"still\n"
+        assert server.run("echo", "still") == b"still\n"
 
 
-def test_a_first_order_that_is_not_understood_makes_no_room(server: Serving) -> None:
+@BROKEN
+def test_a_shared_order_that_is_not_understood_begins_nothing(server: Serving, broken: bytes) -> None:
+    broken = b"env\0A=1\0" if broken == b"argv\0true\0" else broken  # which is all that is needed here
     with server:
-        with Command(server, b"nonsense\0" * 2, b"shared") as command:
-            assert b"exit 0" not in command.words()
+        server.run("true", kind=b"shared")
+        assert server.room
+        with server.room.shared(broken) as command:
+            assert command.words() == [b"exit 125"]
+        assert server.run("echo", "still", kind=b"shared") == b"still\n"
+
+
+@pytest.mark.parametrize("order", [b"nonsense\0" * 2, b"room\0001\0"], ids=["unknown", "short"])
+def test_a_first_order_that_is_not_understood_makes_no_room(server: Serving, order: bytes) -> None:
+    with server:
+        with conversation(server, b"room", order) as control:
+            control.settimeout(TIMEOUT_S)
+            assert receive(control).text == b""
         assert server.run("echo", "still") == b"still\n"
 
 
@@ -241,11 +388,11 @@ def test_the_end_of_the_supervisor_ends_everything(first: Implementation) -> Non
     with (
         Serving(first) as server,
         server.begin("sleep", "60") as one,
-        server.begin("sleep", "60", kind=b"shared") as other,
+        server.begin("sh", "-c", "echo on; sleep 60", kind=b"shared") as other,
     ):
-        for command in (one, other):
-            while command.receive().text != b"filter":
-                continue
+        while one.receive().text != b"filter":
+            continue
+        assert other.output.readline() == b"on\n"
         server.running.control.shutdown(socket.SHUT_WR)
         assert server.running.process.wait(TIMEOUT_S) == 137
         assert one.words() == other.words() == []

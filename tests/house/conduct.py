@@ -141,6 +141,19 @@ def bare_suppressions(sources: Iterable[Source]) -> list[str]:
     return found
 
 
+def left_out_on_a_path(sources: Iterable[Source]) -> list[str]:
+    """List what says that a test has no meaning on some path of a run (tests/paths.py `not_on`)."""
+    found = []
+    for source in sources:
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name == "not_on" or any(keyword.arg == "not_on" for keyword in node.keywords):
+                found.append(source.at(node, "is left out on a path"))
+    return found
+
+
 def strangers_inside(sources: Iterable[Source]) -> list[str]:
     """List imports of inside/ from anywhere but the standard library and its own folder."""
     listed = [source for source in sources if source.package == "inside"]

@@ -20,7 +20,7 @@ BUDGETS: dict[tuple[str, ...], int] = {
     ("policy/",): 4000,
     ("policy/permissions/",): 3250,
     ("planner/",): 1420,
-    ("inside/",): 700,
+    ("inside/",): 830,
     ("trust/",): 480,
     ("secrets/",): 2050,
     ("network/",): 6000,

@@ -118,3 +118,11 @@ def test_inside_imports_the_standard_library_and_its_neighbours_only() -> None:
     bad = Source("src/ringfence/inside/relay.py", "import msgspec\nfrom ringfence.model import plan\n")
     assert conduct.strangers_inside([neighbour, good]) == []
     assert len(conduct.strangers_inside([neighbour, good, bad])) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["Attack(name='x', not_on=REASON)", "@paths.not_on(warm='no')\ndef test(): ...", "not_on()"]
+)
+def test_what_is_left_out_on_a_path_is_listed(text: str) -> None:
+    assert len(conduct.left_out_on_a_path([Source(EDGE, text)])) == 1
+    assert conduct.left_out_on_a_path([Source(EDGE, "Attack(name='x', unseen='y')\nattack.not_on\n")]) == []

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -166,4 +168,24 @@ def test_the_lock_is_not_awaited_for_ever(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(SandboxError, match="has held the audit's lock"):
             verify(str(directory))
     writer.record_fields("exit", "r", 1, "", fields={})
+    assert verify(str(directory)).records == 2
+
+
+def test_the_lock_is_awaited_as_long_as_others_get_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand that write at once: each of them waits for longer than a stopped process would be waited for."""
+    monkeypatch.setattr(files, "_LOCK_TIMEOUT_S", 0.5)
+    directory = tmp_path / "audit"
+    writer = AuditWriter(str(directory))
+    writer.record_fields("exit", "r", 1, "", fields={})
+    with (directory / HEAD).open("rb") as head:
+        fcntl.flock(head, fcntl.LOCK_EX)
+        late = threading.Thread(target=writer.record_fields, args=("exit", "late", 1, ""), kwargs={"fields": {}})
+        late.start()
+        began = time.monotonic()
+        while time.monotonic() < began + 2:
+            os.utime(directory / HEAD)
+            time.sleep(0.01)
+        assert late.is_alive()
+        fcntl.flock(head, fcntl.LOCK_UN)
+    late.join(30)
     assert verify(str(directory)).records == 2

@@ -126,6 +126,7 @@ def test_the_hot_path_imports_nothing_heavy() -> None:
         "ringfence.audit",
         "ringfence.audit.chain",
         "ringfence.audit.files",
+        "ringfence.audit.together",
         "ringfence.audit.writer",
         "ringfence.model",
         "ringfence.model.errors",

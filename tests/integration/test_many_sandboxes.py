@@ -1,6 +1,8 @@
 """Many sandboxes in one process: what they share on the host, and that no event of one is told as another's."""
 
 import os
+import resource
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,9 +12,24 @@ import pytest
 
 from ringfence import Policy, Sandbox, SandboxSession
 from ringfence.sandbox import watch
+from tests.lab import Lab
 
 pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay")]
 COUNT = 12
+HELD = 1100
+FULL = """
+import os, resource, sys
+from ringfence import Sandbox
+count = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (count + 200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
+fetch = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-m", "20", "https://www.public.example.net/"]
+with Sandbox(allow=["www.public.example.net"]) as box:
+    with box.session() as session:
+        first = session.run(fetch)
+    second = box.run(fetch)
+print(first.stdout.decode(), second.stdout.decode(), first.denials, second.denials)
+"""
 SECRET = Policy({"filesystem": {"deny-read": ["private.txt"]}})
 
 
@@ -76,3 +93,13 @@ def test_nothing_is_kept_when_all_have_gone(sessions: list[SandboxSession]) -> N
     for session in sessions:
         session.close()
     assert instances() == 0
+
+
+@pytest.mark.require("network-lab")
+def test_a_process_may_hold_more_than_a_thousand_descriptors(lab: Lab, open_path: Path) -> None:
+    """select(2) takes no number from 1,024 on, and a hundred sandboxes with a way out have more."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < HELD + 200:
+        pytest.skip("this process may not open so many files")
+    done = lab.run([sys.executable, "-c", FULL, str(HELD)], cwd=open_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "200 200 () ()\n"

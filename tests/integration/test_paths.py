@@ -22,7 +22,13 @@ SURVIVORS, DESCRIPTORS = "attacks/test_p3_survivors.py", "attacks/test_p5_descri
 SAMPLES = {
     "supervised": (SURVIVORS, DESCRIPTORS),
     "pooled": (SURVIVORS, DESCRIPTORS, *POSTURE),
-    "warm": (SURVIVORS, "attacks/test_k2_namespaces.py", "attacks/test_i1_ipc_and_keyrings.py", *POSTURE),
+    "warm": (
+        SURVIVORS,
+        "attacks/test_f2_files_write.py",
+        "attacks/test_k2_namespaces.py",
+        "attacks/test_i1_ipc_and_keyrings.py",
+        *POSTURE,
+    ),
 }
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import paths
+from tests.house.sources import ROOT
 from tests.integration.resident_runs import Installation
 
 pytestmark = pytest.mark.require("bubblewrap", "userns", "peer-pidfd")
@@ -126,6 +128,39 @@ def test_a_directory_beside_that_was_replaced_meanwhile_is_the_new_one(box: Inst
     (beside / "file").write_text("new\n")
     assert box.run(["cat", str(beside / "file")], options).stdout == b"new\n"
     assert not taken(box, before)
+
+
+MOUNTED_MEANWHILE = """
+import subprocess, sys
+from pathlib import Path
+from tests import paths
+from tests.integration.resident_runs import Installation
+workspace, home, beside = map(Path, sys.argv[1:])
+box = Installation(workspace, home, "pooled")
+options = ["--apply", "ask", "--read", str(beside)]
+with paths.ended(box.state):
+    before = set()
+    for _ in range(5):  # a machine may be busy
+        before = before if len(before) == 2 else (box.make_ready(options), set(paths.waiting(box.state)))[1]
+    subprocess.run(["mount", "-t", "tmpfs", "none", beside / "below"], check=True)
+    (beside / "below/file").write_text("new")
+    done = box.run(["sh", "-c", 'cat "$0"; echo x >new', str(beside / "below/file")], options)
+    kept = {paths.mark(path) for path in (box.state / "runs").iterdir()}
+    print(len(before), len(before & kept), len(kept), done.returncode)
+"""
+
+
+@pytest.mark.require("root")
+def test_what_was_mounted_meanwhile_is_looked_at(box: Installation, open_path: Path) -> None:
+    """Nothing but the host's table of mounts tells: no directory that the boundary was built from is another."""
+    beside = open_path / "beside"
+    (beside / "below").mkdir(parents=True)
+    (beside / "below/file").write_text("old")
+    place = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", MOUNTED_MEANWHILE]
+    words = [*place, str(box.workspace), str(box.home), str(beside)]
+    environment = box.environment(PYTHONPATH=f"{ROOT}/src:{ROOT}")
+    done = subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=90)
+    assert done.stdout.split() == [b"2", b"0", b"1", b"0"], done.stderr
 
 
 def test_changes_of_the_host_before_the_run_are_no_conflict(box: Installation) -> None:

@@ -1,5 +1,10 @@
-"""A run is the same whoever carries it out: its client, the resident supervisor, or a boundary of its pool."""
+"""A run is the same whoever carries it out: its client, the resident supervisor, or a boundary of its pool.
 
+Longer than 400 lines: one list of what must be the same, and of who is not served, for every path.
+"""
+
+import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -7,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -369,11 +374,68 @@ def test_one_that_does_not_answer_is_passed_over_and_never_begins(supervised: In
     os.kill(server, signal.SIGSTOP)
     try:
         with supervised.start(["sh", "-c", "echo twice >>said"]) as process:
-            assert process.wait(20) == UNANSWERED  # its streams are still on their way to the other side
+            assert process.communicate(timeout=20) == (b"", b"")  # and nobody holds its streams
+            assert process.returncode == UNANSWERED
     finally:
         os.kill(server, signal.SIGCONT)
     assert not declined(supervised)  # so it has come past the request that was given up
     assert not (supervised.workspace / "said").exists()
+
+
+def calling(*numbers: int) -> Callable[[], None]:
+    """What a process does before it becomes a client: one system call."""
+
+    def call() -> None:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.syscall(*(ctypes.c_long(number) for number in numbers)):
+            raise OSError(ctypes.get_errno(), f"system call {numbers}")
+
+    return call
+
+
+SYSTEM_CALLS = {"x86_64": (157, 251, 238), "aarch64": (167, 30, 237)}[os.uname().machine]
+PRCTL, IOPRIO_SET, SET_MEMPOLICY = SYSTEM_CALLS
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        (IOPRIO_SET, 1, 0, 2 << 13 | 7),  # ionice -c best-effort -n 7
+        (SET_MEMPOLICY, 4, 0, 0),  # numactl --localalloc
+        (PRCTL, 29, 123456, 0, 0, 0),  # PR_SET_TIMERSLACK
+        (PRCTL, 65, 1, 0, 0, 0),  # PR_SET_MDWE
+    ],
+    ids=["io-priority", "memory-policy", "timer-slack", "no-new-code"],
+)
+def test_what_a_child_would_inherit_is_compared(supervised: Installation, call: tuple[int, ...]) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            calling(*call)()
+            os._exit(0)
+        except OSError:
+            os._exit(1)
+    if os.waitpid(child, 0)[1]:
+        pytest.skip("this kernel has no such thing")
+    assert declined(supervised, preexec_fn=calling(*call))
+
+
+@pytest.mark.require("peer-pidfd")
+def test_what_other_installations_have_left_is_removed(supervised: Installation) -> None:
+    place = supervised.state / "resident"
+    os.kill(paths.server(supervised.state), signal.SIGKILL)
+    paths.wait_until(lambda: not paths.server(supervised.state))
+    for name in ("ended", "living", "young"):
+        for path in (place / name, place / f"{name}.lock"):
+            path.touch()
+            os.utime(path, (1, 1) if name != "young" else None)
+    with (place / "living.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        supervised.make_ready()
+        assert paths.server(supervised.state)
+        left = {path.name for path in place.iterdir()}
+    assert {"ended", "ended.lock"}.isdisjoint(left)
+    assert {"living", "living.lock", "young", "young.lock"} <= left
 
 
 def test_it_ends_when_its_socket_is_gone_or_its_code_has_changed(supervised: Installation, tmp_path: Path) -> None:

@@ -201,7 +201,8 @@ def test_limits_are_one_commands_own(session: SandboxSession, fresh: bool) -> No
         "CORE": [1, 1],
     }
     assert {name: found[name] for name in wanted} == wanted
-    assert found["pid_max"] == 331  # the kernel keeps 300 numbers back
+    if fresh:  # a room that is shared was there before
+        assert found["pid_max"] == 331  # the kernel keeps 300 numbers back
     after = json.loads(session.run([*PYTHON, LIMITS]).text)
     assert after["CPU"] != [7, 7] and after["pid_max"] > 331
 

@@ -1,8 +1,9 @@
-"""The prepared proxy that a run leaves behind: what it is called, and when it ends."""
+"""The prepared proxy that a run leaves behind: what it is called, when it ends, and whom it gives a vault."""
 
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -66,3 +67,50 @@ def test_it_ends_when_it_cannot_be_of_use_any_more(gone: str, tmp_path: Path) ->
             (place / "socket").unlink()
         assert process.wait(10) == 0
     assert not (place / "socket").exists()
+
+
+ASK = """
+import ctypes, json, os, socket, struct, sys
+from ringfence.session import likeness, standby
+def no_new_privileges():
+    assert ctypes.CDLL(None).prctl(38, 1, 0, 0, 0) == 0
+def landlock():  # in which no file can be made or written
+    if os.getuid():
+        no_new_privileges()
+    call = ctypes.CDLL(None).syscall
+    ruleset = call(444, struct.pack("QQ", 0x1FD2, 0), 8, 0)
+    assert ruleset >= 0 and call(446, ruleset, 0) == 0
+def user_namespace():
+    assert ctypes.CDLL(None).unshare(0x10000000) == 0
+def nothing():
+    pass
+place, walls, marked = sys.argv[1:]
+standby.directory, standby.name = lambda: place, lambda installed: "socket"
+locals()[walls]()
+log = os.memfd_create("log")
+for _ in range(2):  # the first to ask for a kind is told that it is too soon
+    found = standby.take("", "vault", ["65534"], log)
+if found:
+    link = socket.socket(fileno=found[1])
+    source = {"origin": "command", "argv": ["/usr/bin/touch", marked]}
+    keep = {"type": "keep", "secrets": {"secrets": [{"name": "x", "variables": ["X"], "source": source}]}}
+    environment = os.memfd_create("environment")
+    socket.send_fds(link, [json.dumps(keep).encode()], [environment])
+    link.recv(9999)
+"""
+
+
+@pytest.mark.require("landlock", "peer-pidfd", "userns")
+@pytest.mark.parametrize(
+    ("walls", "is_made"),
+    [("nothing", True), ("landlock", False), ("no_new_privileges", False), ("user_namespace", False)],
+)
+def test_whoever_is_within_walls_has_nothing_executed_outside(walls: str, is_made: bool, tmp_path: Path) -> None:
+    """A vault executes what it is told to, as no child of the process that asked for it."""
+    marked = tmp_path / "marked"
+    with serving(PACKAGE.parent, tmp_path / "place") as process:
+        words = [sys.executable, "-c", ASK, str(tmp_path / "place"), walls, str(marked)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stderr
+        assert process.poll() is None
+    assert marked.exists() == is_made

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +68,7 @@ class Bench:
     def start(
         self, argv: Sequence[str], policy: str = "", *, options: Sequence[str] = (), stdin: int = subprocess.DEVNULL
     ) -> subprocess.Popen[str]:
-        """Start a command and return at once."""
+        """Start a command and return at once; what a shell's background ignores is not ignored."""
         return subprocess.Popen(
             self.command(argv, policy, options),
             cwd=self.workspace,
@@ -76,6 +77,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - these tests have no threads
         )
 
     def run(

@@ -9,7 +9,6 @@ and what turns out to be owned by somebody else, or open to others, is refused r
 so may hold it open already.
 """
 
-import _thread
 import errno
 import fcntl
 import os
@@ -28,7 +27,6 @@ _OPEN = os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK_BYTES = 8192
 _LOCK_TIMEOUT_S = 10.0
 _LOCK_POLL_S = 0.001
-_LOCK_HINT = "look for a stopped ringfence process (`fuser -v` names it)"
 
 
 def default_directory(environment: "os._Environ[str] | dict[str, str]") -> str:
@@ -53,45 +51,27 @@ def open_directory(path: str, *, create: bool = False) -> int:
     return directory
 
 
-class Turn:
-    """One thread of this process after the other: many that look for the same lock keep it from each other."""
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """Be nobody's, as in a forked process, whose other threads are gone."""
-        self._lock = _thread.allocate_lock()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=_LOCK_TIMEOUT_S):
-            raise SandboxError(f"no record could be written for {_LOCK_TIMEOUT_S:.0f} s", hint=_LOCK_HINT)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-TURN = Turn()
-os.register_at_fork(after_in_child=TURN.renew)
-
-
 def wait_for_lock(head: int, place: str, *, shared: bool = False) -> None:
-    """Lock the open `head`; raise `SandboxError` if another process keeps it for `_LOCK_TIMEOUT_S`.
+    """Lock the open `head`; raise `SandboxError` if nobody has written to it for `_LOCK_TIMEOUT_S`.
 
-    The wait is bounded, because a stopped process that holds the lock must not stop every other run for good.
+    The wait is bounded, because a stopped process that holds the lock must not stop every other run for good. Where
+    many write, each of them makes progress, and it may take longer until it is our turn.
     """
-    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    deadline, written = time.monotonic() + _LOCK_TIMEOUT_S, os.fstat(head).st_mtime_ns
     operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     while True:
         try:
             fcntl.flock(head, operation)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise SandboxError(
-                    f"another process has held the audit's lock for {_LOCK_TIMEOUT_S:.0f} s",
-                    place=place,
-                    hint=_LOCK_HINT,
-                ) from None
+                before, written = written, os.fstat(head).st_mtime_ns
+                if before == written:
+                    raise SandboxError(
+                        f"another process has held the audit's lock for {_LOCK_TIMEOUT_S:.0f} s",
+                        place=place,
+                        hint="look for a stopped ringfence process (`fuser -v` names it)",
+                    ) from None
+                deadline = time.monotonic() + _LOCK_TIMEOUT_S
             time.sleep(_LOCK_POLL_S)
         else:
             return

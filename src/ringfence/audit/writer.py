@@ -23,7 +23,6 @@ from .chain import BROKEN, GENESIS, ROTATION, Link, encode, encode_torn, read_se
 from .files import (
     CURRENT,
     HEAD,
-    TURN,
     as_sandbox_error,
     format_head,
     list_rotated,
@@ -35,10 +34,11 @@ from .files import (
     rotated_name,
     wait_for_lock,
 )
+from .together import TOGETHER, Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from ringfence.model.event import Event
 
@@ -72,23 +72,32 @@ class AuditWriter:
 
         Raises `SandboxError` if the record cannot be made durable, `TypeError` for a field that is not JSON.
         """
-        stamp = timestamp(time_ns)
+        self.record_all(run, [(kind, code, fields, time_ns)])
+
+    def record_all(self, run: str, events: "Sequence[tuple[str, str, Mapping[str, object], int]]") -> None:
+        """`record_fields` for several events in one write: kind, code, fields and Unix time of each."""
+        if not events:
+            return
+        stamp = timestamp(events[-1][3])
 
         def seal(previous: Link) -> tuple[bytes, Link]:
-            return encode(previous, time=stamp, run=run, kind=kind, code=code, fields=fields)
+            lines = b""
+            for kind, code, fields, time_ns in events:
+                line, previous = encode(previous, time=timestamp(time_ns), run=run, kind=kind, code=code, fields=fields)
+                lines += line
+            return lines, previous
 
-        with TURN:
-            self._append(seal, stamp)
+        TOGETHER.write((self._directory, self._fsync, self._rotate_bytes), Entry(seal, stamp), self._append)
         self._unsynced = self._fsync == "exit"
 
-    def _append(self, seal: "Callable[[Link], tuple[bytes, Link]]", stamp: str) -> None:
-        """Take the lock, and append."""
+    def _append(self, entries: list[Entry]) -> None:
+        """Append what this process has to record."""
         try:
             directory = open_directory(self._directory, create=True)
             try:
                 head = _lock_head(directory, self._directory)
                 try:
-                    _Append(directory, self._directory, head, self._fsync).carry_out(seal, stamp, self._rotate_bytes)
+                    _Append(directory, self._directory, head, self._fsync).carry_out(entries, self._rotate_bytes)
                 finally:
                     os.close(head)
             finally:
@@ -124,15 +133,25 @@ class _Append:
         self._head = head
         self._fsync = fsync
 
-    def carry_out(self, seal: "Callable[[Link], tuple[bytes, Link]]", stamp: str, rotate_bytes: int) -> None:
-        """Append the record that `seal` makes."""
+    def carry_out(self, entries: list[Entry], rotate_bytes: int) -> None:
+        """Append records, in one write; one that is none is left out, and knows why."""
         self._rotate_if_due(rotate_bytes)
         current = self._open_current()
         try:
             size = os.fstat(current).st_size
-            recovery, link = self._recover(current, size, stamp)
-            line, link = seal(link)
-            self._write(current, size, recovery + line)
+            recovery, link = self._recover(current, size, entries[0].stamp)
+            lines = [recovery]
+            for entry in entries:
+                try:
+                    line, link = entry.seal(link)
+                except TypeError as error:
+                    entry.error = error
+                else:
+                    lines.append(line)
+            data = b"".join(lines)
+            if not data:
+                return
+            self._write(current, size, data)
         finally:
             os.close(current)
         self._note(link)

@@ -42,7 +42,7 @@ def main(name: str, words: Sequence[str]) -> int:
     options.learn = True
     if not argv:
         raise UsageError("no command", hint=catalogue.find("learn").usage[0])
-    finished = session.run(options, argv)
+    finished = session.prepared_run(options, argv).carry_out()
     if options.verbose or sys.stderr.isatty():
         summarise(finished)
     reached = seen(finished.run)

@@ -25,6 +25,7 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, SUPERVISOR_GONE = 137, GRACE_S = 5 };
@@ -33,10 +34,11 @@ enum { CLOSE_RANGE = 436, LANDLOCK_CREATE = 444, LANDLOCK_ADD, LANDLOCK_RESTRICT
 enum { WRITE_FILE = 1 << 1, READ_FILE = 1 << 2, READ_DIR = 1 << 3, REFER = 1 << 13, TRUNCATE = 1 << 14 };
 enum { HANDLED = WRITE_FILE | READ_FILE | READ_DIR | REFER | TRUNCATE };
 enum { UID, GID, CWD, GROUP, LISTEN, FILTER_BYTES, LANDLOCK_FILES, NEEDED };
-enum { PID_MAX = NEEDED, SHMALL, SEAL, LATE, SERVE, SINGLES, FRESH_PLACES = 8 };
+enum { PID_MAX = NEEDED, SHMALL, SEAL, LATE, SERVE, ROOM, SINGLES, FRESH_PLACES = 8 };
 enum { REST, STREAMS, LATE_DESCRIPTORS = STREAMS + 3 };
 static const char *const SINGLE[SINGLES] = {
-    "uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files", "pid_max", "shmall", "seal", "late", "serve"};
+    "uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files", "pid_max", "shmall", "seal", "late", "serve",
+    "room"};
 static const char *const LIMIT[RLIM_NLIMITS] = {
     [RLIMIT_NPROC] = "NPROC=", [RLIMIT_CORE] = "CORE=", [RLIMIT_CPU] = "CPU=", [RLIMIT_FSIZE] = "FSIZE=",
     [RLIMIT_NOFILE] = "NOFILE=", [RLIMIT_AS] = "AS=", [RLIMIT_DATA] = "DATA="};
@@ -52,7 +54,8 @@ static const char *task = "cannot prepare the sandbox";
 static pid_t command;
 static struct content filters; /* of the command, `filter_bytes` long, and of this process */
 static size_t filter_bytes;
-static int is_confined; /* already, and so needs no user namespace, filter or loss of power of its own */
+enum { PASSED_AT_MOST = 5 };
+union passed { char space[CMSG_SPACE(PASSED_AT_MOST * sizeof(int))]; struct cmsghdr header; };
 static int is_alone; /* in the namespaces: whoever is left ends before the end is told */
 static volatile sig_atomic_t asked; /* to end */
 
@@ -89,17 +92,25 @@ static uint64_t number(const char *text) {
 
 static int is(int key, const char *value) { return order.single[key] && !strcmp(order.single[key], value); }
 
-static void take(const char *key, char *value, int is_rest) {
+static void add_variable(char *text) { /* instead of another of that name */
+    size_t at = 0, length = strcspn(text, "=") + 1;
+    while (at < order.variables && strncmp(order.environment[at], text, length)) at++;
+    order.environment[at] = text;
+    order.variables += at == order.variables;
+}
+
+static void take(const char *key, char *value, int is_rest) { /* of the rest, only what belongs to one command */
     size_t length;
-    for (int i = 0; i < SINGLES && !is_rest; i++)
-        if (!strcmp(key, SINGLE[i])) { order.single[i] = value; return; }
-    for (int i = 0; i < RLIM_NLIMITS && !is_rest && !strcmp(key, "limit"); i++)
+    int is_own = !is_rest || is(ROOM, "1");
+    for (int i = 0; i < SINGLES; i++)
+        if (!strcmp(key, SINGLE[i]) && (!is_rest || (i == CWD && is_own))) { order.single[i] = value; return; }
+    for (int i = 0; i < RLIM_NLIMITS && is_own && !strcmp(key, "limit"); i++)
         if (LIMIT[i] && !strncmp(value, LIMIT[i], length = strlen(LIMIT[i]))) {
             number(order.limit[i] = value + length);
             return;
         }
     if (!strcmp(key, "argv")) order.argv[order.words++] = value;
-    else if (!strcmp(key, "env") && *value != '=' && strchr(value, '=')) order.environment[order.variables++] = value;
+    else if (!strcmp(key, "env") && *value != '=' && strchr(value, '=')) add_variable(value);
     else if (!is_rest && !strcmp(key, "scope") && !strcmp(value, "abstract-sockets")) order.scopes |= 1;
     else if (!is_rest && !strcmp(key, "scope") && !strcmp(value, "signals")) order.scopes |= 2;
     else if (!is_rest && !strcmp(key, "fresh") && *value == '/' && order.fresh_places < FRESH_PLACES)
@@ -108,17 +119,18 @@ static void take(const char *key, char *value, int is_rest) {
 }
 
 static void parse(struct content text, int is_rest) {
-    size_t ends = 0;
+    size_t ends = 0, known = order.variables;
     for (size_t i = 0; i < text.size; i++) ends += !text.data[i];
     if (ends == 0 || ends % 2 || text.data[text.size - 1]) refuse("the order is cut off");
     order.argv = calloc(ends, sizeof *order.argv); /* `ends` / 2 pairs, so a NULL stays at the end */
-    order.environment = calloc(ends, sizeof *order.environment);
+    order.environment = reallocarray(order.environment, known + ends, sizeof *order.environment);
     if (!order.argv || !order.environment) refuse("out of memory");
+    memset(order.environment + known, 0, ends * sizeof *order.environment);
     for (char *key = text.data, *value; key < text.data + text.size; key = value + strlen(value) + 1)
         take(key, value = key + strlen(key) + 1, is_rest);
-    int is_open = (is(LATE, "1") || is(SERVE, "1")) && !is_rest;
+    int is_open = (is(LATE, "1") || is(SERVE, "1")) && !is_rest, is_room = is(ROOM, "1") && !is_rest;
     if (is(LATE, "1") && (is(SERVE, "1") || !is(GROUP, "own"))) refuse("the order is not understood");
-    if (is_open ? order.words || order.variables : !order.words) refuse("the order is incomplete");
+    if (is_open ? order.words || order.variables : !order.words == !is_room) refuse("the order is incomplete");
     for (int i = 0; i < NEEDED; i++)
         if (!order.single[i]) refuse("the order is incomplete");
 }
@@ -185,13 +197,28 @@ static void restrict_access(void) {
     check(syscall(LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self");
 }
 
-static void send_filter(int control, const char *word, int listener) { /* 0: there is no listener */
-    union { char space[CMSG_SPACE(sizeof(int))]; struct cmsghdr header; } rights = {{0}};
+static int pass(int channel, const char *word, const int *given, size_t count) { /* one message with descriptors */
+    union passed rights = {{0}};
     struct iovec text = {(char *)word, strlen(word)};
-    struct msghdr message = {NULL, 0, &text, 1, listener ? &rights : NULL, listener ? sizeof rights : 0, 0};
-    rights.header = (struct cmsghdr){CMSG_LEN(sizeof listener), SOL_SOCKET, SCM_RIGHTS};
-    memcpy(CMSG_DATA(&rights.header), &listener, sizeof listener);
-    check(sendmsg(control, &message, MSG_NOSIGNAL), "send filter");
+    struct msghdr message = {NULL, 0, &text, 1, &rights, CMSG_SPACE(count * sizeof(int)), 0};
+    if (!count) message.msg_control = NULL, message.msg_controllen = 0;
+    rights.header = (struct cmsghdr){CMSG_LEN(count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(&rights.header), given, count * sizeof(int));
+    return sendmsg(channel, &message, MSG_NOSIGNAL);
+}
+
+/* One message, at most `most` descriptors, -1 for each that is missing; its size. */
+static int hear(int channel, char *text, size_t room, int *given, size_t most) {
+    union passed rights = {{0}};
+    struct iovec word = {text, room - 1};
+    struct msghdr message = {NULL, 0, &word, 1, &rights, CMSG_SPACE(most * sizeof(int)), 0};
+    int size = check(recvmsg(channel, &message, MSG_CMSG_CLOEXEC), "recv");
+    size_t count = message.msg_controllen ? (rights.header.cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+    if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) refuse("a message is cut off");
+    text[size] = 0;
+    for (size_t i = 0; i < most; i++) given[i] = -1;
+    if (count && most) memcpy(given, CMSG_DATA(&rights.header), count * sizeof(int));
+    return size;
 }
 
 static _Noreturn void execute(const char *name) { /* execvp(3) in the command's own PATH */
@@ -223,26 +250,19 @@ static void enter_user_namespace(void) {
     check(write_file("/proc/self/uid_map", uid_map), "uid_map");
 }
 
-static void load_filter(int control, const char *word) {
-    unsigned flags = is(LISTEN, "1") ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0;
-    send_filter(control, word, is_confined ? 0 : install_filter(filters.data, filter_bytes, flags));
+static int load_filter(void) { /* its listener; 0: there is none */
+    return install_filter(filters.data, filter_bytes, is(LISTEN, "1") ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0);
 }
 
-static void wait_for_go(int control);
-
-static _Noreturn void become_command(int control, int gate) { /* through `gate`, where the command is told later */
+static void reset_signals(void) {
     sigset_t none;
-    task = "cannot start the command";
     static const char plain[32]; /* the kernel's struct sigaction, whose first member is SIG_DFL */
     for (int i = 1; i <= 64; i++) /* 32 and 33 too, which the C library keeps to itself and posix_spawn(3) ignores */
         if (i != SIGKILL && i != SIGSTOP) check(syscall(SYS_rt_sigaction, i, plain, NULL, 8), "signal");
     check(sigemptyset(&none) | sigprocmask(SIG_SETMASK, &none, NULL), "signal mask");
-    if (!is(GROUP, "shared")) check(setpgid(0, 0), "process group");
-    if (is(GROUP, "foreground")) { /* SIGTTOU is what a background group gets for asking */
-        check(-(signal(SIGTTOU, SIG_IGN) == SIG_ERR) | tcsetpgrp(0, getpid()), "foreground");
-        signal(SIGTTOU, SIG_DFL);
-    }
-    if (!is_confined) enter_user_namespace();
+}
+
+static void set_limits(void) {
     for (int i = 0; i < RLIM_NLIMITS; i++) {
         struct rlimit now;
         if (!order.limit[i]) continue;
@@ -251,19 +271,42 @@ static _Noreturn void become_command(int control, int gate) { /* through `gate`,
         now.rlim_cur = now.rlim_max;
         check(setrlimit(i, &now), "setrlimit");
     }
-    if (!is_confined) drop_capabilities();
+}
+
+static _Noreturn void execute_order(void) {
+    check(syscall(CLOSE_RANGE, 3, ~0U, 0), "close_range");
+    if (!*order.argv[0]) refuse("the command's name is empty");
+    execute(order.argv[0]);
+}
+
+static void wait_for_go(int control);
+
+static void send_filter(int control) {
+    int listener = load_filter();
+    check(pass(control, "filter", &listener, listener > 0), "send filter");
+}
+
+static _Noreturn void become_command(int control, int gate) { /* through `gate`, where the command is told later */
+    task = "cannot start the command";
+    reset_signals();
+    if (!is(GROUP, "shared")) check(setpgid(0, 0), "process group");
+    if (is(GROUP, "foreground")) { /* SIGTTOU is what a background group gets for asking */
+        check(-(signal(SIGTTOU, SIG_IGN) == SIG_ERR) | tcsetpgrp(0, getpid()), "foreground");
+        signal(SIGTTOU, SIG_DFL);
+    }
+    enter_user_namespace();
+    set_limits();
+    drop_capabilities();
     if (gate >= 0) {
-        load_filter(control, "filter");
+        send_filter(control);
         check(write(gate, "", 1), "gate");
         wait_for_go(control);
         close(gate);
     }
     restrict_access();
     check(chdir(order.single[CWD]), order.single[CWD]);
-    if (gate < 0) load_filter(control, "filter");
-    check(syscall(CLOSE_RANGE, 3, ~0U, 0), "close_range");
-    if (!*order.argv[0]) refuse("the command's name is empty");
-    execute(order.argv[0]);
+    if (gate < 0) send_filter(control);
+    execute_order();
 }
 
 static int tell(int control, const char *format, int value) {
@@ -307,16 +350,12 @@ static int supervise(int control, const sigset_t *waiting) {
 }
 
 static void wait_for_go(int control) {
-    union { char space[CMSG_SPACE(LATE_DESCRIPTORS * sizeof(int))]; struct cmsghdr header; } rights = {{0}};
     int late = is(LATE, "1"), given[LATE_DESCRIPTORS];
-    char answer[16];
-    struct iovec text = {answer, sizeof answer};
-    struct msghdr message = {NULL, 0, &text, 1, late ? &rights : NULL, late ? sizeof rights : 0, 0};
-    if (check(recvmsg(control, &message, MSG_CMSG_CLOEXEC), "recv") != 2 || memcmp(answer, "go", 2)) _exit(FAILED);
+    char answer[17];
+    hear(control, answer, sizeof answer, given, LATE_DESCRIPTORS);
+    if (strcmp(answer, "go")) _exit(FAILED);
     if (!late) return;
-    if (!message.msg_controllen || rights.header.cmsg_len != CMSG_LEN(sizeof given))
-        refuse("the rest of the order is missing");
-    memcpy(given, CMSG_DATA(&rights.header), sizeof given);
+    if (given[LATE_DESCRIPTORS - 1] < 0) refuse("the rest of the order is missing");
     parse(read_all(given[REST]), 1);
     for (int i = 0; i < 3; i++) check(dup2(given[STREAMS + i], i) | close(given[STREAMS + i]), "dup2");
 }
@@ -339,8 +378,8 @@ static _Noreturn void carry_out(int control, int is_ahead) {
     if (command == 0) close(gate[0]), become_command(control, gate[1]);
     close(gate[1]);
     if (!is(GROUP, "shared")) setpgid(command, command); /* or it has done so, or it is gone */
-    if (!is_confined) drop_capabilities();
-    if (!is_confined) install_filter(filters.data + filter_bytes, filters.size - filter_bytes, 0);
+    drop_capabilities();
+    install_filter(filters.data + filter_bytes, filters.size - filter_bytes, 0);
     quieten();
     if (is_ahead && check(read(gate[0], &word, 1), "gate") == 0) _exit(FAILED); /* the command's process has ended */
     if (is_ahead) check(send(control, "ready", 5, MSG_NOSIGNAL), "send");
@@ -367,5 +406,5 @@ int main(int count, char **words) {
     wait_for_go(control);
     if (!is(SERVE, "1")) carry_out(control, 0);
     look_up();
-    serve(control, 0);
+    serve(control);
 }

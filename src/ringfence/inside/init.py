@@ -28,90 +28,12 @@ import sys
 import time
 
 from . import landlock, privilege
+from .order import Order, read_all
 
 MSG_CMSG_CLOEXEC = 0x40000000  # recvmsg(2)
 GRACE_S = 5.0  # between SIGTERM or SIGHUP forwarded and SIGKILL
 ENDING = (_signal.SIGTERM, _signal.SIGHUP)
-NEEDED = frozenset(("uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files"))
-OPTIONAL = frozenset(("pid_max", "shmall", "seal", "late", "serve"))
 LATE_DESCRIPTORS = 4
-
-
-class Order:
-    """What the supervisor asked for, decoded from pairs; lists keep their order.
-
-    Raises ValueError for an order that is cut off, incomplete or not understood: a step that one side knows and the
-    other does not must not be left out in silence.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self.argv: list[bytes] = []
-        self.environment: dict[bytes, bytes] = {}
-        self.limits: list[tuple[int, int]] = []
-        self.scopes: list[str] = []
-        self.fresh: list[str] = []
-        self.single: dict[str, bytes] = {}
-        for key, value in pairs(data):
-            if not self._take_command(key, value):
-                self._take(key, value)
-        self.is_late, self.serves = (self.single.get(key) == b"1" for key in ("late", "serve"))
-        is_open = self.is_late or self.serves
-        if self.is_late and (self.serves or self.single.get("group") != b"own"):
-            raise ValueError("the order is not understood")
-        if is_open == bool(self.argv) or (is_open and self.environment) or NEEDED - self.single.keys():
-            raise ValueError("the order is incomplete")
-
-    def complete(self, data: bytes) -> None:
-        """Take the rest of one that is late: the command and its environment, and nothing else."""
-        for key, value in pairs(data):
-            if not self._take_command(key, value):
-                raise ValueError("the order is not understood")
-        if not self.argv:
-            raise ValueError("the order is incomplete")
-
-    def _take_command(self, key: str, value: bytes) -> bool:
-        if key == "argv":
-            self.argv.append(value)
-        elif key == "env":
-            variable, equals, text = value.partition(b"=")
-            if not variable or not equals:
-                raise ValueError("the order is not understood")
-            self.environment[variable] = text
-        return key in ("argv", "env")
-
-    def _take(self, key: str, value: bytes) -> None:
-        if key == "limit":
-            limit, _, amount = value.decode().partition("=")
-            self.limits.append((getattr(resource, "RLIMIT_" + limit), int(amount)))
-        elif key == "scope" and value.decode() in landlock.SCOPES:
-            self.scopes.append(value.decode())
-        elif key == "fresh" and value.startswith(b"/"):
-            self.fresh.append(os.fsdecode(value))
-        elif key in NEEDED or key in OPTIONAL:
-            self.single[key] = value
-        else:
-            raise ValueError("the order is not understood")
-
-    def number(self, key: str) -> int:
-        """The integer under `key`; KeyError where the supervisor sent none."""
-        return int(self.single[key])
-
-
-def pairs(data: bytes) -> list[tuple[str, bytes]]:
-    """Split NUL-terminated keys and values; raise ValueError where the end is missing."""
-    parts = data.split(b"\0")
-    if len(parts) % 2 == 0 or parts[-1]:
-        raise ValueError("the order is cut off")
-    return [(key.decode(), value) for key, value in zip(parts[0:-1:2], parts[1::2], strict=False)]
-
-
-def read_all(descriptor: int) -> bytes:
-    """Everything up to the end of file; the descriptor is closed."""
-    parts = []
-    while part := os.read(descriptor, 1 << 20):
-        parts.append(part)
-    os.close(descriptor)
-    return b"".join(parts)
 
 
 def prepare(order: Order) -> None:
@@ -141,53 +63,61 @@ def set_sysctl(name: str, value: bytes) -> None:
 
 
 def become_command(order: Order, control: "_socket.socket", program: bytes, gate: int) -> None:
-    """Turn this forked process into the command; without a program it is confined already. Returns only by raising.
+    """Turn this forked process into the command. Returns only by raising.
 
     `gate`: -1, or what is written to when all is done but what the order does not tell yet, and closed once it is told.
     """
-    for number in range(1, _signal.NSIG):
-        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
-            privilege.handle_by_default(number)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    reset_signals()
     if order.single["group"] != b"shared":
         os.setpgid(0, 0)
     if order.single["group"] == b"foreground":
         _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # what a background group gets for asking
         os.tcsetpgrp(0, os.getpid())
         _signal.signal(_signal.SIGTTOU, _signal.SIG_DFL)
-    if program:
-        privilege.enter_user_namespace(order.number("uid"), order.number("gid"))
-    for limit, amount in order.limits:
-        hard = resource.getrlimit(limit)[1]
-        value = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
-        resource.setrlimit(limit, (value, value))
-    if program:
-        privilege.drop_capabilities()
+    privilege.enter_user_namespace(order.number("uid"), order.number("gid"))
+    set_limits(order)
+    privilege.drop_capabilities()
     if gate >= 0:
-        install_filter(order, control, program)
+        send_filter(order, control, program)
         os.write(gate, b"\0")
         if not wait_for_go(order, control):
             os._exit(125)
         os.close(gate)
-    files = order.single["landlock_files"] == b"1"
-    if order.scopes or files:
-        landlock.restrict(order.scopes, files=files)
+    landlock.restrict(order.scopes, files=order.single["landlock_files"] == b"1")
     os.chdir(order.single["cwd"])
     if gate < 0:
-        install_filter(order, control, program)
+        send_filter(order, control, program)
     os.closerange(3, (1 << 31) - 1)
     execute(order.argv, order.environment)
 
 
-def install_filter(order: Order, control: "_socket.socket", program: bytes, word: bytes = b"filter") -> None:
-    """Load the command's filter and say so in one `word`, with the listener attached if there is one."""
-    rights: list[tuple[int, int, bytes]] = []
+def send_filter(order: Order, control: "_socket.socket", program: bytes) -> None:
+    """Load the command's filter and say so, with the listener attached if there is one."""
+    rights = install_filter(order, program)
+    control.sendmsg([b"filter"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if rights else [])
+
+
+def reset_signals() -> None:
+    """Handle every signal as a fresh process does."""
+    for number in range(1, _signal.NSIG):
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP):
+            privilege.handle_by_default(number)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+def set_limits(order: Order) -> None:
+    """Limit the resources of this process; what holds already is never widened."""
+    for limit, amount in order.limits:
+        hard = resource.getrlimit(limit)[1]
+        value = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+        resource.setrlimit(limit, (value, value))
+
+
+def install_filter(order: Order, program: bytes) -> bytes:
+    """Load the command's filter; its listener as the payload of SCM_RIGHTS, empty where there is none."""
     listen = order.single["listen"] == b"1"
-    if program:
-        listener = privilege.install_filter(program, listen=listen)
-        if listen:
-            rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, listener.to_bytes(4, sys.byteorder))]
-    control.sendmsg([word], rights)
+    listener = privilege.install_filter(program, listen=listen)
+    return listener.to_bytes(4, sys.byteorder) if listen else b""
 
 
 def execute(argv: list[bytes], environment: dict[bytes, bytes]) -> None:
@@ -322,10 +252,7 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
 def carry_out(
     order: Order, control: "_socket.socket", filters: tuple[bytes, bytes], supervision: type[Supervision]
 ) -> int:
-    """Start the command, give up all power, and stay until it has ended; return the status to leave with.
-
-    Without filters this process is confined already, and has no power to give up.
-    """
+    """Start the command, give up all power, and stay until it has ended; return the status to leave with."""
     gate = os.pipe2(os.O_CLOEXEC) if order.is_late else (-1, -1)
     wakeup, notify = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
@@ -343,9 +270,8 @@ def carry_out(
     own_group = order.single["group"] != b"shared"
     if own_group:
         join_own_group(command)
-    if filters[1]:
-        privilege.drop_capabilities()
-        privilege.install_filter(filters[1], listen=False)
+    privilege.drop_capabilities()
+    privilege.install_filter(filters[1], listen=False)
     # Descriptors of the terminal and of pipes are the command's: ours would hold a pipe open after its end.
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):

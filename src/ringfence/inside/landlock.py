@@ -25,6 +25,8 @@ def restrict(scopes: list[str], *, files: bool) -> None:
     mask = 0
     for name in scopes:
         mask |= SCOPES[name]
+    if not (mask or files):
+        return
     # struct landlock_ruleset_attr: handled_access_fs, handled_access_net, scoped (absent before ABI 6)
     words = (HANDLED if files else 0, 0, mask) if mask else (HANDLED,)
     attributes = b"".join(value.to_bytes(8, "little") for value in words)

@@ -19,8 +19,7 @@ from . import privilege
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID, SIGCHLD = 0x20000, 0x08000000, 0x20000000, 17  # clone(2)
 OPEN_TREE, MOVE_MOUNT = 428, 429  # the same on every architecture
 CLONE, RECURSIVE, EMPTY_PATH, HERE = 1, 0x8000, 4, -100  # open_tree(2), move_mount(2), AT_FDCWD
-QUEUES, TERMINALS = "/dev/mqueue", "/dev/pts"
-OWN_TERMINALS = "newinstance,ptmxmode=0666,mode=620"  # as bubblewrap mounts them
+QUEUES, TERMINALS, OWN = "/dev/mqueue", "/dev/pts", "newinstance,ptmxmode=0666,mode=620"  # as bubblewrap mounts them
 
 
 def enter() -> int:
@@ -103,7 +102,7 @@ class Room:
         if self.has_queues:
             mount("mqueue", QUEUES, privilege.MS_NOSUID | privilege.MS_NODEV | privilege.MS_NOEXEC)
         if self.has_terminals:  # SECURITY: what is typed at one command's terminal, another one could read
-            mount("devpts", TERMINALS, privilege.MS_NOSUID | privilege.MS_NOEXEC, OWN_TERMINALS)
+            mount("devpts", TERMINALS, privilege.MS_NOSUID | privilege.MS_NOEXEC, OWN)
         for place in self.places:
             place.renew()
 

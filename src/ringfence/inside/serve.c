@@ -12,7 +12,7 @@ static struct place {
     struct made { char *path, *text; mode_t mode; size_t size; } *made;
     size_t mounts, makes;
 } places[PLACES + 1], *looking_at;
-static int has_queues, has_terminals, room = -1;
+static int has_queues, has_terminals;
 
 static char *copy(const char *text, size_t size) {
     char *made = malloc(size + 1);
@@ -149,86 +149,41 @@ static void take_order(int descriptor) {
     if (number(order.single[FILTER_BYTES]) != filter_bytes) refuse("the filters are cut off");
 }
 
-static _Noreturn void keep(const int *given, int within) {
+static _Noreturn void keep(const int *given) {
     task = "cannot prepare the command";
     for (int i = 0; i < 3; i++) check(dup2(given[STREAM + i], i) | close(given[STREAM + i]), "dup2");
     take_order(given[ORDER]);
-    if (within) check(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "die with parent");
-    else furnish(), prepare();
-    is_alone = !within;
+    furnish();
+    prepare();
+    is_alone = 1;
     check(send(given[CHANNEL], "ready", 5, MSG_NOSIGNAL), "send");
     carry_out(given[CHANNEL], 0);
 }
 
-static _Noreturn void serve(int control, int within);
-
-static int open_room(const int *given) { /* -1 if it cannot be made */
-    int pair[2], told, child;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return -1;
-    if ((child = enter()) != 0) {
-        int why = errno;
-        close(pair[1]);
-        if (child > 0) return pair[0];
-        close(pair[0]);
-        errno = why;
-        return -1;
-    }
-    told = check(dup(given[ORDER]), "dup");
-    take_order(told);
-    check(lseek(given[ORDER], 0, SEEK_SET), "lseek"); /* its keeper reads it again */
-    for (int i = STREAM; i < GIVEN; i++) close(given[i]); /* they would stay open beyond the command's end */
-    furnish();
-    prepare();
-    enter_user_namespace();
-    drop_capabilities();
-    load_filter(given[CHANNEL], "room");
-    is_confined = 1;
-    if (pair[1] > 3) check(syscall(CLOSE_RANGE, 3, pair[1] - 1, 0), "close_range");
-    check(syscall(CLOSE_RANGE, pair[1] + 1, ~0U, 0), "close_range"); /* the listener among them */
-    room = -1;
-    serve(pair[1], 1);
+static void say_refused(int channel, int why) {
+    char answer[32];
+    send(channel, answer, snprintf(answer, sizeof answer, "refused %d", why), MSG_NOSIGNAL);
 }
 
-static int pass_descriptors(int channel, const char *text, const int *given) {
-    union { char space[CMSG_SPACE(GIVEN * sizeof(int))]; struct cmsghdr header; } rights = {{0}};
-    struct iovec word = {(char *)text, strlen(text)};
-    struct msghdr message = {NULL, 0, &word, 1, &rights, sizeof rights, 0};
-    rights.header = (struct cmsghdr){CMSG_LEN(GIVEN * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
-    memcpy(CMSG_DATA(&rights.header), given, GIVEN * sizeof(int));
-    return sendmsg(channel, &message, MSG_NOSIGNAL);
-}
+#include "standby.c"
 
-static int begin(int control, const char *text, const int *given, int within) { /* -1 if it cannot be begun */
-    if (!within && !strcmp(text, "shared")) {
-        if (room < 0 && (room = open_room(given)) < 0) return -1;
-        if (pass_descriptors(room, text, given) >= 0) return 0;
-        int why = errno; /* it was killed for its memory, say; the next command gets another one */
-        close(room);
-        room = -1;
-        errno = why;
-        return -1;
-    }
-    int child = within ? fork() : enter();
+static int begin(int control, const char *text, const int *given) { /* -1 if it cannot be begun */
+    if (!strcmp(text, "room")) return open_room(given);
+    int child = enter();
     if (child != 0) return child;
     close(control);
-    if (room >= 0) close(room);
-    keep(given, within);
+    keep(given);
 }
 
-static _Noreturn void serve(int control, int within) {
+static _Noreturn void serve(int control) {
     quieten();
-    check(-(signal(SIGCHLD, SIG_IGN) == SIG_ERR), "SIGCHLD"); /* keepers, and what outlives a shared command, vanish */
+    check(-(signal(SIGCHLD, SIG_IGN) == SIG_ERR), "SIGCHLD"); /* keepers vanish */
     for (;;) {
-        union { char space[CMSG_SPACE(GIVEN * sizeof(int))]; struct cmsghdr header; } rights = {{0}};
-        char text[17] = "", answer[32];
+        char text[17];
         int given[GIVEN];
-        struct iovec word = {text, sizeof text - 1};
-        struct msghdr message = {NULL, 0, &word, 1, &rights, sizeof rights, 0};
-        if (check(recvmsg(control, &message, MSG_CMSG_CLOEXEC), "recv") == 0) _exit(SUPERVISOR_GONE);
-        if (!message.msg_controllen || rights.header.cmsg_len != CMSG_LEN(sizeof given)) refuse("a command is incomplete");
-        memcpy(given, CMSG_DATA(&rights.header), sizeof given);
-        if (begin(control, text, given, within) < 0)
-            send(given[CHANNEL], answer, snprintf(answer, sizeof answer, "refused %d", errno), MSG_NOSIGNAL);
-        for (int i = 0; i < GIVEN; i++) close(given[i]);
+        if (hear(control, text, sizeof text, given, GIVEN) == 0) _exit(SUPERVISOR_GONE);
+        if (given[strcmp(text, "room") ? GIVEN - 1 : CHANNEL] < 0) refuse("a command is incomplete");
+        if (begin(control, text, given) < 0) say_refused(given[CHANNEL], errno);
+        for (int i = 0; i < GIVEN && given[i] >= 0; i++) close(given[i]);
     }
 }

@@ -63,21 +63,22 @@ def unlinked_bytes(root: str) -> int:
     for pid in memory.pids(root):
         place = f"{root}/proc/{pid}"
         try:
-            overlays = overlay_ids(place)
+            mounts = overlays(place)
             for name in os.listdir(f"{place}/fd"):
                 found = os.stat(f"{place}/fd/{name}")
                 is_unlinked = stat.S_ISREG(found.st_mode) and not found.st_nlink
-                if is_unlinked and mount_id(f"{place}/fdinfo/{name}") in overlays:
+                if is_unlinked and mount_id(f"{place}/fdinfo/{name}") in mounts:
                     seen[found.st_dev, found.st_ino] = found.st_blocks * 512
         except OSError:
             continue  # it has gone, or has just closed one: the next look is soon
     return sum(seen.values())
 
 
-def overlay_ids(place: str) -> "set[bytes]":
-    """The mounts of a process that are overlays (proc_pid_mountinfo(5))."""
+def overlays(place: str) -> "dict[bytes, bytes]":
+    """The mounts of a process that are overlays, and where they lie (proc_pid_mountinfo(5))."""
     with open(f"{place}/mountinfo", "rb") as file:
-        return {line.split(maxsplit=1)[0] for line in file if b" - overlay " in line}
+        found = [line.split() for line in file if b" - overlay " in line]
+    return {words[0]: words[4].replace(b"\\040", b" ") for words in found}
 
 
 def mount_id(path: str) -> bytes:
@@ -87,14 +88,17 @@ def mount_id(path: str) -> bytes:
 
 
 def is_hiding(root: str) -> bool:
-    """Whether a process maps a file that has no name, or a descriptor is on its way through a socket."""
+    """Whether a process maps a file of an overlay that has no name, or a descriptor is on its way through a socket."""
     for pid in memory.pids(root):
+        place = f"{root}/proc/{pid}"
         try:
-            with open(f"{root}/proc/{pid}/maps", "rb") as file:
-                if any(line.endswith(b" (deleted)\n") and b" /memfd:" not in line for line in file):
-                    return True
+            below = tuple(where + b"/" for where in overlays(place).values())
+            with open(f"{place}/maps", "rb") as file:
+                unnamed = [line.split(maxsplit=5)[5] for line in file if line.endswith(b" (deleted)\n")]
         except OSError:
             continue
+        if any(path.startswith(below) for path in unnamed):
+            return True
     return memory.are_descriptors_on_their_way(root)
 
 

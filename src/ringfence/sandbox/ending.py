@@ -5,12 +5,15 @@ import os
 
 
 class Ending:
-    """`descriptor` is readable from the end on, until it is closed or nobody holds this any more."""
+    """`descriptor` is readable from the end on, until it is closed or nobody holds this any more.
+
+    It is -1 where it `is_polled` by nobody.
+    """
 
     __slots__ = ("descriptor", "has_come", "lock")
 
-    def __init__(self) -> None:
-        self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    def __init__(self, *, is_polled: bool = True) -> None:
+        self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if is_polled else -1
         self.has_come = False
         self.lock = _thread.allocate_lock()
 

@@ -145,7 +145,8 @@ def current(places: tuple[str, ...]) -> HostPath:
 def native_init_places() -> tuple[str, ...]:
     """The compiled first process, its source and what that follows, whether they are there or not."""
     inside = os.path.dirname(ringfence.inside.__file__)
-    names = ("native-init", "init.c", "init.py", "privilege.py", "landlock.py", "rooms.py", "serve.py", "serve.c")
+    python = ("init.py", "order.py", "privilege.py", "landlock.py", "rooms.py", "serve.py", "standby.py")
+    names = ("native-init", "init.c", "serve.c", "standby.c", *python)
     return tuple(os.path.join(inside, name) for name in names)
 
 

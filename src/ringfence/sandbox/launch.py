@@ -73,10 +73,10 @@ class Boundary:
         """The next message, the sender's pid on this host and a descriptor that came along (-1 if none)."""
         space = _socket.CMSG_SPACE(12) + _socket.CMSG_SPACE(4)
         try:
-            data, ancillary, _, _ = self.control.recvmsg(64, space)
+            data, ancillary, _, _ = self.control.recvmsg(64, space, MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             # Told once when the other side ended with a message of ours unread; what it had sent is still there.
-            data, ancillary, _, _ = self.control.recvmsg(64, space)
+            data, ancillary, _, _ = self.control.recvmsg(64, space, MSG_CMSG_CLOEXEC)
         pid = descriptor = -1
         for level, kind, content in ancillary:
             if level == _socket.SOL_SOCKET and kind == SCM_CREDENTIALS:

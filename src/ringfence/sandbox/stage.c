@@ -136,9 +136,11 @@ int main(int count, char **words) { /* UID GID TASKS... "" PATH... "" PROGRAM AR
     if (count < 7) refuse("the words are cut off", "", "too few");
     unsigned uid = number(words[1]), gid = number(words[2]), identifier = SANDBOX_UID_BASE + getpid();
     pid_t owner = own_namespace();
-    for (; *at && **at; at++) join(*at);
+    char **tasks = at; /* nothing is written to before all is understood: what is cut off may name any file there */
+    for (; *at && **at; at++) continue;
     for (paths = *at ? ++at : at; *at && **at; at++) continue;
     if (!*at || !at[1] || !at[2]) refuse("the words are cut off", "", "too few");
+    for (; **tasks; tasks++) join(*tasks);
     int namespace = mapping_namespace(owner, uid, gid, identifier);
     stage(paths, at - paths, namespace);
     end(owner);

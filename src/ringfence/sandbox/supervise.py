@@ -151,25 +151,27 @@ class Supervisor:
                     self.observe()
             self.watch_limits()
         self.observe()
-        if not self.is_hasty:
-            self.settle()
+        if not (self.is_hasty and self.is_told):
+            self.settle()  # SECURITY: a first process that was killed has not waited for the others
         if self.kill_at is None and self.usage.exceeded():  # faster than the last look
             self.report("limit", "workspace-size", {"limit": self.artefact.workspace_bytes})
         return self.outcome or Outcome("killed", _signal.SIGKILL, self.started)
 
     def settle(self) -> None:
         """Wait for the end of the first process, which is after everybody else's, and that of its namespaces."""
-        ended = select.poll()
-        ended.register(self.handle, select.POLLIN)
-        ended.poll()
+        if self.handle >= 0:  # else it has come, and we have closed
+            ended = select.poll()
+            ended.register(self.handle, select.POLLIN)
+            ended.poll()
 
     def close(self) -> None:
-        """Give every descriptor back."""
+        """Give every descriptor back; a second call does nothing."""
         with self.looking:
             if self.watcher:
                 self.watcher.close()
                 self.watcher = None
-        for descriptor in (self.listener, self.handle):
+        given, self.listener, self.handle = (self.listener, self.handle), -1, -1
+        for descriptor in given:
             if descriptor >= 0:
                 os.close(descriptor)
 

@@ -4,6 +4,10 @@ Theory of operation. inside/serve.py gives each command a keeper with a conversa
 what a whole run is in `supervise`: messages, a listener for refused calls, an outcome. Any thread begins commands and
 signals them; only the thread in `serve` receives. `select.epoll` may be added to while another thread waits in it.
 
+A command of the shared room may be *held*: then whoever began it hears it out in a thread of its own, without a
+hand-over to the one in `serve`, which costs more than the command. Its end is recorded with the next one's beginning,
+or by the thread in `serve` some milliseconds later. Nobody but its holder closes a held command's conversation.
+
 What belongs to the boundary stays with it: watches on files, limits on memory, disk and wall-clock time. When one of
 these limits is reached, the whole session ends.
 """
@@ -17,63 +21,18 @@ import select
 import time
 
 from . import launch, memory, supervise
-from .ending import Ending
+from .command import FRESH, ROOM, SHARED, Command, Room, Spare, receive
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .supervise import Fields
 
-FRESH, SHARED = "fresh", "shared"
 # SECURITY: one at a time. Of several, the first may close a descriptor whose number a new listener gets, and the event
 # of the old one would then be taken for the new one's end: its refusals would go unrecorded. The kernel keeps turns.
 EVENTS_AT_ONCE = 1
-
-
-class Command:
-    """One command of a warm boundary.
-
-    Once `ending` has come `outcome` says how; `error` is an error number where the command could not even be begun.
-    """
-
-    def __init__(self, number: int, kind: str) -> None:
-        self.number = number
-        self.kind = kind
-        self.began = time.monotonic()
-        ours, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-        ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
-        ours.setblocking(False)
-        self.boundary = launch.Boundary(-1, ours)
-        self.keeper = self.pid = self.listener = -1
-        self.outcome: supervise.Outcome | None = None
-        self.error = 0
-        self.events = 0
-        self.denials: list[tuple[str, str]] = []
-        self.ending = Ending()
-
-    def send(self, number: int) -> None:
-        """Have the keeper signal the command; nothing happens when it has ended. From any thread."""
-        try:
-            self.boundary.control.send(b"signal %d" % number, _socket.MSG_DONTWAIT)
-        except OSError:
-            pass  # it has ended, or is being ended by so many signals that one more makes no difference
-
-    def abandon(self) -> None:
-        """End it whatever state its keeper is in: a keeper whose conversation ends takes everything along."""
-        try:
-            self.boundary.control.shutdown(_socket.SHUT_WR)
-        except OSError:
-            pass  # it has ended
-
-    def finish(self, outcome: supervise.Outcome) -> None:
-        """Give every descriptor back and wake whoever waits."""
-        self.boundary.control.close()
-        self.theirs.close()
-        if self.listener >= 0:
-            os.close(self.listener)
-        self.outcome = outcome
-        self.ending.come()
+FLUSHED_AFTER_S = 1.0  # for so long after a held command's beginning its end is looked for at every quick tick
 
 
 class WarmSupervisor(supervise.Supervisor):
@@ -85,13 +44,22 @@ class WarmSupervisor(supervise.Supervisor):
         self.commands: dict[int, Command] = {}  # by the descriptor of its conversation
         self.listeners: dict[int, Command | None] = {}
         self.next_limits = 0.0
-        self.room = -1  # what serves the shared room, on this host
+        self.room: Room | None = None
+        self.opening = _thread.allocate_lock()
         self.stray = Command(0, SHARED)
         self.stray.finish(supervise.Outcome("exit", 0, 0.0))
         self.stray.ending.close()
         self.is_closed = False
         self.owner = -1  # the commands' kernel uid
         self.poller = select.epoll()
+        self.awake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.poller.register(self.awake, select.EPOLLIN)
+        # Held by whoever answers a refused call until that is recorded: nobody learns of a command's end before.
+        self.answering = _thread.RLock()
+        self.held_at = 0.0  # when the last command was begun that is held
+        # What may be recorded with the next record, or when `flush` is called; set by whoever keeps such a record.
+        self.defer: Callable[[str, str, supervise.Fields], None] = self.report
+        self.flush: Callable[[], None] = lambda: None
         self.opened = _thread.allocate_lock()
         self.opened.acquire()
 
@@ -102,35 +70,105 @@ class WarmSupervisor(supervise.Supervisor):
         super().go(rest)
         self.opened.release()
 
-    def begin(self, command: Command, order: bytes, stdio: "tuple[int, int, int]") -> Command:
-        """Start a command; raises ConnectionError where the boundary has ended. The caller keeps the streams."""
-        told = launch.memory_file("order", order)
-        control = command.boundary.control.fileno()
+    def begin(self, command: Command, order: bytes, stdio: "tuple[int, ...]", record: "Callable[[], None]") -> Command:
+        """Start a command once `record` has returned; the caller keeps the streams.
+
+        Raises ConnectionError where the boundary has ended, and what `record` raises.
+        """
         try:
-            for stream in stdio:
-                self.hand_over(stream)
-            with self.lock:
-                if self.is_closed:
-                    raise ConnectionError("the session has ended")
-                # What belongs to no one command is limited anew by each one that the caller begins.
-                self.events = self.stray.events = 0
-                self.stray.denials.clear()
-                self.commands[control] = command
-                self.poller.register(control, select.EPOLLIN)
-            launch.send_descriptors(
-                self.boundary.control, command.kind.encode(), [told, command.theirs.fileno(), *stdio]
-            )
-        except BrokenPipeError:
-            command.error = errno.EPIPE  # the boundary is ending; `serve` sees the end of this conversation as well
+            self.add(command)
+            if stdio:
+                self.hand_over(stdio)
+                while command.streams:
+                    os.close(command.streams.pop())
+            record()
+            try:
+                if command.kind == SHARED:
+                    command.become(order, stdio)
+                else:
+                    command.ask(self.boundary.control, order, stdio)
+            except BrokenPipeError:
+                command.error = errno.EPIPE  # the boundary is ending, and so is this conversation
+            if not command.held:
+                self.attend_to(command)
+        except BaseException:
+            self.forget(command)
+            self.let_go(command)
+            command.finish(supervise.Outcome("killed", _signal.SIGKILL, command.began))
+            raise
         finally:
-            os.close(told)
-            command.theirs.close()  # if it was not taken over, this is the end of the conversation
+            command.hand_over()
         return command
 
-    def hand_over(self, stream: int) -> None:
+    def add(self, command: Command) -> None:
+        """Count it among those that run; raise ConnectionError where the boundary has ended."""
+        with self.lock:
+            if self.is_closed:
+                raise ConnectionError("the session has ended")
+            # What belongs to no one command is limited anew by each one that the caller begins.
+            self.events = self.stray.events = 0
+            self.stray.denials.clear()
+            self.commands[command.control.fileno()] = command
+            if command.held:
+                self.held_at = command.began
+
+    def attend_to(self, command: Command) -> None:
+        """Let the thread in `serve` hear a command out, from now on."""
+        control = command.control.fileno()
+        with self.lock:
+            if not self.is_closed and self.commands.get(control) is command:
+                self.poller.register(control, select.EPOLLIN)
+                command.is_attended = True
+
+    def spare(self, order: "Callable[[], bytes]") -> Spare:
+        """Who stands by in the shared room, which is opened with `order` where there is none.
+
+        Raises ConnectionError where the boundary has ended, another OSError where nobody can be had.
+        """
+        with self.opening:
+            if self.room:
+                try:
+                    return self.room.spare()
+                except ConnectionError:  # it was killed for its memory, say
+                    self.room.close()
+                    self.room = None
+            self.room = self.opened_room(order())
+            with self.lock:
+                if not self.is_closed:
+                    os.eventfd_write(self.awake, 1)  # limits of the room are to be watched from now on
+            return self.room.spare()
+
+    def look_ahead(self) -> None:
+        """Take note of who stands by next, while there is time."""
+        if self.opening.acquire(blocking=False):
+            try:
+                if self.room:
+                    self.room.look_ahead()
+            finally:
+                self.opening.release()
+
+    def opened_room(self, order: bytes) -> Room:
+        """A new room."""
+        request = Command(0, ROOM)
+        try:
+            request.ask(self.boundary.control, order, ())
+            request.hand_over()
+            poller = select.poll()
+            poller.register(request.control.fileno(), select.POLLIN)
+            poller.poll()
+            message, pid, given = receive(request.control)
+        finally:
+            request.close()
+        if message != b"room":
+            number = int(message.rpartition(b" ")[2] or errno.EPIPE)
+            raise OSError(number, os.strerror(number))
+        self.listen(given[1] if given[1:] else -1, None)
+        return Room(given[0], pid)
+
+    def hand_over(self, stdio: "tuple[int, ...]") -> None:
         """As root: let the command open its pipes again by name, as `launch.give_pipes` does for a run."""
         if os.getuid() == 0 != self.owner:
-            launch.give_pipes((stream,), self.owner)
+            launch.give_pipes(stdio, self.owner)
 
     def serve(self, signals: int) -> supervise.Outcome:
         """Serve until the boundary has ended; every process in it is dead on return."""
@@ -148,8 +186,11 @@ class WarmSupervisor(supervise.Supervisor):
                         self.converse_with(self.commands[descriptor])
                     elif descriptor in self.listeners:
                         self.answer_of(descriptor, state)
+                    elif descriptor == self.awake:
+                        os.eventfd_read(descriptor)
                     else:
                         self.observe()
+                self.flush()
                 if self.is_time():
                     self.watch_limits()
             self.observe()
@@ -171,43 +212,63 @@ class WarmSupervisor(supervise.Supervisor):
         with self.lock:
             self.is_closed = True
             left = list(self.commands.values())
-            self.commands.clear()
             self.poller.close()
+            os.close(self.awake)
         for descriptor, command in self.listeners.items():
             if command is None:  # the shared room's; each other one is its command's
                 os.close(descriptor)
         for command in left:
             self.conclude(command, "killed", _signal.SIGKILL)
+        with self.opening:
+            if self.room:
+                self.room.close()
+                self.room = None
+        self.flush()
 
     def converse_with(self, command: Command) -> bool:
-        """Take one message of a keeper, if there is one; its end without a word means that it was killed."""
-        try:
-            message, pid, descriptor = command.boundary.receive()
-        except BlockingIOError:
+        """Take one message on a command, if there is one; its end without a word means that it was killed."""
+        heard = command.receive()
+        if heard is None:
             return False  # taken already, on behalf of a notification
+        message, pid, given = heard
         kind, _, number = message.decode(errors="replace").partition(" ")
         if kind == "ready":
             command.keeper = pid
-        elif kind == "room":
-            self.room = pid
-            self.listen(descriptor, None)
         elif kind == "filter":
             command.pid = pid
-            command.listener = descriptor
-            self.listen(descriptor, command)
+            command.listener = given[0] if given else -1
+            self.listen(command.listener, command)
         elif kind != "stopped":
             if kind == "refused":
                 command.error = int(number)
-            self.forget(command)
             ended = kind in ("exit", "killed")
             self.conclude(command, kind if ended else "killed", int(number) if ended else _signal.SIGKILL)
         return True
 
+    def hear_out(self, command: Command) -> bool:
+        """For whoever holds a command: take what there is to be heard; whether it has ended."""
+        while command.outcome is None and self.converse_with(command):
+            continue
+        return command.outcome is not None
+
+    def let_go(self, command: Command) -> None:
+        """For whoever holds a command: hear it out no longer; what runs on is ended with the session at the latest."""
+        with command.hearing:
+            command.held = False
+        if command.outcome:
+            command.close()
+        else:
+            self.attend_to(command)
+
     def conclude(self, command: Command, kind: str, number: int) -> None:
         """Say how a command ended, then record it: whoever waits need not wait for that."""
         taken = int((time.monotonic() - command.began) * 1000)
-        command.finish(supervise.Outcome(kind, number, command.began))
-        self.report("command", "ended", {"command": command.number, kind: number, "duration_ms": taken})
+        with self.answering:
+            self.forget(command)
+            is_news = command.finish(supervise.Outcome(kind, number, command.began))
+        if is_news:
+            fields: supervise.Fields = {"command": command.number, kind: number, "duration_ms": taken}
+            (self.defer if command.held else self.report)("command", "ended", fields)
 
     def listen(self, descriptor: int, command: Command | None) -> None:
         """Serve a listener, of one command or (None) of the shared room."""
@@ -219,8 +280,14 @@ class WarmSupervisor(supervise.Supervisor):
     def forget(self, command: Command) -> None:
         """Listen to a command no longer."""
         with self.lock:
-            del self.commands[command.boundary.control.fileno()]
-            self.poller.unregister(command.boundary.control.fileno())
+            control = command.control.fileno()
+            if self.commands.get(control) is not command:
+                return
+            del self.commands[control]
+            if self.is_closed:
+                return
+            if command.is_attended:
+                self.poller.unregister(control)
         if self.listeners.pop(command.listener, None) is not None:
             self.poller.unregister(command.listener)
 
@@ -240,21 +307,19 @@ class WarmSupervisor(supervise.Supervisor):
             if command is not None:
                 self.emit_of(command, kind, code, fields)
 
-        self.reply(descriptor, own.keeper if own else self.room, emit)
+        with self.answering:
+            self.reply(descriptor, own.keeper if own else self.room.pid if self.room else self.init, emit)
 
     def sender(self, pid: int) -> Command | None:
-        """Which command of the shared room `pid` belongs to; `stray` for what has outlived one, None for a keeper.
+        """Which command of the shared room `pid` belongs to; `stray` for what has outlived one, None for the room's.
 
-        A keeper that signals a command which has just ended reaches for nothing.
+        What serves it and signals a command that has just ended reaches for nothing.
         """
-        shared = [command for command in list(self.commands.values()) if command.kind == SHARED]
-        for command in shared:  # it said who it is before it could do anything, but that may not have been read yet
-            while command.pid < 0 and command.outcome is None and self.converse_with(command):
-                continue
-        known = {command.pid: command for command in shared}
-        if pid in [command.keeper for command in shared]:
+        room = self.room.pid if self.room else -1
+        known = {command.pid: command for command in list(self.commands.values()) if command.kind == SHARED}
+        if pid == room:
             return None
-        while pid > 1 and pid != self.room:
+        while pid > 1 and pid != room:
             if pid in known:
                 return known[pid]
             pid = parent(pid)
@@ -288,7 +353,9 @@ class WarmSupervisor(supervise.Supervisor):
 
     def pace_ms(self) -> int:
         """A boundary in which nothing runs has no limits to be watched."""
-        if self.commands or self.room >= 0 or self.kill_at is not None:
+        if time.monotonic() - self.held_at < FLUSHED_AFTER_S:
+            return int(supervise.QUICK_TICK_S * 1000)
+        if self.commands or self.room or self.kill_at is not None:
             return super().pace_ms()
         return -1000 if not self.artefact.wall_time_s else 1000
 
@@ -305,7 +372,7 @@ class WarmSupervisor(supervise.Supervisor):
         """One process of each room in use, on this host."""
         with self.lock:
             running = [command for command in self.commands.values() if command.keeper >= 0]
-        shared = [self.room] if self.room >= 0 else []
+        shared = [self.room.pid] if self.room else []
         return shared + [command.keeper for command in running if command.kind == FRESH]
 
 

@@ -13,6 +13,7 @@ SECURITY: that events were lost is told to all who share the instance, since nob
 import _thread
 import ctypes
 import errno
+import fcntl
 import os
 
 IN_OPEN, IN_MODIFY, IN_CLOSE_WRITE, IN_CREATE, IN_MOVED_TO = 0x20, 0x2, 0x8, 0x100, 0x80
@@ -27,7 +28,7 @@ EVENTS = {
 }
 INSTANCES = 8
 KEPT_AT_MOST = 16384
-READS_AT_MOST = 16  # more than the kernel's whole queue: fs.inotify.max_queued_events is 16,384 of some 16 bytes
+FIONREAD = 0x541B  # <asm-generic/ioctls.h>
 
 
 class Watcher:
@@ -114,12 +115,16 @@ class Instance:
             raise OSError(ctypes.get_errno(), "inotify_add_watch: raise fs.inotify.max_user_watches")
 
     def gather(self, reader: Watcher) -> None:
-        """Read all there is, for everybody; who is not reading is woken."""
-        for _ in range(READS_AT_MOST):
-            try:
-                self.sort(os.read(self.descriptor, 1 << 16))
-            except BlockingIOError:
-                break
+        """Read all that has come until now, for everybody; who is not reading is woken.
+
+        SECURITY: not less, since the last look of a run is the last that anybody takes; and not more, which those who
+        share the instance could make last for ever.
+        """
+        waiting = int.from_bytes(fcntl.ioctl(self.descriptor, FIONREAD, bytes(4)), "little")
+        while waiting > 0:
+            data = os.read(self.descriptor, 1 << 16)
+            self.sort(data)
+            waiting -= len(data)
         for member in self.members:
             if member is not reader:
                 member.rouse()

@@ -143,6 +143,10 @@ class Answering:
             return messages.from_proxy.decode(data) if data else None
         except (ConnectionError, msgspec.DecodeError):
             return None
+        except OSError:
+            if self.way.closing:
+                return None  # closed, since we took too long to hear its last word
+            raise
 
     def tell(self, message: messages.ToProxy, descriptors: list[int]) -> None:
         """Send one message with the descriptors that belong to it; a proxy that has ended hears nothing."""

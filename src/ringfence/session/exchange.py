@@ -8,10 +8,24 @@ import io
 import os
 import select
 import time
-from collections.abc import Mapping
-from typing import IO, cast
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 PART_BYTES = 1 << 16  # a pipe holds that much (pipe(7))
+
+
+class Stream(Protocol):
+    """Our end of one stream: a file, or as much of one as is wanted here."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 def is_readable(descriptor: int, timeout_s: float | None) -> bool:
@@ -24,19 +38,32 @@ def is_readable(descriptor: int, timeout_s: float | None) -> bool:
 class Exchange:
     """`streams` are `stdin`, `stdout` and `stderr`; `done` is readable from the command's end on, -1 after it.
 
+    Where it is readable before, `has_ended` says whether it has come to that. With `closing` each stream is closed as
+    soon as it has ended, and not by whoever owns it.
     With `outlives` others may hold the streams beyond the end: then what is in them at the end is all that is read.
     """
 
-    def __init__(self, streams: Mapping[str, IO[bytes]], data: bytes, done: int, *, outlives: bool) -> None:
+    def __init__(
+        self,
+        streams: Mapping[str, Stream],
+        data: bytes,
+        done: int,
+        *,
+        outlives: bool,
+        has_ended: Callable[[], bool] = lambda: True,
+        closing: bool = False,
+    ) -> None:
         self.streams = streams
         self.left = memoryview(data)
         self.outlives = outlives
+        self.has_ended = has_ended
+        self.closing = closing
         self.read = {"stdout": bytearray(), "stderr": bytearray()}
         self.open = {name: stream.fileno() for name, stream in streams.items() if not stream.closed}
         for name, descriptor in self.open.items():
             os.set_blocking(descriptor, False)
             if name in self.read:
-                self.read[name] += cast("io.BufferedReader", streams[name]).read1() or b""
+                self.read[name] += left_in(streams[name])
         if done >= 0:
             self.open["done"] = done
         if not data and "stdin" in self.open:
@@ -91,7 +118,7 @@ class Exchange:
     def serve(self, name: str) -> bool:
         """Do what can be done at once with one of `open`; whether it is through."""
         if name == "done":
-            return True
+            return self.has_ended()
         try:
             return self.write() if name == "stdin" else self.take(name)
         except BlockingIOError:
@@ -100,7 +127,7 @@ class Exchange:
     def leave(self, name: str) -> None:
         """Wait for one of `open` no longer; the command is told that there is no more input."""
         del self.open[name]
-        if name == "stdin":
+        if name == "stdin" or (self.closing and name in self.streams):
             self.streams[name].close()
 
     def write(self) -> bool:
@@ -126,3 +153,8 @@ class Exchange:
                     continue
             except BlockingIOError:
                 continue
+
+
+def left_in(stream: Stream) -> bytes:
+    """What a buffered file has read already, or can read at once."""
+    return stream.read1() or b"" if isinstance(stream, io.BufferedReader) else b""

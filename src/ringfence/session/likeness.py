@@ -16,6 +16,10 @@ import select
 
 from .resident import SHOWN
 
+TYPE_CHECKING = False  # for type checkers only
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SO_PEERPIDFD = 77  # <asm-generic/socket.h>
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")
 STATUS = frozenset(
@@ -23,6 +27,7 @@ STATUS = frozenset(
     " Speculation_Store_Bypass SpeculationIndirectBranch Cpus_allowed Mems_allowed".split()
 )
 FILES = ("cgroup", "limits", "oom_score_adj", "loginuid", "sessionid", "coredump_filter", "attr/current")
+WALLS = frozenset("Uid Gid Groups CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters".split())
 # Fields of proc_pid_stat(5), counted from the one after the name, which may hold anything. We have no
 # terminal: whoever has one, which a command may open as /dev/tty, is not like us.
 TERMINAL, PRIORITY, NICE, REALTIME, POLICY = 4, 15, 16, 37, 38
@@ -35,14 +40,28 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def likeness(pid: "int | str") -> "tuple[object, ...]":
     """All that is compared of a process; raise OSError for one that has gone or that we may not look at."""
     place = f"/proc/{pid}"
-    namespaces = [os.readlink(f"{place}/ns/{name}") for name in NAMESPACES]
-    root = os.stat(f"{place}/root/")
-    lines = [line for line in read(f"{place}/status").splitlines() if line.partition(":")[0] in STATUS]
     fields = read(f"{place}/stat").rpartition(")")[2].split()
     scheduling: list[object] = [fields[number] for number in (TERMINAL, PRIORITY, NICE, REALTIME, POLICY)]
     scheduling += [io_priority(0 if pid == "self" else int(pid)), memory_policy(place)]
     files = [read(f"{place}/{name}", optional=name in ("attr/current", "loginuid", "sessionid")) for name in FILES]
-    return (namespaces, (root.st_dev, root.st_ino), lines, scheduling, files)
+    return (view(place), lines(place, STATUS), scheduling, files)
+
+
+def walls(pid: "int | str") -> "tuple[object, ...]":
+    """What keeps a process from something as far as it can be seen, and no more; raise OSError as `likeness` does."""
+    place = f"/proc/{pid}"
+    return (view(place), lines(place, WALLS), read(f"{place}/attr/current", optional=True))
+
+
+def view(place: str) -> "tuple[object, ...]":
+    """The namespaces and the root of the process whose directory in /proc is `place`; raise OSError."""
+    root = os.stat(f"{place}/root/")
+    return ([os.readlink(f"{place}/ns/{name}") for name in NAMESPACES], root.st_dev, root.st_ino)
+
+
+def lines(place: str, wanted: "frozenset[str]") -> "list[str]":
+    """The wanted lines of its `status`; raise OSError."""
+    return [line for line in read(f"{place}/status").splitlines() if line.partition(":")[0] in wanted]
 
 
 def io_priority(pid: int) -> int:
@@ -104,8 +123,10 @@ def read(path: str, *, optional: bool = False) -> str:
         os.close(descriptor)
 
 
-def is_like(peer: "_socket.socket", own: "tuple[object, ...]") -> bool:
-    """Whether the process that connected is of our user, still there, and like us in everything that we can see."""
+def is_like(
+    peer: "_socket.socket", own: "tuple[object, ...]", seen: "Callable[[int], tuple[object, ...]]" = likeness
+) -> bool:
+    """Whether the process that connected is of our user, still there, and like us in everything that is `seen`."""
     try:
         handle = peer.getsockopt(_socket.SOL_SOCKET, SO_PEERPIDFD)
     except OSError:
@@ -115,7 +136,7 @@ def is_like(peer: "_socket.socket", own: "tuple[object, ...]") -> bool:
         pid, uid = (int.from_bytes(credentials[at : at + 4], "little") for at in (0, 4))
         if uid != os.getuid() or pid <= 0:
             return False
-        same = likeness(pid) == own
+        same = seen(pid) == own
         return same and not select.select([handle], [], [], 0)[0]  # what was read belonged to it: it is alive
     except OSError:
         return False

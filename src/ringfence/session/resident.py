@@ -13,7 +13,7 @@ ends: a run without its client is killed with everything in it, as if its superv
 
 `RINGFENCE_SUPERVISOR=0` in the environment, or `--no-supervisor`, keeps it from being asked and started.
 
-Import budget (tests/unit/session/test_run_imports.py): what a bare interpreter has, `_socket`, `_signal`.
+Import budget (tests/unit/session/test_run_imports.py): what a bare interpreter has, `_socket`, `_signal`, `mmap`.
 """
 
 import _signal

@@ -40,6 +40,7 @@ KINDS = 16
 PER_KIND = 2
 MEMBERS = 8
 BARREN_S = 60.0
+OLD_S = 86400.0
 
 # What becomes of a client.
 SERVED, REFUSED, UNLIKE, OUTDATED = "served", "refused", "unlike", "outdated"
@@ -324,6 +325,27 @@ class Server:
         return wanted, run.carry_out()
 
 
+def remove_old(own: str) -> None:
+    """Remove what supervisors of other installations have left here, where they ended long ago."""
+    for name in os.listdir("."):
+        other = name.removesuffix(".lock")
+        if other in (own, name) or time.time() - os.lstat(name).st_mtime < OLD_S:
+            continue
+        try:
+            lock = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue  # another one was quicker
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in (other, name):
+                if os.path.lexists(left):
+                    os.unlink(left)
+        except OSError:
+            continue  # it lives
+        finally:
+            os.close(lock)
+
+
 def says_yes(channel: socket.socket) -> bool:
     """Tell a boundary that the request it was shown is its own; False where it has gone."""
     try:
@@ -344,6 +366,9 @@ def main(face: Face) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return  # another one is at it
+    if os.fstat(lock).st_ino != os.stat(f"{name}.lock").st_ino:
+        return  # it was removed as an old one; the next run makes another
+    remove_old(name)
     titles.appear_as(titles.RESIDENT)
     os.ftruncate(lock, 0)
     os.write(lock, b"%d\n" % os.getpid())

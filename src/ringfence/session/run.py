@@ -213,9 +213,10 @@ class Run:
         """Give back all that the boundary consists of; every process in it is dead but the first, which ends."""
         from ringfence.sandbox import cgroup
 
-        if self.supervisor and self.supervisor.is_hasty:
-            self.supervisor.settle()
-            self.supervisor.close()
+        if self.supervisor:
+            if self.supervisor.is_hasty:
+                self.supervisor.settle()
+            self.supervisor.close()  # also where it has never run
         boundary.control.close()
         boundary.reap()
         cgroup.remove(groups)
@@ -239,7 +240,7 @@ class Run:
         record = wiring.Recorder(created.run, self.artefact.audit, self)
         way = self.way_out(created.directory, record.report)
         state = terminal.save(self.stdio)
-        self.supervisor = supervisor = self.supervision(boundary, record.report, group, ground.uppers())
+        self.supervisor = supervisor = self.supervision(boundary, record, group, ground.uppers())
         if self.early_signal:
             supervisor.send(self.early_signal)
         signals = supervise.wait_for_signals() if self.own_signals else -1
@@ -303,11 +304,13 @@ class Run:
 
             raise not_built.failure(supervisor.boundary, ground.created.directory)
 
-    def supervision(self, boundary: launch.Boundary, report: "Report", group: str, uppers: "list[str]") -> "Supervisor":
+    def supervision(
+        self, boundary: launch.Boundary, record: "Recorder", group: str, uppers: "list[str]"
+    ) -> "Supervisor":
         """What stays beside the boundary; a session has another kind (session/warm.py)."""
         from ringfence.sandbox import supervise
 
-        return supervise.Supervisor(boundary, self.artefact, report, group=group, uppers=uppers)
+        return supervise.Supervisor(boundary, self.artefact, record.report, group=group, uppers=uppers)
 
     def way_out(self, directory: str, report: "Report") -> "Way | None":
         """The egress of this run, on its way while the boundary is being built; None where the network is off."""

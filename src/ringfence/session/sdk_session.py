@@ -7,15 +7,14 @@ from types import TracebackType
 from typing import Self
 
 from ringfence.model.errors import SandboxError
+from ringfence.sandbox.command import FRESH, SHARED, Command
 from ringfence.sandbox.ending import Ending
-from ringfence.sandbox.warm import FRESH, SHARED
 
+from .errand import Errand
 from .options import Options
 from .run import Finished, Run
-from .sdk_process import Completed, Contained, check_command, encoded, lines, lines_async
-from .warm import CommandLimits, Session
-
-UNLIMITED = CommandLimits()
+from .sdk_process import CommandTimeoutError, Completed, Contained, check_command, encoded, lines, lines_async
+from .warm import UNLIMITED, CommandLimits, Session, not_begun
 
 
 class SessionProcess(Contained):
@@ -63,21 +62,24 @@ class SessionProcess(Contained):
 
     def completed(self, stdout: bytes, stderr: bytes) -> Completed:
         """How it ended; raises SandboxError for one that could not be begun."""
-        outcome, error = self._command.outcome, self._command.error
-        if outcome is None:
-            raise SandboxError("the command has not ended")
-        if error:
-            why = os.strerror(error).lower()
-            raise SandboxError(f"the command could not be begun: {why}", hint="too many processes run in the session")
-        return Completed(
-            args=self.args,
-            returncode=outcome.status,
-            stdout=stdout,
-            stderr=stderr,
-            run=self._run,
-            denials=tuple(self._command.denials),
-            command=self._command.number,
-        )
+        return completed(self._command, self.args, self._run, (stdout, stderr))
+
+
+def completed(command: Command, args: tuple[str, ...], run: str, streams: tuple[bytes, bytes]) -> Completed:
+    """How a command of a session ended; raises SandboxError for one that could not be begun."""
+    if command.outcome is None:
+        raise SandboxError("the command has not ended")
+    if command.error:
+        raise not_begun(command.error)
+    return Completed(
+        args=args,
+        returncode=command.outcome.status,
+        stdout=streams[0],
+        stderr=streams[1],
+        run=run,
+        denials=tuple(command.denials),
+        command=command.number,
+    )
 
 
 class SandboxSession:
@@ -133,9 +135,23 @@ class SandboxSession:
         check: bool = False,
     ) -> Completed:
         """Run a command to its end; raise CommandTimeoutError, CommandFailedError (with `check`) or RingfenceError."""
-        process = self.start(argv, env=env, cwd=cwd, limits=limits, fresh=fresh)
-        completed = process.communicate(encoded(input), timeout_s)
-        return completed.check() if check else completed
+        if fresh:
+            process = self.start(argv, env=env, cwd=cwd, limits=limits)
+            found = process.communicate(encoded(input), timeout_s)
+        else:
+            check_command(argv, env or {})
+            place = self._session.place(os.fspath(cwd))
+            errand = Errand(self._session, argv, env=env or {}, cwd=place, limits=limits)
+            found = self._judged(errand, tuple(argv), encoded(input), timeout_s)
+        return found.check() if check else found
+
+    def _judged(self, errand: Errand, args: tuple[str, ...], data: bytes, timeout_s: float | None) -> Completed:
+        """Carry out an errand; raise CommandTimeoutError where `timeout_s` was over."""
+        stdout, stderr, late = errand.carry_out(data, timeout_s)
+        found = completed(errand.command, args, self.run_id, (stdout, stderr))
+        if late and timeout_s is not None:
+            raise CommandTimeoutError(found, timeout_s)
+        return found
 
     async def run_async(
         self,
@@ -151,8 +167,8 @@ class SandboxSession:
     ) -> Completed:
         """`run` for asyncio, without a thread; cancelling it ends the command."""
         process = self.start(argv, env=env, cwd=cwd, limits=limits, fresh=fresh)
-        completed = await process.communicate_async(encoded(input), timeout_s)
-        return completed.check() if check else completed
+        found = await process.communicate_async(encoded(input), timeout_s)
+        return found.check() if check else found
 
     def stream(
         self,

@@ -7,7 +7,8 @@ and gets a pidfd of the spare. Sessions share no process: each proxy serves one 
 of which a spare is kept once somebody has asked for one.
 
 SECURITY: nothing of a secret passes through the standby. What a vault reads, and the variables to read, it is told over
-the channel, of which the standby has passed one end on.
+the channel, of which the standby has passed one end on. A vault executes commands: one is given to those only who could
+execute them as well, which a process of some other sandbox that can see the socket could not.
 
 The standby ends when it has not been asked for a while. Nothing depends on it: one that does not answer at once is
 passed over. `RINGFENCE_STANDBY=0` in the environment keeps it from being asked and started.
@@ -22,7 +23,7 @@ from ringfence import __version__
 from ringfence.sandbox import launch
 
 from . import places
-from .unix_sockets import at_short_path, peer_uid
+from .unix_sockets import at_short_path, peer_pid, peer_uid
 
 ANSWER_TIMEOUT_S = 0.5
 PACKET_BYTES = 4096
@@ -57,22 +58,33 @@ def take(installed: str, kind: str, words: "list[str]", log: int) -> "tuple[int,
     standby = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     standby.settimeout(ANSWER_TIMEOUT_S)
     descriptors: list[int] = []
+    shown: list[int] = []
     try:
         at_short_path(directory(), name(installed), standby.connect)
         # SECURITY: a root shell may have kept a user's HOME. What that user listens with there must become neither
         # root's proxy, which sees everything, nor the process that root ends with the run (docs/threats.md, E4).
         if peer_uid(standby) == os.getuid():
-            launch.send_descriptors(standby, " ".join([kind, *words]).encode(), [theirs.fileno(), log])
+            shown = show_ourselves(standby) if kind == "vault" else []
+            launch.send_descriptors(standby, " ".join([kind, *words]).encode(), [theirs.fileno(), log, *shown])
             _, descriptors = launch.receive_descriptors(standby, PACKET_BYTES, 1)
     except OSError:
         pass  # none, or it has just ended
     finally:
         theirs.close()
         standby.close()
+        for descriptor in shown:
+            os.close(descriptor)
     if not descriptors:
         ours.close()
         return None
     return descriptors[0], ours.detach()
+
+
+def show_ourselves(standby: "_socket.socket") -> "list[int]":
+    """What shows it that we may look into it, see likeness.py; raise OSError where we may not."""
+    from .resident import SHOWN
+
+    return [os.open(f"/proc/{peer_pid(standby)}/fd/{SHOWN}", os.O_RDONLY | os.O_CLOEXEC)]
 
 
 def bootstrap(module: str) -> list[str]:

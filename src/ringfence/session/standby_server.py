@@ -3,10 +3,10 @@
 Its arguments: the directory of its socket, and the socket's name. What is the same for every run, modules and the
 host's authorities, is loaded here, once; its memory is shared by all that are forked, as long as nobody writes to it.
 
-SECURITY: a peer must be of the same user. Nothing of a run is in this process: what a spare is told comes from that
-user's own run, over a channel of which both ends have left here; keys are made in each spare alone. A spare that has
-been handed over is out of our reach, and lives on when we end. What forks have in common is in
-docs/decisions/018-forked-proxies.md.
+SECURITY: a peer must be of the same user, and to get a vault be within no other walls (`likeness.walls`). Nothing of a
+run is in this process: what a spare is told comes from that user's own run, over a channel of which both ends have left
+here; keys are made in each spare alone. A spare that has been handed over is out of our reach, and lives on when we
+end. What forks have in common is in docs/decisions/018-forked-proxies.md.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ import time
 
 from ringfence.sandbox import launch
 
-from . import titles
+from . import likeness, titles
 from .standby import PACKET_BYTES
 from .unix_sockets import peer_uid
 
@@ -88,6 +88,7 @@ class Spares:
     """A spare of each kind that has been asked for. `stores`: the files of trust that the latest run wanted."""
 
     def __init__(self) -> None:
+        self.own = likeness.walls("self")
         self.stores = ["authority", "bundle"]
         self.kept = {PROXY: Spare(PROXY, self.stores)}
         self.wanted = {PROXY}
@@ -97,18 +98,28 @@ class Spares:
 
         Raises OSError where the run, or the spare, has gone.
         """
-        data, descriptors, _, _ = socket.recv_fds(peer, PACKET_BYTES, 2)
+        data, descriptors, _, _ = socket.recv_fds(peer, PACKET_BYTES, 3)
         try:
             kind, _, words = data.decode().partition(" ")
-            if kind in self.wanted and len(descriptors) == 2:
+            if kind == VAULT and not self.could_be_one(peer, descriptors[2:]):
+                return
+            if kind in self.wanted and len(descriptors) >= 2:
                 spare = self.kept.pop(kind, None) or Spare(kind, self.stores)
-                spare.hand_over(peer, words.encode(), descriptors)
+                spare.hand_over(peer, words.encode(), descriptors[:2])
             if kind == PROXY:
                 self.stores = [word.rpartition(".")[2] for word in words.split(" ")[1:]]
             self.wanted |= {kind} & {PROXY, VAULT}
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+
+    def could_be_one(self, peer: socket.socket, shown: list[int]) -> bool:
+        """Whether a vault could do nothing that the process that asks for it cannot do itself.
+
+        SECURITY: it reads files and executes commands for whoever it is given to.
+        """
+        looks = len(shown) == 1 and likeness.looks_at_us(shown[0])
+        return looks and likeness.is_like(peer, self.own, likeness.walls)
 
     def refill(self) -> None:
         """Make those that are missing."""
@@ -130,6 +141,7 @@ def main() -> None:
     titles.appear_as(titles.STANDBY)
     directory, name = sys.argv[1:3]
     launch.detach()
+    likeness.show()
     lock = os.open(f"{directory}/{name}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

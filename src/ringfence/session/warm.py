@@ -16,13 +16,16 @@ import msgspec
 from ringfence.model.errors import HostError, SandboxError, UsageError
 from ringfence.sandbox import launch, warm
 from ringfence.sandbox.artefact import Artefact
-from ringfence.sandbox.warm import SHARED, Command
+from ringfence.sandbox.command import FRESH, SHARED, Command
 
+from .journal import Journal
 from .options import Options, workspace_of
 from .run import Finished, Run, artefact_for, working_directory
 
 if TYPE_CHECKING:
-    from ringfence.sandbox.supervise import Report, Supervisor
+    from ringfence.sandbox.supervise import Fields, Supervisor
+
+    from .wiring import Recorder
 
 NAME = "(session)"  # in the place of a command, where a run is listed
 COMMANDS_AT_MOST = 128  # side by side: what the parts of a limit below are made for
@@ -33,9 +36,8 @@ KEPT_BACK = 8  # one part in eight of a session's processes is out of reach of a
 class CommandLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of one command, which only make policy's narrower; 0 leaves policy's.
 
-    `processes` are those that run at once; in the shared room, where they are counted together, its first command's
-    number holds as well. The others hold for each process: seconds on a processor, the size of a file, open files, and
-    private memory.
+    `processes` are those that run at once; in the shared room they are counted together. The others hold for each
+    process: seconds on a processor, the size of a file, open files, and private memory.
     """
 
     processes: int = 0
@@ -45,6 +47,9 @@ class CommandLimits(msgspec.Struct, frozen=True, kw_only=True):
     process_memory_bytes: int = 0
 
 
+UNLIMITED = CommandLimits()
+
+
 class Serving(Run):
     """The run of a session."""
 
@@ -52,15 +57,17 @@ class Serving(Run):
         super().__init__(found, [NAME], directory)
         self.own_signals = False
         self.warm: warm.WarmSupervisor | None = None
-        self.report: Report | None = None
         self.given: list[tuple[str, str]] = []  # what every command is told alike
+        self.journal: Journal | None = None
 
-    def supervision(self, boundary: launch.Boundary, report: "Report", group: str, uppers: list[str]) -> "Supervisor":
+    def supervision(self, boundary: launch.Boundary, record: "Recorder", group: str, uppers: list[str]) -> "Supervisor":
         """One that serves many."""
-        self.report = report
         self.warm = warm.WarmSupervisor(
-            boundary, self.artefact, report, group=group, uppers=uppers, fresh=fresh_places(self.artefact)
+            boundary, self.artefact, record.report, group=group, uppers=uppers, fresh=fresh_places(self.artefact)
         )
+        if self.artefact.audit[0] != "always":  # then each record is on the disk before its caller goes on
+            record.journal = self.journal = Journal(f"{self.runs}/{self.identifier}")
+        self.warm.defer, self.warm.flush = record.defer, record.flush
         return self.warm
 
     def process_group(self) -> str:
@@ -75,15 +82,29 @@ class Serving(Run):
     def command_order(
         self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, limits: CommandLimits, kind: str
     ) -> bytes:
-        """All that the keeper of one command is told."""
+        """All that the keeper of one command is told; of one that shares a room, what its room was not told."""
+        own = [("argv", word) for word in argv]
+        own += [("env", f"{name}={env[name]}") for name in env]
+        if kind == FRESH:
+            return launch.ordered(self.artefact, [*self.fixed(limits, kind, cwd), *own])
+        own += [("cwd", cwd)] if cwd else []
+        if limits != UNLIMITED:
+            own += [("limit", f"{name}={amount}") for name, amount in narrowed(self.artefact, limits)]
+        return launch.pairs(own)
+
+    def room_order(self) -> bytes:
+        """What all commands of the shared room are told alike."""
+        return launch.ordered(self.artefact, [("room", "1"), *self.fixed(UNLIMITED, SHARED, "")])
+
+    def fixed(self, limits: CommandLimits, kind: str, cwd: str) -> list[tuple[str, str]]:
+        """What commands of one kind, with the same limits and directory, are told alike."""
         if not self.given:
             own = ("argv", "limit", "pid_max", "shmall")
             self.given = [pair for pair in super().order("own") if pair[0] not in own]
         found = [pair for pair in self.given if pair[0] != "cwd" or not cwd]
-        found += [*(("argv", word) for word in argv), *(("env", f"{name}={env[name]}") for name in env)]
         found += [("cwd", cwd)] if cwd else []
         found += [("limit", f"{name}={amount}") for name, amount in narrowed(self.artefact, limits)]
-        return launch.ordered(self.artefact, found + shares(self.artefact, limits, kind))
+        return found + shares(self.artefact, limits, kind)
 
 
 def narrowed(found: Artefact, limits: CommandLimits) -> list[tuple[str, int]]:
@@ -148,6 +169,12 @@ def is_open(descriptor: int) -> bool:
     return True
 
 
+def not_begun(number: int) -> SandboxError:
+    """The error for a command that could not be begun."""
+    why = os.strerror(number).lower()
+    return SandboxError(f"the command could not be begun: {why}", hint="too many processes run in the session")
+
+
 class Session:
     """A running session: begins commands. It is served by one thread."""
 
@@ -170,6 +197,9 @@ class Session:
             self.finished = self.run.carry_out()
         except BaseException as error:  # handed to whoever waits
             self.error = error
+        finally:
+            if self.run.journal:
+                self.run.journal.close()
 
     def wait_for_opening(self) -> None:
         """Until commands can be begun; raises what kept the boundary from being built."""
@@ -185,6 +215,14 @@ class Session:
         if self.error:
             raise self.error
 
+    @property
+    def supervisor(self) -> warm.WarmSupervisor:
+        """Who stays beside it; raises what ended the session, or SandboxError."""
+        if self.run.warm is None or not self.thread.is_alive():
+            self.raise_error()
+            raise SandboxError("the session has ended")
+        return self.run.warm
+
     def begin(
         self,
         argv: Sequence[str],
@@ -193,13 +231,15 @@ class Session:
         cwd: str,
         limits: CommandLimits,
         kind: str,
-        stdio: tuple[int, int, int],
+        stdio: tuple[int, ...],
+        held: bool = False,
     ) -> Command:
-        """Start a command; raises SandboxError where the session has ended, UsageError for a variable kept outside."""
-        supervisor, report = self.run.warm, self.run.report
-        if supervisor is None or report is None or not self.thread.is_alive():
-            self.raise_error()
-            raise SandboxError("the session has ended")
+        """Start a command; raises SandboxError where the session has ended, UsageError for a variable kept outside.
+
+        The caller hears out one that is `held` (`WarmSupervisor.hear_out`); only those that share a room can be, and
+        those may do without `stdio`: pipes come with them.
+        """
+        supervisor = self.supervisor
         if not argv:
             raise UsageError("no command", hint='session.run(["COMMAND", "ARGUMENT"])')
         for name in env:
@@ -207,13 +247,20 @@ class Session:
                 raise UsageError(f"`{name}` belongs to a secret", hint="give it to `session(env=...)`")
         if len(supervisor.commands) >= COMMANDS_AT_MOST:
             raise HostError(f"{COMMANDS_AT_MOST} commands of this session are running", hint="open another session")
-        number = next(self.numbers)
         order = self.run.command_order(argv, env=env, cwd=cwd, limits=limits, kind=kind)
-        report("command", "begun", {"command": number, "argv": list(argv), "cwd": cwd, "namespaces": kind})
+
+        def record() -> None:
+            fields: Fields = {"command": number, "argv": list(argv), "cwd": cwd, "namespaces": kind}
+            (supervisor.defer if held else supervisor.report)("command", "begun", fields)
+
         try:
-            return supervisor.begin(Command(number, kind), order, stdio)
+            spare = supervisor.spare(self.run.room_order) if kind == SHARED else None
+            number = next(self.numbers)
+            return supervisor.begin(Command(number, kind, spare, held=held), order, stdio, record)
         except ConnectionError as error:
             raise SandboxError("the session has ended") from error
+        except OSError as error:
+            raise not_begun(error.errno or 0) from error
 
     def place(self, cwd: str) -> str:
         """A directory inside: relative to where the session works; empty for that one."""

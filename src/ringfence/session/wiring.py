@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ringfence.workspace.layout import Created
 
     from .egress import Way
+    from .journal import Event, Journal
     from .mirroring import Mirroring
     from .run import Run
     from .tainting import Tainting
@@ -59,11 +60,13 @@ class Recorder:
         self.lock = (
             _thread.allocate_lock()
         )  # the supervisor, the egress and the signals report from threads of their own
+        self.journal: Journal | None = None
+        self.deferred: list[Event] = []  # noted in the journal
+        self.noting = _thread.allocate_lock()
 
     def report(self, kind: str, code: str, fields: "Fields") -> None:
         """Append one event; raise SandboxError when it cannot be recorded, which ends the run."""
-        with self.lock:
-            self.writer.record_fields(kind, self.run, time.time_ns(), code, fields=fields)
+        self.append([(kind, code, fields, time.time_ns())])
         if kind == "limit":
             self.kept.limits.append(code)
         if kind == "egress" and code in OUT_OF_REACH and len(self.kept.unreached) < UNREACHED_KEPT:
@@ -78,8 +81,36 @@ class Recorder:
         if not self.going_on.acquire(timeout=delay_s) and not paints(2):
             self.kept.notice(NO_NETWORK)
 
+    def defer(self, kind: str, code: str, fields: "Fields") -> None:
+        """Append an event with the next one, or at the next `flush`; until then the journal has it."""
+        if self.journal is None:
+            self.report(kind, code, fields)
+            return
+        event = (kind, code, fields, time.time_ns())
+        with self.noting:
+            self.journal.note(event)
+            self.deferred.append(event)
+
+    def append(self, events: "list[Event]") -> None:
+        """Append what was deferred, and then `events`."""
+        with self.lock:
+            with self.noting:
+                found, self.deferred = self.deferred, []
+                turned = self.journal.turn() if found and self.journal else -1
+            self.writer.record_all(self.run, [*found, *events])
+            if turned >= 0 and self.journal:
+                self.journal.clear(turned)
+
+    def flush(self) -> None:
+        """Append what was deferred; raise SandboxError when it cannot be recorded."""
+        if self.deferred:
+            self.append([])
+
     def close(self) -> None:
         """Make the run's records durable as policy asks."""
+        self.flush()
+        if self.journal:
+            self.journal.close()
         self.writer.close()
         if self.going_on.locked():
             self.going_on.release()
@@ -186,11 +217,21 @@ def report_lost(runs: str, record: Recorder) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if layout.mark_ended(place):
+                record_noted(place, record)
                 record.report("lost", "", {"lost": name})
         except OSError:
             continue  # alive, or gone in the meantime
         finally:
             os.close(lock)
+
+
+def record_noted(place: str, record: Recorder) -> None:
+    """Append what a run that is lost had noted and not appended any more, in its name."""
+    if not os.path.exists(f"{place}/journal.0"):
+        return
+    from . import journal
+
+    record.writer.record_all(os.path.basename(place), journal.left(place))
 
 
 class Ending:

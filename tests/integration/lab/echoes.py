@@ -10,6 +10,7 @@ import codecs
 import gzip
 import html
 import json
+import quopri
 import urllib.parse
 import zlib
 from collections.abc import Callable
@@ -21,9 +22,27 @@ PAUSE_S = 0.02
 Written = Callable[[bytes], bytes]
 
 
+DICTIONARY = b"known to both sides"
+
+
 def _raw_deflate(data: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-15)
     return packer.compress(data) + packer.flush()
+
+
+def _with_dictionary(data: bytes) -> bytes:
+    packer = zlib.compressobj(zdict=DICTIONARY)
+    return packer.compress(data) + packer.flush()
+
+
+def _named(data: bytes) -> bytes:
+    """A file of gzip whose name says it all (RFC 1952, FNAME)."""
+    packed = gzip.compress(b"x")
+    return packed[:3] + b"\x08" + packed[4:10] + data + b"\0" + packed[10:]
+
+
+def _lines(data: bytes, end: bytes, width: int = 12) -> bytes:
+    return end.join(data[at : at + width] for at in range(0, len(data), width))
 
 
 def _percent(form: str) -> Written:
@@ -42,9 +61,19 @@ WRITTEN: dict[str, Written] = {
     "base64url-2": lambda data: base64.urlsafe_b64encode(b"~?" + data).rstrip(b"="),
     "base64-lines": lambda data: base64.encodebytes(bytes(40) + data + bytes(40)),
     "double-base64": lambda data: base64.b64encode(base64.b64encode(data)),
+    "base64-folded": lambda data: _lines(base64.b64encode(data), b"\r\n "),
+    "base64-of-utf-16": lambda data: base64.b64encode(data.decode("latin-1").encode("utf-16-le")),
+    "utf-7": lambda data: (
+        b"+" + base64.b64encode(data.decode("latin-1").encode("utf-16-be")).rstrip(b"=") + b"-"  # RFC 2152
+    ),
     "base32": base64.b32encode,
+    "base85": base64.b85encode,
+    "ascii85": base64.a85encode,
+    "uuencode": lambda data: codecs.encode(data, "uu"),
     "hex": lambda data: data.hex().encode(),
     "HEX": lambda data: data.hex().upper().encode(),
+    "hex-lines": lambda data: _lines(data.hex().encode(), b"\n"),
+    "bits": lambda data: " ".join(f"{byte:08b}" for byte in data).encode(),
     "url": lambda data: urllib.parse.quote_from_bytes(data, safe="").encode(),
     "percent": _percent("%%%02X"),
     "percent-lower": _percent("%%%02x"),
@@ -58,6 +87,13 @@ WRITTEN: dict[str, Written] = {
     "reversed": lambda data: data[::-1],
     "rot13": lambda data: codecs.encode(data.decode("latin-1"), "rot13").encode("latin-1"),
     "utf-16": lambda data: data.decode("latin-1").encode("utf-16-le"),
+    "utf-16-be": lambda data: data.decode("latin-1").encode("utf-16-be"),
+    "ebcdic": lambda data: data.decode("latin-1").encode("cp500"),
+    "quoted-printable": lambda data: quopri.encodestring(data, quotetabs=True),
+    "quoted-printable-lines": lambda data: quopri.encodestring(b"x" * 60 + data),
+    "lines": lambda data: _lines(data, b"\n"),
+    "characters": lambda data: json.dumps(list(data.decode("latin-1"))).encode(),
+    "capitals": lambda data: data.decode("latin-1").swapcase().encode("latin-1"),
     "halves": lambda data: data[: len(data) // 2] + b" and " + data[len(data) // 2 :],
     "spaced": lambda data: b" ".join(bytes([byte]) for byte in data),
 }
@@ -72,9 +108,18 @@ PACKED: dict[str, tuple[str, Written]] = {
     "gzip-members": ("gzip", lambda data: b"".join(gzip.compress(data[at : at + 9]) for at in range(0, len(data), 9))),
     "gzip-of-base64": ("gzip", lambda data: gzip.compress(base64.b64encode(data))),
     "gzip-unsaid": ("", gzip.compress),
+    "gzip-in-capitals": ("GZip", gzip.compress),
+    "gzip-of-another-sum": ("gzip", lambda data: gzip.compress(data)[:-8] + bytes(8)),
+    "gzip-cut-short": ("gzip", lambda data: gzip.compress(data)[:-8]),
+    "gzip-with-more-behind": ("gzip", lambda data: gzip.compress(b"x") + data),
+    "gzip-in-a-name": ("gzip", _named),
+    "deflate-with-more-behind": ("deflate", lambda data: zlib.compress(b"x") + data),
+    "deflate-with-a-dictionary": ("deflate", _with_dictionary),
+    "gzip-and-identity": ("gzip, identity", gzip.compress),
     "br-said": ("br", bytes),
     "zstd-said": ("zstd", bytes),
     "unknown-said": ("x-lab", bytes),
+    "gzip-and-unknown": ("gzip, x-lab", bytes),
 }
 
 try:
@@ -86,7 +131,18 @@ else:
 
 # How the answer carries it elsewhere than in one body of known length.
 _USUAL = ("split", "split-gzip", "split-bytes", "sse", "close", "header", "header-base64", "header-twice", "cookie")
-_ODD = ("location", "challenge", "reason", "trailer", "chunk-extension", "early-hints", "header-name", "multipart")
+_ODDER = ("refresh", "transfer-gzip", "switched", "old-version", "two-lengths")
+_ODD = (
+    *_ODDER,
+    "location",
+    "challenge",
+    "reason",
+    "trailer",
+    "chunk-extension",
+    "early-hints",
+    "header-name",
+    "multipart",
+)
 CARRIED = _USUAL + _ODD
 ENCODINGS = (*WRITTEN, *PACKED, *CARRIED)
 
@@ -124,6 +180,7 @@ async def _carried(response: Response, name: str, value: bytes, body: bytes) -> 
         "header": {"x_seen": text},
         "header-base64": {"x_seen": "Basic " + base64.b64encode(b"user:" + value).decode()},
         "cookie": {"set_cookie": f"session={text}; Path=/"},
+        "refresh": {"refresh": f"0; url=https://public.example.net/?token={text}"},
     }
     if name in more:
         return await response.send(200, "ok\n", **more[name])
@@ -169,7 +226,12 @@ async def _odd(response: Response, name: str, value: bytes, body: bytes) -> None
         "header-name": plain + b"X-" + value.replace(b":", b"") + b": 1\r\n\r\nok\n",
         "header-twice": plain + b"X-Seen: a\r\nX-Seen: " + value + b"\r\n\r\nok\n",
         "multipart": multipart % (len(part), part),
+        "transfer-gzip": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+        + (b"%x\r\n%s\r\n0\r\n\r\n" % (len(gzip.compress(body)), gzip.compress(body))),
+        "switched": b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n" + body[::-1],
+        "old-version": b"HTTP/1.0 200 OK\r\n\r\n" + body,
+        "two-lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 99\r\n\r\n" + body,
     }
-    response.persistent = response.persistent and name != "close"
+    response.persistent = response.persistent and name not in ("close", *_ODDER)
     response.writer.write(answers[name])
     await response.writer.drain()

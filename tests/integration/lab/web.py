@@ -280,8 +280,11 @@ class Web:
         return sites.missing if self._sites.has(host) else _handler(path)
 
     async def _remember(self, response: Response) -> None:
-        """`/echo-last` on every host: what the latest request that had an Authorization said there."""
-        await response.send(200, f"was {self._last}\n")
+        """`/echo-last` on every host: what the latest request that had an Authorization said there; `?gzip`: so."""
+        said = f"was {self._last}\n".encode()
+        packed = response.request.target.endswith("?gzip")
+        more = {"content_encoding": "gzip"} if packed else {}
+        await response.send(200, gzip.compress(said) if packed else said, **more)
 
 
 def _handler(path: str) -> Handler:

@@ -167,3 +167,19 @@ assert parents.read() == [("seen", sys.argv[1])]
 def test_a_forked_process_takes_nothing_from_its_parent(files: tuple[Path, Path]) -> None:
     words = [sys.executable, "-c", FORKS, str(files[0])]
     subprocess.run(words, check=True, timeout=30, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+
+
+def test_nothing_is_left_behind_a_flood_of_long_names(
+    watching: Watching, tmp_path: Path, files: tuple[Path, Path]
+) -> None:
+    """The last look of a run is the last: what came before its end may be the kernel's whole queue."""
+    flooded = tmp_path / "flooded"
+    flooded.mkdir()
+    watcher, other = watching(flooded, "change", "home-contained"), watching(files[0])
+    for number in range(10_000):  # of 272 bytes each
+        (flooded / f"{number:0250}").touch()
+        if number % 5_000 == 0:
+            assert watcher.read()  # the control
+    files[0].read_text()
+    assert ("events-lost", "") not in watcher.read()
+    assert other.read() == [("path-protected", str(files[0]))]

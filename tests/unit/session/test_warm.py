@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from ringfence.sandbox.warm import FRESH, SHARED
+from ringfence.sandbox.command import FRESH, SHARED
 from ringfence.session import warm
 from ringfence.session.warm import CommandLimits
 

@@ -1,0 +1,78 @@
+"""A command of the shared room from its beginning to its end, in one thread: the caller's.
+
+It costs hardly more than `subprocess.run` (docs/benchmarks.md), because nothing is handed over: the caller's thread
+asks the room for the command, waits for its streams and hears from the room how it ended.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+
+from ringfence.sandbox.command import SHARED
+
+from .exchange import Exchange
+from .warm import CommandLimits, Session
+
+KILL_INTERVAL_S = 0.05
+
+
+class Pipe:
+    """One end of a pipe, as much of a file as an `Exchange` wants."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self.descriptor < 0
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self.descriptor
+
+    def close(self) -> None:
+        """Close it, if that has not been done."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class Errand:
+    """One such command: begun at once, and `carry_out` brings it to its end."""
+
+    def __init__(
+        self, session: Session, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, limits: CommandLimits
+    ) -> None:
+        self.supervisor = session.supervisor
+        self.command = command = session.begin(argv, env=env, cwd=cwd, limits=limits, kind=SHARED, stdio=(), held=True)
+        self.streams = dict(zip(("stdin", "stdout", "stderr"), map(Pipe, command.streams), strict=True))
+        command.streams = []
+
+    def carry_out(self, data: bytes, timeout_s: float | None) -> tuple[bytes, bytes, bool]:
+        """Write `data`, read both streams, wait for the end; what was read, and whether it was killed for its time."""
+        supervisor, command = self.supervisor, self.command
+        exchange = Exchange(
+            self.streams,
+            data,
+            command.control.fileno(),
+            outlives=True,
+            has_ended=lambda: supervisor.hear_out(command),
+            closing=True,
+        )
+        supervisor.look_ahead()
+        try:
+            late = not exchange.carry_out(None if timeout_s is None else time.monotonic() + timeout_s)
+            while late and not exchange.carry_out(time.monotonic() + KILL_INTERVAL_S):
+                command.send(9)
+        finally:
+            self.close()
+            supervisor.let_go(command)
+        return bytes(exchange.read["stdout"]), bytes(exchange.read["stderr"]), late
+
+    def close(self) -> None:
+        """Close our ends of the pipes."""
+        for pipe in self.streams.values():
+            pipe.close()
