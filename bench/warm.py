@@ -6,6 +6,7 @@ is not for others to look into).
 """
 
 import asyncio
+import functools
 import os
 import random
 import statistics
@@ -16,6 +17,8 @@ import time
 from collections.abc import Callable
 
 from ringfence import Sandbox, SandboxSession
+from ringfence.session.errand import Errand
+from ringfence.session.warm import UNLIMITED
 
 from . import contenders, memory
 
@@ -63,6 +66,23 @@ def table(times: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
+def parts(rounds: int, session: SandboxSession) -> dict[str, float]:
+    """Medians in microseconds: the two halves of a command in the shared room, and what a bare process costs."""
+    true = [contenders.TRUE]
+
+    def bare() -> None:
+        os.waitpid(os.posix_spawn(true[0], true, os.environ), 0)
+
+    found: dict[str, list[float]] = {"asked for": [], "carried out": [], "posix_spawn and wait": []}
+    for _ in range(rounds):
+        start = time.perf_counter()
+        errand = Errand(session._session, true, env={}, cwd="", limits=UNLIMITED)
+        found["asked for"].append((time.perf_counter() - start) * 1e3)
+        found["carried out"].append(elapsed_ms(functools.partial(errand.carry_out, b"", None)))
+        found["posix_spawn and wait"].append(elapsed_ms(bare))
+    return {name: statistics.median(taken) * 1000 for name, taken in found.items()}
+
+
 def side_by_side(session: SandboxSession, count: int) -> float:
     """Seconds that `count` commands take together, each of which sleeps for half a second."""
 
@@ -98,6 +118,8 @@ def main() -> None:
             opened = elapsed_ms(box.session)
             with box.session() as session:
                 sys.stdout.write(f"{rounds} rounds as {who}\n\n{table(measure(rounds, directory, session))}\n\n")
+                found = ", ".join(f"{name} {taken:.0f} us" for name, taken in parts(rounds, session).items())
+                sys.stdout.write(f"one in the shared room: {found}\n")
                 sys.stdout.write(f"100 at once, each `sleep 0.5`: {side_by_side(session, 100):.2f} s\n")
         sys.stdout.write(f"opening the first session: {opened:.0f} ms\n")
         sys.stdout.write(f"a waiting session: {idle_megabytes(directory):.1f} MB\n")

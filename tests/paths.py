@@ -70,10 +70,9 @@ def make_ready(run: Callable[[], object], state: Path, taken: str = TAKEN, *, ki
 
 
 def members(state: Path) -> int:
-    """How many boundaries stand and wait: what bubblewrap has started has become the first process of each."""
-    not_yet = ("", "bwrap", "ringfence-pool")
+    """How many boundaries stand and wait: the first process of each has made that of its command."""
     pool = [pid for pid in children(server(state)) if name_of(pid) == "ringfence-pool"]
-    return sum(name_of(first) not in not_yet for pid in pool for bwrap in children(pid) for first in children(bwrap))
+    return sum(bool(children(first)) for pid in pool for below in children(pid) for first in children(below))
 
 
 def children(pid: int) -> list[int]:

@@ -209,10 +209,12 @@ def test_the_attacks_are_ones(tmp_path: Path, name: str) -> None:
     """The positive control: between two programs of one user on the host each of them succeeds."""
     if name == "namespaces" and os.geteuid() != 0:
         pytest.skip("the kernel refuses it to an ordinary user even unconfined")
-    victim = subprocess.Popen([PYTHON, "-I", "-S", "-c", VICTIM], cwd=tmp_path, stdout=subprocess.PIPE)
+    own = f"victim-{os.getpid()}"  # abstract names are the whole host's
+    code = VICTIM.replace("victim", own)
+    victim = subprocess.Popen([PYTHON, "-I", "-S", "-c", code], cwd=tmp_path, stdout=subprocess.PIPE)
     with victim:
         assert victim.stdout is not None and victim.stdout.readline() == b"ready\n"
-        attack = TRY.format(victim=victim.pid, attack=ATTACKS[name])
+        attack = TRY.format(victim=victim.pid, attack=ATTACKS[name].replace("\\0victim", f"\\0{own}"))
         done = subprocess.run([PYTHON, "-I", "-S", "-c", attack], cwd=tmp_path, capture_output=True, timeout=20)
         victim.kill()
     assert done.stdout == b"done\n", done.stderr

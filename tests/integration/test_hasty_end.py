@@ -1,6 +1,8 @@
 """Where the end of a run is told before its namespaces go (`Run.put_off`): who is dead by then all the same."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from ringfence.session import run as session
 from ringfence.session.exchange import is_readable
 from ringfence.session.options import Options
 from tests import paths
+from tests.house.sources import ROOT
 
 pytestmark = pytest.mark.require("bubblewrap", "userns", "overlay")
 POLICY = 'version = 1\n[limits]\nworkspace-size = "4MiB"\n'
@@ -72,3 +75,23 @@ def test_the_descriptor_of_a_command_that_waits_is_not_for_other_programs(
         waiting = [one.run.supervisor for one in ahead.standing if one.is_built]
         assert waiting[0] and waiting[0].listener > 2
         assert not os.get_inheritable(waiting[0].listener)
+
+
+IGNORING = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+words = ["run", "--no-supervisor", "--", "sh", "-c", "(true); echo ended"]
+os.execv(sys.executable, [sys.executable, "-c", "from ringfence.cli.entry import main; main()", *words])
+"""
+
+
+def test_a_run_ends_under_a_program_that_ignores_the_end_of_its_children(open_path: Path) -> None:
+    """Whatever is executed inherits that, and bubblewrap would wait for ever for what it is not told."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    words = [sys.executable, "-c", IGNORING]
+    with subprocess.Popen(words, cwd=open_path, env=environment, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.communicate(timeout=30)[0] == b"ended\n"
+        finally:
+            process.kill()
+    assert process.returncode == 0

@@ -58,11 +58,11 @@ class Together:
 
 def carry_out(batch: list[Entry], append: "Callable[[list[Entry]], None]") -> None:
     """Write what waits; what was not written knows why."""
-    failure: Exception | None = SandboxError("whoever wrote the record was interrupted")
+    failure: SandboxError | None = SandboxError("whoever wrote the record was interrupted")
     try:
         append(batch)
         failure = None
-    except Exception as error:
+    except SandboxError as error:
         failure = error
     finally:
         for entry in batch:

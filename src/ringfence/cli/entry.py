@@ -3,6 +3,7 @@
 Import budget: this module and `run` stay free of argparse, re, typing and msgspec; see session/run.py.
 """
 
+import gc
 import os
 import sys
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+GARBAGE = 20_000  # objects between two searches for cycles: imports make thousands, and none
 COMMANDS = {
     "run": "run",
     "shell": "run",
@@ -49,6 +51,7 @@ def main() -> None:
     The interpreter's own shutdown costs 3 ms and has nothing left to do, so it is skipped.
     """
     open_standard_descriptors()
+    gc.set_threshold(GARBAGE)
     status = dispatch(sys.argv[1:])
     try:
         sys.stdout.flush()

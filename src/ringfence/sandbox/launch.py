@@ -37,6 +37,7 @@ BLOCKED_IN_MONITOR = (
     _signal.SIGUSR2,
     _signal.SIGWINCH,
 )
+HEARD = (_signal.SIGCHLD,)  # where whoever started us ignores it, bubblewrap would wait for ever
 SETUP_FAILED = 125
 STAGE = "/tmp"  # exists everywhere; hidden only in the private namespace of what stages
 SANDBOX_UID_BASE = 1_879_048_192  # 0x70000000: above any allocated range, below 2**31
@@ -200,11 +201,10 @@ def execute(artefact: "Artefact", request: Request, files: "list[int]", told: "t
         # posix_spawn(3) takes no number above a limit set after opening it.
         if not program or max(descriptors) >= os.sysconf("SC_OPEN_MAX"):
             return fork(program, words, stdio, keep)
-        duplicate = os.POSIX_SPAWN_DUP2
-        actions: list[tuple[int, ...]] = [(duplicate, given, number) for number, given in enumerate(stdio)]
+        actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, given, number) for number, given in enumerate(stdio)]
         others = [descriptor for descriptor in descriptors if descriptor not in keep and is_inheritable(descriptor)]
         actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in others]
-        return os.posix_spawn(program, words, {}, file_actions=actions, setsigmask=BLOCKED_IN_MONITOR)
+        return os.posix_spawn(program, words, {}, file_actions=actions, setsigmask=BLOCKED_IN_MONITOR, setsigdef=HEARD)
     finally:
         os.close(arguments)
         for number, descriptor in enumerate(stdio):
@@ -219,11 +219,11 @@ def fork(program: str, words: "list[str]", stdio: "list[int]", keep: "set[int]")
         from . import staging  # not in the child, where another thread may hold the import lock
 
         step = staging.carry_out
-    child = os.fork()
-    if child:
+    if child := os.fork():
         return child
     try:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, BLOCKED_IN_MONITOR)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # as in `execute`
         for number, descriptor in enumerate(stdio):
             os.dup2(descriptor, number)
         close_others(keep)

@@ -354,5 +354,5 @@ def test_a_project_may_say_nothing_and_deny(text: str) -> None:
 
 
 def test_a_project_may_not_have_changes_applied_while_it_runs() -> None:
-    with pytest.raises(UsageError, match="`workspace.apply` `live` is looser than `exit`"):
+    with pytest.raises(UsageError, match=r"`workspace\.apply` `live` is looser than `exit`"):
         merged(layer("project", 'workspace.apply = "live"'))

@@ -265,3 +265,14 @@ def test_how_a_value_is_shown(value: object, text: str) -> None:
 )
 def test_what_is_valid_is_said_of_the_very_place(text: str, message: str) -> None:
     assert refused(f"version = 1\n{text}").message == message
+
+
+@pytest.mark.parametrize("tier", ["gvisor", "vm", "container", "seatbelt"])
+def test_tiers_that_are_not_built(tier: str) -> None:
+    error = refused(f'version = 1\nisolation.tier = "{tier}"')
+    assert error.hint == f"the tier `{tier}` is not built in this version; use `process`"
+
+
+@pytest.mark.parametrize("table", ["approvals", "monitor"])
+def test_tables_that_are_not_read_yet(table: str) -> None:
+    assert refused(f"version = 1\n[{table}]").hint == f"`{table}` is not available in this version"

@@ -104,9 +104,9 @@ def _forbidden(document: _Document) -> frozenset[Mode]:
 def _place(rule: str, text: str, where: Source) -> Source:
     """Find the line that a rule stands in, as it is usually written."""
     for written in (json.dumps(rule), json.dumps(rule, ensure_ascii=False)):
-        at = text.find(written)
-        if at >= 0:
-            return Source(scope=where.scope, file=where.file, line=text.count("\n", 0, at) + 1)
+        before, found, _ = text.partition(written)
+        if found:
+            return Source(scope=where.scope, file=where.file, line=before.count("\n") + 1)
     return where
 
 

@@ -101,7 +101,7 @@ def _mode(scopes: Iterable[Scope], request: Request) -> Mode:
     listed = list(scopes)
     chosen = request.mode
     for scope in listed:
-        if chosen is None and scope.mode is not None:
+        if chosen is None:
             chosen = None if scope.name in _CHECKOUT and scope.mode in _RISKY_MODES else scope.mode
     chosen = chosen or Mode.DEFAULT
     forbidden = {mode for scope in listed for mode in scope.forbidden_modes}

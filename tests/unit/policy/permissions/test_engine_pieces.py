@@ -1,4 +1,7 @@
-"""Parts of the engine by themselves, where a decision shows too little of them."""
+"""Parts of the engine by themselves, where a decision shows too little of them.
+
+Longer than 400 lines: nearly all of it is tables, one case a line.
+"""
 
 import pytest
 
@@ -101,14 +104,24 @@ def test_commands_that_edit(command: str, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["rm -rf /tmp/..$HOME", "rm -rf /tmp/..${PWD}", "find ! -delete", "find \\( -delete \\)"]
+    "command",
+    ["rm -rf /tmp/..$HOME", "rm -rf /tmp/..${PWD}", "find ! -delete", "find -D -delete", "find \\( -delete \\)"],
 )
 def test_what_is_critical_in_more_notations(command: str) -> None:
     assert verdict(settings(mode="bypassPermissions"), "Bash", command) == "ask"
 
 
 @pytest.mark.parametrize(
-    "command", ["rm 'a`b'", "rm 'a$(b)'", "other / -delete", "find -D / x -delete", "find x -name y -delete", "rm -- a"]
+    "command",
+    [
+        "rm 'a`b'",
+        "rm 'a$(b)'",
+        "other / -delete find",
+        'cd "$X" && rm -rf $PWD/a',
+        "find -D / x -delete",
+        "find x -name y -delete",
+        "rm -- a",
+    ],
 )
 def test_what_is_not_critical(command: str) -> None:
     assert verdict(settings(mode="bypassPermissions"), "Bash", command) == "allow"
@@ -451,3 +464,66 @@ def test_no_way_to_give_a_pattern_hides_the_file_behind_it(command: str) -> None
 )
 def test_a_pattern_is_no_file(command: str) -> None:
     assert verdict(settings(deny=["Read(secret)"], mode="bypassPermissions"), "Bash", command) == "allow"
+
+
+BYPASS = settings(mode="bypassPermissions")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "/bin/rm -rf /",
+        "\\rm -rf /",
+        "rm /",
+        "rm -rf / ; find x",
+        "rm -rf `x`",
+        "rm -rf $(x)",
+        "rm -rf /w/home/*",
+        "find / -name x -delete",
+        "find ~ -name x -delete",
+        "find / -delete",
+        "rm -rf *",
+    ],
+)
+def test_what_is_asked_about_where_nothing_is_asked(command: str) -> None:
+    assert verdict(BYPASS, "Bash", command) == "ask"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "find / -name x",
+        "cd sub && rm -rf *",
+        "mv a /w/home",
+        "mv a b",
+        'x "$API_TOKEN"',
+        "echo '$API_TOKEN'",
+        "echo $HOME",
+    ],
+)
+def test_what_is_not_asked_about_there(command: str) -> None:
+    assert verdict(BYPASS, "Bash", command) == "allow"
+
+
+@pytest.mark.parametrize(
+    ("allow", "ask", "tool", "given", "expected"),
+    [
+        ([], [], "Read", {"file_path": 3}, "ask"),
+        ([], [], "Read", {}, "ask"),
+        ([], [], "Write", {}, "ask"),
+        ([], [], "Glob", {"pattern": "*"}, "allow"),
+        ([], [], "Grep", {"pattern": "x"}, "allow"),
+        (["WebFetch"], [], "WebFetch", {"url": "https://a.example/"}, "allow"),
+        (["WebFetch"], ["WebFetch(domain:a.example)"], "WebFetch", {"url": "https://a.example/"}, "ask"),
+        (["WebFetch(domain:a.example)"], [], "WebFetch", {"url": "x://a.example/"}, "ask"),
+    ],
+)
+def test_other_tools_by_what_they_are_given(
+    allow: list[str], ask: list[str], tool: str, given: dict[str, object], expected: str
+) -> None:
+    assert verdict(settings(allow=allow, ask=ask), tool, given) == expected
+
+
+@pytest.mark.parametrize("url", ["x://a.evil.example/", "x://evil.example/", "https://evil.example%2f/"])
+def test_a_denied_host_is_looked_for_in_what_is_no_certain_url(url: str) -> None:
+    assert verdict(settings(deny=["WebFetch(domain:*.evil.example)"]), "WebFetch", url) == "deny"

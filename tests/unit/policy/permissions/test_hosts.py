@@ -2,6 +2,7 @@
 
 import pytest
 
+from ringfence.policy.permissions.documentation_hosts import DOCUMENTATION_PATHS
 from ringfence.policy.permissions.hosts import host_of, host_pattern, is_documentation
 
 
@@ -70,3 +71,17 @@ def test_what_names_no_host_is_refused(what: str) -> None:
 )
 def test_documentation(url: str, expected: bool) -> None:
     assert is_documentation(url) is expected
+
+
+def test_a_url_with_a_control_character_leads_nowhere_for_certain() -> None:
+    assert host_of("https://a.example/\x01x") == ""
+
+
+@pytest.mark.parametrize(("host", "start"), DOCUMENTATION_PATHS.items())
+def test_documentation_below_a_path(host: str, start: str) -> None:
+    assert is_documentation(f"https://{host}{start}/a.html")
+    assert not any(is_documentation(f"https://{host}{path}") for path in (f"{start}/../x", "/", f"{start}/%2e%2e/x"))
+
+
+def test_a_blank_in_a_path_says_nothing_of_the_host() -> None:
+    assert host_of("https://a.example/a b") == "a.example"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ringfence.model.decision import Source
 from ringfence.model.errors import UsageError
 from ringfence.policy.permissions import claude_settings, scopes
 from ringfence.policy.permissions.paths import Unresolved
@@ -150,3 +151,84 @@ def test_rules_of_the_command_line() -> None:
 def test_scopes_that_do_not_exist() -> None:
     with pytest.raises(UsageError, match="is not a scope"):
         claude_settings.read_settings("{}", scope="global", file="s.json", cwd=CWD)
+
+
+def test_directories_count_where_the_one_who_names_them_is_heard() -> None:
+    assert verdict(merged(project=rules(additionalDirectories=["/srv"])), "Read", "/srv/a") == "allow"
+    assert verdict(merged(trusted=False, user=rules(additionalDirectories=["/srv"])), "Read", "/srv/a") == "allow"
+
+
+def test_a_linked_directory_is_added_by_both_names() -> None:
+    class Linked(Unresolved):
+        def resolve(self, path: str) -> str:
+            return path.replace("/srv", "/real")
+
+    user = scopes.Scope(name="user", source=Source(scope="user"), directories=("/srv",))
+    found = scopes.merge([user], scopes.Request(cwd=CWD, home=HOME), Linked())
+    assert found.places.roots == (CWD, "/srv", "/real")
+
+
+def test_allowances_of_others_count_in_an_untrusted_checkout() -> None:
+    assert verdict(merged(trusted=False, user=rules(allow=["Bash(x)"])), "Bash", "x") == "allow"
+
+
+def test_only_the_managed_scope_silences_the_others() -> None:
+    user = {**rules(allow=["Bash(x)"]), "allowManagedPermissionRulesOnly": True}
+    assert verdict(merged(user=user), "Bash", "x") == "allow"
+    assert verdict(merged(user=user, managed={"allowManagedPermissionRulesOnly": True}), "Bash", "x") == "ask"
+
+
+@pytest.mark.parametrize(
+    ("mode", "contained"),
+    [(Mode.DEFAULT, True), (Mode.ACCEPT_EDITS, True), (Mode.PLAN, False), (Mode.BYPASS, False), (Mode.AUTO, False)],
+)
+def test_modes_in_which_a_boundary_settles_questions(mode: Mode, contained: bool) -> None:
+    request = scopes.Request(cwd=CWD, home=HOME, mode=mode, contained=True)
+    assert scopes.merge([], request, Unresolved()).contained is contained
+
+
+YES, NO = True, False
+
+
+@pytest.mark.parametrize(
+    ("user", "project", "contained"),
+    [
+        ((YES, YES), (None, None), True),
+        ((None, None), (YES, YES), False),
+        ((YES, None), (None, YES), False),
+        ((None, YES), (YES, None), False),
+        ((YES, YES), (NO, None), False),
+        ((YES, YES), (None, NO), False),
+        ((YES, YES), (YES, YES), True),
+        ((YES, NO), (None, None), False),
+    ],
+)
+def test_a_checkout_only_says_that_nothing_is_contained(
+    user: tuple[bool | None, bool | None], project: tuple[bool | None, bool | None], contained: bool
+) -> None:
+    said = [
+        scopes.Scope(name=name, source=Source(scope=name), sandboxed=sandboxed, allows_sandboxed=allows)
+        for name, (sandboxed, allows) in (("user", user), ("project", project))
+    ]
+    assert scopes.merge(said, scopes.Request(cwd=CWD, home=HOME), Unresolved()).contained is contained
+
+
+@pytest.mark.parametrize(
+    ("scope", "file", "anchor"),
+    [("project", "/a/s.json", "/w"), ("local", "/a/s.json", "/w"), ("cli", "", "/w"), ("user", "/a/s.json", "/a")],
+)
+def test_where_the_paths_of_a_scope_begin(scope: str, file: str, anchor: str) -> None:
+    assert scopes.anchor_of(scope, file, "/w") == anchor
+    assert scopes.known_scope(scope) == scope
+
+
+def test_the_workspace_is_where_the_agent_was_started() -> None:
+    request = scopes.Request(cwd=f"{CWD}/sub", workspace=CWD, home=HOME)
+    places = scopes.merge([], request, Unresolved()).places
+    assert (places.cwd, places.workspace, places.roots) == (f"{CWD}/sub", CWD, (CWD,))
+
+
+def test_a_path_of_a_user_s_file_begins_beside_it() -> None:
+    settings = merged(user=rules(deny=["Read(/x)"]), mode=Mode.BYPASS)
+    assert verdict(settings, "Read", "/user/x") == "deny"
+    assert verdict(settings, "Read", f"{CWD}/x") == "allow"

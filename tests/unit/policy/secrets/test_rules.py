@@ -6,6 +6,7 @@ from ringfence.model.decision import Source
 from ringfence.model.errors import UsageError
 from ringfence.model.secrets import Capture, Injection, Placing, Secret
 from ringfence.policy.entries import Places
+from ringfence.policy.layers import merge
 from ringfence.policy.parse import parse
 from ringfence.policy.secrets.rules import secret
 
@@ -99,3 +100,14 @@ def test_what_is_not_sound(body: str, message: str, hint: str) -> None:
     assert caught.value.place.startswith("u.toml:")
     assert caught.value.hint
     assert hint in caught.value.hint
+
+
+FRAMING = "connection content-length expect host te trailer transfer-encoding upgrade"
+
+
+@pytest.mark.parametrize("name", FRAMING.split())
+def test_no_secret_is_put_into_what_frames_a_request(name: str) -> None:
+    text = 'version = 1\nnetwork.allow = ["x.example"]\n[secrets.a]\nsource.env = "A"\n'
+    text += f'inject = [{{ host = "x.example", header = "{name}" }}]\n'
+    with pytest.raises(UsageError, match=name):
+        merge([parse(text, file="u", scope="user")], home="/home/u", workspace="/w")

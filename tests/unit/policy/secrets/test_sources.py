@@ -117,3 +117,16 @@ def test_a_capture_says_where_and_what(more: str) -> None:
     text = f'version = 1\n[secrets.a]\nsource.env = "A"\ncapture = [{{ host = "x.example", {more} }}]\n'
     with pytest.raises(UsageError, match="needs `paths` and `fields`"):
         merge([parse(text, file="u", scope="user")], home="/home/u", workspace="/w")
+
+
+PREFIXES = "ghp_ github_pat_ glpat- npm_ hf_ sk- pypi- xoxb- AKIA ASIA AIza"
+
+
+@pytest.mark.parametrize("prefix", PREFIXES.split())
+def test_a_value_that_stands_where_its_place_belongs_is_refused_unseen(prefix: str) -> None:
+    value = f"{prefix}{'A1' * 20}"
+    for origin in ("env", "keyring"):
+        text = f'version = 1\n[secrets.a]\nsource.{origin} = "{value}"\n'
+        with pytest.raises(UsageError) as caught:
+            merge([parse(text, file="u", scope="user")], home="/home/u", workspace="/w")
+        assert value not in str(caught.value)
