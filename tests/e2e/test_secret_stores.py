@@ -6,6 +6,7 @@ A desktop's keyring behind a bus of its own, and the real `aws`; what is wrong w
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,9 +36,9 @@ def client(lab: Lab, ringfence: Commands) -> Client:
 
 
 @pytest.fixture
-def session(client: Client) -> Iterator[Session]:
+def session(client: Client, open_path: Path) -> Iterator[Session]:
     """The account's desktop session."""
-    found = Session(client.commands.home.parent / "session", client.commands.account)
+    found = Session(open_path / "session", client.commands.account)
     try:
         yield found
     finally:

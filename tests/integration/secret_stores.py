@@ -36,7 +36,10 @@ OWNED = (
 
 
 class Session:
-    """A user's desktop session, as far as there is a keyring in it; it begins unlocked, with nothing stored."""
+    """A user's desktop session, as far as there is a keyring in it; it begins unlocked, with nothing stored.
+
+    The names of its sockets begin with `place`, and must stay short of 108 bytes (unix(7)).
+    """
 
     def __init__(self, place: Path, account: pwd.struct_passwd) -> None:
         place.mkdir(mode=0o700)
@@ -53,8 +56,13 @@ class Session:
         file.write_text(BUS.format(place=place))
         file.chmod(0o644)
         self.bus = self._start("dbus-daemon", f"--config-file={file}", "--nofork", "--nopidfile")
-        wait_for((place / "bus").is_socket, START_S)
-        self.daemon = self._serving("--unlock", told="password of the session")
+        self.daemon = self.bus
+        try:
+            wait_for((place / "bus").is_socket, START_S)
+            self._serve("--unlock", told="password of the session")
+        except BaseException:
+            self.close()
+            raise
 
     def store(self, service: str, user: str, value: str) -> None:
         """Store a value as people do it."""
@@ -63,7 +71,7 @@ class Session:
     def lock(self) -> None:
         """Begin anew, without the password."""
         self.leave()
-        self.daemon = self._serving()
+        self._serve()
 
     def leave(self) -> None:
         """End the keyring, and leave the bus without one."""
@@ -76,10 +84,9 @@ class Session:
             one.kill()
             one.wait(TIMEOUT_S)
 
-    def _serving(self, *options: str, told: str = "") -> "subprocess.Popen[bytes]":
-        daemon = self._start(*DAEMON, *options, told=told)
+    def _serve(self, *options: str, told: str = "") -> None:
+        self.daemon = self._start(*DAEMON, *options, told=told)
         wait_for(lambda: "boolean true" in self._outside(*OWNED), START_S)
-        return daemon
 
     def _start(self, *words: str, told: str = "") -> "subprocess.Popen[bytes]":
         quiet: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)

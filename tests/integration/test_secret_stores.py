@@ -43,9 +43,9 @@ def read(source: SecretSource, variables: Mapping[str, str], timeout_s: float = 
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
+def session(open_path: Path) -> Iterator[Session]:
     """A session whose keyring is unlocked and has one value."""
-    found = Session(tmp_path / "session", pwd.getpwuid(os.geteuid()))
+    found = Session(open_path / "session", pwd.getpwuid(os.geteuid()))
     try:
         found.store("service", "me", VALUE)
         yield found
