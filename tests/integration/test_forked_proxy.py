@@ -58,7 +58,12 @@ def zygote(lab: Lab, open_path: Path, home: Path) -> Iterator[int]:
     with live(lab, open_path) as run:
         assert proxies(run.supervisor.pid)  # the first has one of its own
         wait_for(lambda: of(home, titles.PROXY))
-    (found,) = of(home, titles.STANDBY)
+
+    def own() -> list[int]:  # what it forks goes by its name for a moment
+        found = of(home, titles.STANDBY)
+        return found if len(found) == 1 else []
+
+    (found,) = wait_for(own)
     yield found
     end_standby(home)
 

@@ -36,7 +36,12 @@ def standby(lab: Lab, open_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         wait_for(lambda: set(called("ringfence-ready")) - before)
         time.sleep(REST_S)
     state = Path(os.environ["XDG_STATE_HOME"]) / "ringfence/standby"
-    (pid,) = [one for one in set(called("ringfence-ready")) - before if str(state) in words_of(one)]
+
+    def own() -> list[int]:  # what it forks goes by its name for a moment
+        found = [one for one in set(called("ringfence-ready")) - before if str(state) in words_of(one)]
+        return found if len(found) == 1 else []
+
+    (pid,) = wait_for(own)
     wait_for(lambda: spare(pid))
     yield pid
     if Path(f"/proc/{pid}").exists():
