@@ -1,4 +1,7 @@
-"""A first process that serves, on the wire: each command's conversation, rooms, refusals, the end of everything."""
+"""A first process that serves, on the wire: each command's conversation, rooms, refusals, the end of everything.
+
+Longer than 400 lines: one contract, which both twins are held to in fresh and in shared rooms.
+"""
 
 import errno
 import os
