@@ -28,7 +28,9 @@ def entry() -> Entry:
 
 
 def lines(directory: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (directory / "audit.jsonl").read_text().splitlines()]
+    """The whole lines: whoever reads without the lock may meet a part of one that is just being written."""
+    whole, _, _ = (directory / "audit.jsonl").read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def in_threads(count: int, act: Callable[[int], None]) -> None:
