@@ -1,6 +1,7 @@
 """E4: ringfence's own way out: the ear for the operator, the standby, the way of another run, a taken-over proxy.
 
-Each test first does from outside what must fail inside; there is no such thing as an unconfined command here.
+Each test first does from outside what must fail inside; there is no such thing as an unconfined command here. Sandboxes
+of another make are asked as well: of them nothing keeps the state directory from view.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests import requirements
 from tests.attacks.crossing import EVIL, GOOD
 from tests.integration.egress_runs import wait_for
 from tests.lab import Lab
@@ -22,9 +24,20 @@ pytestmark = pytest.mark.require("bubblewrap", "overlay", "network-lab")
 READY = "print('ready', flush=True); import sys; sys.stdin.read()"
 TIMEOUT_S = 30
 
-# Connects to every socket that can be found, and speaks to it as `ringfence allow` does; prints what was answered.
+# Connects to every socket that can be found, and speaks to it as `ringfence allow` does; prints what was answered. What
+# the supervisor shows is looked for by hand: every file that can be opened there is sent.
 KNOCK = """
-import os, socket, sys
+import os, socket, struct, sys
+def shown(link):
+    server, = struct.unpack("i8x", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    found = [os.memfd_create("ringfence-x")]
+    try:
+        for name in os.listdir(f"/proc/{server}/fd"):
+            if "memfd:ringfence-" in os.readlink(f"/proc/{server}/fd/{name}"):
+                found.append(os.open(f"/proc/{server}/fd/{name}", os.O_RDONLY))
+    except OSError:
+        pass
+    return found[-1:]
 request = b'{"type":"change","verb":"allow","hosts":["git.example.com"]}'
 pids = filter(str.isdigit, os.listdir("/proc"))
 tops = [sys.argv[1]]
@@ -39,7 +52,7 @@ for top in tops:
                 os.chdir(folder)
                 link.connect(name)
                 print("connected", name, flush=True)
-                link.send(request)
+                socket.send_fds(link, [request], shown(link))
                 print("answered", link.recv(9999), flush=True)
             except OSError:
                 pass
@@ -89,9 +102,51 @@ def test_nothing_inside_speaks_as_the_operator(lab: Lab, open_path: Path, home: 
         assert changed not in audit.read_text()
         outside = lab.run(knock).stdout
         names = set(outside.split()) & {"control", *(path.name for path in (state(home) / "standby").glob("*"))}
-        assert len(names) == 2 and "answered b'{" in outside, outside
+        assert len(names) == 2 and "answered b'{" in outside and "walls" not in outside, outside
         assert changed in audit.read_text()
     shutil.rmtree(state(home) / "standby")  # which ends it
+
+
+# A domain in which nothing may be made: as root it needs no `NoNewPrivs`, and nothing in /proc tells of it.
+LANDLOCK = """
+import ctypes, os, struct, sys
+library = ctypes.CDLL(None, use_errno=True)
+if os.getuid():
+    library.prctl(38, 1, 0, 0, 0)
+ruleset = library.syscall(444, struct.pack("QQ", 0x1FD2, 0), 8, 0)
+if ruleset < 0 or library.syscall(446, ruleset, 0):
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+USER = ("unshare", "--user", "--map-current-user")
+
+
+@pytest.mark.require("landlock", "userns")
+@pytest.mark.parametrize(
+    "walls",
+    [
+        (),
+        ("setpriv", "--no-new-privs"),
+        ("/usr/bin/python3", "-c", LANDLOCK),
+        USER,
+        (*USER, "--net"),
+        (*USER, "--mount", "--pid", "--fork"),
+        ("{bubblewrap}", "--dev-bind", "/", "/", "--unshare-pid", "--"),
+        ("{bubblewrap}", "--dev-bind", "/", "/", "--"),
+    ],
+    ids=["none", "no-new-privs", "landlock", "user", "net", "pid", "bubblewrap-pid", "bubblewrap"],
+)
+def test_nothing_in_a_sandbox_of_another_make_speaks_as_the_operator(
+    lab: Lab, open_path: Path, home: Path, walls: tuple[str, ...]
+) -> None:
+    """Nor has it commands executed outside, as `secrets reload` would with the PATH of whoever asks."""
+    before = [word.format(bubblewrap=requirements.bubblewrap()) if word[0] == "{" else word for word in walls]
+    with living(lab, open_path, "--allow", GOOD):
+        said = lab.run([*before, "python3", "-I", "-c", KNOCK, str(state(home) / "runs")], cwd=open_path)
+        assert said.returncode == 0 and "answered" in said.stdout, said
+        records = (state(home) / "audit/audit.jsonl").read_text()
+    changed, refused = '"egress-changed"' in records, '"control-denied"' in records
+    assert (changed, refused) == ((False, True) if walls else (True, False)), said
 
 
 def test_a_run_cannot_use_the_way_of_another(lab: Lab, open_path: Path) -> None:

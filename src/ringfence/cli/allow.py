@@ -292,7 +292,7 @@ def tell_runs(verb: str, given: arguments.Arguments, workspace: str) -> int:
             put(f"run {run.run}: its network was off when it began; start it again")
         elif answer.error:
             failed = True
-            put(f"run {run.run}: {safe(answer.error)}")
+            put(f"run {run.run}: {safe(answer.error)}", *([f"  hint: {safe(answer.hint)}"] if answer.hint else []))
         else:
             waiting = "1 waiting connection" if answer.answered == 1 else f"{answer.answered} waiting connections"
             asked = f"; {waiting} answered" if answer.answered else ""

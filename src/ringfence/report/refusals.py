@@ -51,6 +51,10 @@ REFUSALS: dict[str, Refusal] = {
         "`--read PATH` of the socket hands it over",
     ),
     "signal-denied": Refusal("that process is not of this run", "signal it from the host"),
+    "control-denied": Refusal(
+        "only the operator speaks to a live run: within no more walls than its supervisor",
+        "ask from a shell like the one that started it",
+    ),
     # files
     "path-protected": Refusal("policy, or what is known of secrets, protects it", "`ringfence explain PATH` says who"),
     # network, see docs/egress.md

@@ -120,14 +120,21 @@ class Ahead:
     """The boundaries of one sandbox that wait; from any thread."""
 
     def __init__(self) -> None:
+        self.process = os.getpid()
         self.lock = threading.Lock()
         self.standing: list[Standing] = []
         self.threads: list[threading.Thread] = []
         self.asked = ""
         self.is_closed = False
 
+    def is_ours(self) -> bool:
+        """False in a fork of the process that built them: it has copies, without the threads that serve them."""
+        return os.getpid() == self.process
+
     def take(self, options: Options) -> Standing | None:
         """One that fits, and is nobody else's from now on; those that do not fit any more end."""
+        if not self.is_ours():
+            return None
         request = Request(options)
         while True:
             with self.lock:
@@ -149,6 +156,8 @@ class Ahead:
 
     def fill(self, options: Options) -> None:
         """Have boundaries for the next commands, if the last but one asked for the same; a command has just ended."""
+        if not self.is_ours():
+            return
         with self.lock:
             self.threads.append(threading.current_thread())  # which nobody else waits for
         try:
@@ -177,6 +186,8 @@ class Ahead:
 
     def close(self) -> None:
         """End all that wait, and wait until nothing is left of them and of those that were used."""
+        if not self.is_ours():
+            return
         with self.lock:
             self.is_closed = True
             unused, self.standing = self.standing, []

@@ -19,11 +19,24 @@ CLOCK_NS = 20_000_000  # files get the time of the last tick: 10 ms at CONFIG_HZ
 
 
 def stamp(path: str) -> "tuple[int, ...] | None":
-    """What tells that a path is as it was: for a directory its identity, else also size and time."""
+    """What tells that a path is as it was: for a directory its identity, else also size and time.
+
+    SECURITY: of a symbolic link also what it leads to: policy may be kept elsewhere, and linked to its place.
+    """
     try:
         found = os.lstat(path)
     except OSError:
         return None
+    if found.st_mode & 0o170000 != 0o120000:
+        return identity(found)
+    try:
+        return (*identity(found), *identity(os.stat(path)))
+    except OSError:
+        return identity(found)
+
+
+def identity(found: os.stat_result) -> "tuple[int, ...]":
+    """The part of a file's status that `stamp` compares."""
     if found.st_mode & 0o170000 == 0o040000:
         return (found.st_mode, found.st_ino, found.st_uid)
     return (found.st_mode, found.st_ino, found.st_uid, found.st_size, found.st_mtime_ns)

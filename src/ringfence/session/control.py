@@ -1,8 +1,9 @@
 """A live run's ear for its operator: rules may be added, and questions answered, while it goes on.
 
-Each run with egress listens on the socket `control` in its own directory, which no sandbox has in its view. SECURITY: a
-peer must be the user who started the run, or root (SO_PEERCRED, unix(7)); permissions of the directory (0700) come
-before that. One packet is a request, one is the answer. What is allowed this way lasts as long as the run.
+Each run with egress listens on the socket `control` in its own directory, which no sandbox of ours has in its view.
+SECURITY: a peer must be the user who started the run, or root, and be held by no sandbox that does not hold the run's
+supervisor (walls.py); permissions of the directory (0700) come before that. One packet is a request, one is the answer.
+What is allowed this way lasts as long as the run.
 """
 
 import os
@@ -16,8 +17,10 @@ from ringfence.model.egress import Egress, EgressRule
 from ringfence.model.errors import HostError, RingfenceError, SandboxError, UsageError
 from ringfence.policy.egress import decide_connection, decide_name
 from ringfence.policy.hosts import matches
+from ringfence.sandbox import peers
 
-from .unix_sockets import CONTROL, at_short_path, peer_uid
+from . import walls
+from .unix_sockets import CONTROL, at_short_path, peer_pid
 
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
     from .questions import Question
 
 PACKET_BYTES = 64 << 10
+REFUSED = "control-denied"
 ANSWER_TIMEOUT_S = 5.0
 RELOAD_TIMEOUT_S = 300.0  # programs that hold secrets may be waiting for somebody
+DESCRIPTORS = 2  # an environment, and what the supervisor shows
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, tag="change"):
@@ -87,6 +92,7 @@ class Control:
 
     def __init__(self, listener: "_socket.socket", answering: "Answering") -> None:
         self.answering = answering
+        self.shown = walls.Shown(answering.way.shown)
         self.listener = socket.socket(fileno=os.dup(listener.fileno()))
         threading.Thread(target=self.serve, name="control", daemon=True).start()
 
@@ -96,12 +102,12 @@ class Control:
             try:
                 peer, _ = self.listener.accept()
             except OSError:
+                self.shown.close()
                 return
             with peer:
                 peer.settimeout(ANSWER_TIMEOUT_S)
                 try:
-                    if peer_uid(peer) in (0, os.getuid()):
-                        self.attend(peer)
+                    self.attend(peer)
                 except OSError:
                     continue  # it has gone
                 except RingfenceError as error:
@@ -112,12 +118,22 @@ class Control:
 
     def attend(self, peer: socket.socket) -> None:
         """Take one packet and answer it."""
-        packet, descriptors, _, _ = socket.recv_fds(peer, PACKET_BYTES, 1)
+        packet, descriptors, _, _ = socket.recv_fds(peer, PACKET_BYTES, DESCRIPTORS)
         try:
-            peer.send(msgspec.json.encode(self.answer(packet, descriptors)))
+            if reason := self.shown.refusal(peer, descriptors):
+                answer = self.refuse(peer, reason)
+            else:
+                answer = self.answer(packet, [found for found in descriptors if not self.shown.is_it(found)])
+            peer.send(msgspec.json.encode(answer))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+
+    def refuse(self, peer: socket.socket, reason: str) -> Answer:
+        """Record who was not listened to."""
+        found = peers.described(peer_pid(peer))
+        self.answering.report("denial", REFUSED, {"reason": reason, "pid": found.pid, "program": found.program})
+        return Answer(error=f"refused: whoever asks is held by walls that the run's supervisor is not: {reason}", hint=walls.HINT)
 
     def answer(self, packet: bytes, descriptors: "Sequence[int]" = ()) -> Answer:
         """Do what one packet asks for."""
@@ -229,11 +245,16 @@ def settled(added: "Sequence[EgressRule]") -> "Callable[[Question], bool]":
 
 def tell(directory: str, request: Change | Pending | Reload, descriptors: "Sequence[int]" = ()) -> Answer | None:
     """Speak to the run in `directory`; None where it is not alive or has no egress."""
+    shown: list[int] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
         channel.settimeout(RELOAD_TIMEOUT_S if isinstance(request, Reload) else ANSWER_TIMEOUT_S)
         try:
             at_short_path(directory, CONTROL, channel.connect)
-            socket.send_fds(channel, [msgspec.json.encode(request)], list(descriptors))
+            shown = walls.look(peer_pid(channel), os.path.basename(directory))
+            socket.send_fds(channel, [msgspec.json.encode(request)], [*descriptors, *shown])
             return msgspec.json.decode(channel.recv(PACKET_BYTES), type=Answer)
         except (OSError, msgspec.DecodeError):
             return None
+        finally:
+            for descriptor in shown:
+                os.close(descriptor)

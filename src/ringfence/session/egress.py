@@ -27,7 +27,7 @@ from ringfence.sandbox import launch
 
 from . import standby
 from .readiness import is_readable
-from .unix_sockets import CONTROL, at_short_path
+from .unix_sockets import CONTROL, at_short_path, shown_name
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Way:
         self.vault: Vault | None = None  # set before `attach` where the run has secrets
         self.published: Publisher | None = None
         self.listener: _socket.socket | None = None
+        self.shown = -1  # to those who may look into us: see walls.py
         self.ended = _thread.allocate_lock()  # held while the thread of `answering` runs
         self.loading = _thread.allocate_lock()  # held until what was said at first has been heard
         self.claim = _thread.allocate_lock()
@@ -139,6 +140,7 @@ class Way:
 
     def listen(self) -> None:
         """Be there for the operator."""
+        self.shown = os.memfd_create(shown_name(self.run), os.MFD_CLOEXEC)
         self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         at_short_path(self.directory, CONTROL, self.listener.bind)
         os.chmod(f"{self.directory}/{CONTROL}", 0o600)
@@ -312,6 +314,8 @@ class Way:
         self.channel.close()
         if self.listener:
             self.listener.close()
+        if self.shown >= 0:
+            os.close(self.shown)
 
     def dismiss(self) -> None:
         """End the proxy, whatever it is at."""

@@ -20,6 +20,11 @@ def at_short_path(directory: str, name: str, call: "Callable[[str], None]") -> N
         os.close(place)
 
 
+def shown_name(run: str) -> str:
+    """What the file is called that a run's supervisor shows (walls.py); a process may have many runs."""
+    return f"ringfence-{run}"
+
+
 def peer_pid(connected: "_socket.socket") -> int:
     """The process that listened there, or that connected; 0 for one that is not in our namespace of them."""
     return int.from_bytes(connected.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)[:4], "little")

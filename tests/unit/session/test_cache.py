@@ -19,19 +19,24 @@ def artefact(**values: object) -> Artefact:
 
 
 class Remembered:
-    """One artefact in the cache, made from a file, a directory, an absent path and a listing."""
+    """One artefact in the cache, made from a file, a directory, an absent path, a listing and a link to a link."""
 
     def __init__(self, root: Path) -> None:
-        self.file, self.directory, self.absent, self.listing = (
-            root / name for name in ("file", "directory", "absent", "listing")
+        self.file, self.directory, self.absent, self.listing, self.linked = (
+            root / name for name in ("file", "directory", "absent", "listing", "linked")
         )
+        self.linked.write_text("content")
+        self.second_link = root / "second-link"
+        self.second_link.symlink_to("linked")
+        self.link = root / "link"
+        self.link.symlink_to("second-link")
         self.file.write_text("content")
         self.directory.mkdir()
         self.listing.mkdir()
         self.store()
 
     def store(self, key: str = KEY, program: str = "/bin/program") -> None:
-        paths = [str(self.file), str(self.directory), str(self.absent)]
+        paths = [str(self.file), str(self.directory), str(self.absent), str(self.link)]
         cache.store(key, paths, [str(self.listing)], artefact(program=program), since_ns=LATER_NS)
 
     @property
@@ -58,6 +63,11 @@ def replace(path: Path) -> None:
     other.rename(path)
 
 
+def lead(path: Path, target: Path) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
 def link(path: Path) -> None:
     path.rename(path.with_name("moved"))
     path.symlink_to("moved")
@@ -77,6 +87,11 @@ CHANGES: dict[str, Callable[[Remembered], object]] = {
     "a path appears as a directory": lambda r: r.absent.mkdir(),
     "a path appears as a broken link": lambda r: r.absent.symlink_to("nowhere"),
     "an entry appears where a pattern looked": lambda r: (r.listing / "new").touch(),
+    "what a link leads to is edited": lambda r: r.linked.write_text("other text"),
+    "what a link leads to is replaced by its like": lambda r: replace(r.linked),
+    "what a link leads to vanishes": lambda r: r.linked.unlink(),
+    "a link on the way leads elsewhere": lambda r: lead(r.second_link, r.file),
+    "a link leads elsewhere": lambda r: lead(r.link, r.linked),
     "the directory of a pattern vanishes": lambda r: r.listing.rmdir(),
 }
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def way(names: dict[str, str] | None) -> Way:
     made = Way.__new__(Way)
+    made.run, made.shown = "run", -1
     made.artefact = SimpleNamespace(ports=[80, 443], literals=["10.0.0.1", "fd00::1"])  # type: ignore[assignment] # all it asks
     made.answering = SimpleNamespace(names=names) if names is not None else None  # type: ignore[assignment] # likewise
     return made
