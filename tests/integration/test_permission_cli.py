@@ -97,7 +97,9 @@ def test_without_settings_the_own_policy_files_count(workspace: Path) -> None:
 
 
 def test_lint(workspace: Path) -> None:
-    assert policy("lint", *USER, cwd=workspace).returncode == 0
+    done = policy("lint", *USER, cwd=workspace)
+    assert done.returncode == 0 and done.stdout.endswith("nothing to complain about\n")
+    assert "in ringfence's own rules" in policy("lint", cwd=workspace).stdout  # it has not looked at an agent's
     done = policy("lint", "--json", "--claude-settings", "user=wide.json", cwd=workspace)
     assert done.returncode == 1
     assert {complaint["code"] for complaint in json.loads(done.stdout)} == {"wide", "void"}
@@ -140,7 +142,7 @@ def test_expectations_that_are_not_understood(workspace: Path, text: str) -> Non
     (workspace / "expect.toml").write_text(text)
     done = policy("test", "expect.toml", cwd=workspace)
     assert done.returncode == 2
-    assert "expect.toml" in done.stderr
+    assert "expect.toml" in done.stderr and "`[[expect]]` with `tool`, `input` and `verdict`" in done.stderr
 
 
 def test_the_way_to_a_run_does_not_load_the_engine() -> None:

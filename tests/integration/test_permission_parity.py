@@ -22,7 +22,7 @@ from ringfence.session.path_facts import DiskFacts
 from tests import permission_cases as cases
 from tests.permission_cases import DATA
 
-GROUPS = 120
+GROUPS = 132
 ORDER = {"allow": 0, "ask": 1, "deny": 2}
 PLACES = {
     "user": "home/.claude/settings.json",

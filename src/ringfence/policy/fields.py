@@ -23,7 +23,6 @@ Count = Whole
 Size = Whole | Annotated[str, Meta(pattern=SIZE)]
 Time = Whole | Annotated[str, Meta(pattern=TIME)]
 Ports = tuple[Annotated[int, Meta(ge=0, le=2**31 - 1)] | str, ...]
-Methods = tuple[Annotated[str, Meta(pattern=METHOD)], ...]
 
 A_COUNT = "a whole number, 0 for no limit"
 A_SIZE = 'bytes as a whole number, or a string such as "4GiB" or "500MB"; 0 for no limit'

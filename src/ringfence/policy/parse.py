@@ -236,7 +236,7 @@ def _valid(path: KeyPath) -> str:
 
 
 def _is_entry(path: KeyPath) -> bool:
-    return isinstance(path[-1], int) or _hint(path) is _hint(path[:-1])
+    return _hint(path) is _hint(path[:-1])
 
 
 def _walk(value: Any, path: KeyPath) -> Any:

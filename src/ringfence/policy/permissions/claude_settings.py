@@ -136,4 +136,4 @@ def lowest_rules(rules: list[Rule]) -> Scope:
 
 
 def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:].rstrip(".")
+    return message[:1].lower() + message[1:]

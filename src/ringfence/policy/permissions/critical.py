@@ -16,7 +16,7 @@ _REMOVERS = frozenset(("rm", "rmdir"))
 _VARIABLE_ROOT = re.compile(r"\$(?:\w+|\{\w+\})/+\*?")
 _EVERYTHING = re.compile(r"(?:\./)?\*")
 _FIND_OPTION = re.compile(r"-[HLP]|--|-D|-O\w*")
-_CHOOSE_NOTHING = frozenset("-depth -d -xdev -mount ( ! -not".split())
+_CHOOSE_NOTHING = frozenset("-depth -d -xdev -mount ( ) ! -not".split())
 _SECRET = re.compile(r"\$\{?\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY)\w*", re.I)
 _SHOWS = frozenset("echo printf cat".split())
 
@@ -39,7 +39,8 @@ def removes(script: Script, parts: Sequence[tuple[Command, str]], places: Places
         else:
             continue
         for target in targets:
-            if _is_critical(target, cwd, places):
+            # `cd sub && rm -rf *`: from where the line began as well, which is where it happens if `cd` fails.
+            if _is_critical(target, cwd, places) or (name in _REMOVERS and _is_critical(target, places.cwd, places)):
                 return f"`{target}` is critical: removing it takes away more than a workspace can lose"
     return ""
 

@@ -4,6 +4,8 @@ Only plain notations count, and for `cp` and `mv` none with options: `cp -r` cop
 turns its operands around. What the operands lead to has been judged before.
 """
 
+import re
+
 from . import sed_scripts
 from .command import Command
 
@@ -18,6 +20,8 @@ def edits_workspace(command: Command) -> bool:
         return False
     if any(not word.fixed or word.expands for word in command.words):
         return False
+    if name == "touch" and not all(re.match(r"[\w./]", word) for word in rest):
+        return False  # what another `touch` takes for a date, or another shell for more than a name
     if name in _NO_OPTION:
         return not any(word.startswith("-") for word in rest)
     if name == "sed":

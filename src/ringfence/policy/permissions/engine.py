@@ -12,7 +12,7 @@ from .findings import Finding, Weight, allowed, asked, by_rule
 from .modes import settle
 from .paths import PathFacts, Unresolved
 from .rules import Rule
-from .settings import Mode, Settings
+from .settings import RENAMED, Mode, Settings
 from .shell import decide_shell
 
 _READING = frozenset(("Read", "Glob", "Grep", "LS", "NotebookRead"))
@@ -26,7 +26,7 @@ _HARMLESS = {
     "ToolSearch": "it looks up tools",
 }
 _PATH_FIELDS = ("file_path", "notebook_path", "path")
-_ABOUT = {"Agent": "subagent_type", "Task": "subagent_type", "Skill": "skill"}
+_ABOUT = {"Agent": "subagent_type", "Skill": "skill"}
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ def decide(settings: Settings, call: ToolCall, facts: PathFacts | None = None) -
 
 def examine(settings: Settings, call: ToolCall, facts: PathFacts) -> Finding:
     """Find what speaks for and against `call`, whatever the mode."""
-    tool = "Agent" if call.tool == "Task" else call.tool
+    tool = RENAMED.get(call.tool, call.tool)
     denied = settings.on_whole_tool(Verdict.DENY, tool) or _by_input(settings, Verdict.DENY, tool, call)
     if denied is not None:
         return by_rule(denied, f"`{tool}`")

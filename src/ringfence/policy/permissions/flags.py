@@ -14,19 +14,15 @@ import msgspec
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
     """Options without value in `short` and `long`, with one in `short_value` and `long_value`; all space-separated."""
 
-    short: str = ""
-    short_value: str = ""
-    long: frozenset[str] = frozenset()
-    long_value: frozenset[str] = frozenset()
-    attached: str = ""
-    numbers: frozenset[str] = frozenset()
-    numeric: bool = False
-    operands: int = -1
-    dashes: bool = True
-
-
-NONE = Flags()
-"""No options at all."""
+    short: str
+    short_value: str
+    long: frozenset[str]
+    long_value: frozenset[str]
+    attached: str
+    numbers: frozenset[str]
+    numeric: bool
+    operands: int
+    dashes: bool
 
 
 def flags(
@@ -53,6 +49,10 @@ def flags(
     )
 
 
+NONE = flags()
+"""No options at all."""
+
+
 def operands_of(table: Flags, words: Sequence[str]) -> list[str] | None:
     """Return what in `words` is no option, or None where an option is not in `table`."""
     found: list[str] = []
@@ -72,7 +72,7 @@ def operands_of(table: Flags, words: Sequence[str]) -> list[str] | None:
         if takes is None:
             return None
         if takes:
-            if at >= len(words) or (words[at].startswith("-") and words[at] != "-"):
+            if at >= len(words) or words[at].startswith("-"):
                 return None
             if word.lstrip("-") in table.numbers and not _is_number(words[at]):
                 return None
@@ -85,7 +85,8 @@ def _takes_value(table: Flags, word: str) -> bool | None:
     if word.startswith("--"):
         name, equals, value = word[2:].partition("=")
         if equals:
-            return None if name not in table.long_value or (name in table.numbers and not _is_number(value)) else False
+            known = name in table.long_value and not value.startswith("-")
+            return False if known and (name not in table.numbers or _is_number(value)) else None
         return True if name in table.long_value and name not in table.long else False if name in table.long else None
     letters = word[1:]
     if len(letters) == 1 and letters in table.short_value:

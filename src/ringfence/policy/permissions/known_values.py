@@ -5,17 +5,17 @@ branches and loops that nobody follows here.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .command import Command, Redirect
 
 DECLARING = frozenset("declare typeset export readonly local".split())
-_VARIABLE = re.compile(r"\$(?:(\w+|[@*])|\{(\w+)(?::?([-=+])([^}]*))?[^}]*\})")
+_VARIABLE = re.compile(r"\$(?:(\w+|[@*!])|\{(\w+|[@*!])(?::?([-=+])([^}]*))?[^}]*\})")
+_SUBSTITUTION = re.compile(r"`[^`]*`|\$\([^()]*\)")
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _SETTING = re.compile(r"(\w+)=(.*)", re.S)
 _ENVIRONMENT = frozenset(("HOME", "PWD"))
-_VALUES = 8
-_LOOPED = 64
+_VALUES = 64
 RUNS_AT_MOST = 20_000
 
 
@@ -51,8 +51,9 @@ class Known:
     def let(self, name: str, text: str, *, joined: bool = False) -> None:
         """Give a variable one more value; `joined` to each that it has."""
         values = self.variables.setdefault(name, [])
-        new = [value + text for value in values] if joined else list(self.substituted(text, guess=False))
-        values += [value for value in new if value not in values][:_VALUES]
+        new = [value + text for value in values] if joined else self.texts(text)
+        # One more than are tried, so that `widest` notices that there are too many.
+        values += [value for value in new if value not in values][: _VALUES + 1 - len(values)]
 
     def rename(self, argv: tuple[str, ...]) -> None:
         """An alias, or `hash -p PATH NAME`."""
@@ -87,7 +88,8 @@ class Known:
         yield argv
         if not all(word.fixed for word in command.words):
             for at in range(self.widest(argv)):
-                known = [self.substitute(text, at, guess=guess) for text in argv]
+                texts = [(word, self.substitute(word.text, at, guess=guess)) for word in command.words]
+                known = [text for word, text in texts if text.strip() or word.raw.startswith(("'", '"'))]
                 while known and not known[0].strip():
                     known = known[1:]
                 if known:
@@ -101,15 +103,24 @@ class Known:
 
     def widest(self, argv: tuple[str, ...]) -> int:
         """Return how many values the variables in `argv` have at most; where that is too many, not all are tried."""
-        names = [match[1] or match[2] for text in argv for match in _VARIABLE.finditer(text)]
-        widest = max((len(self.variables.get(name, ())) for name in names), default=1)
-        if widest > _LOOPED and "$" in argv[0]:
+        widest = self.most(argv)
+        if widest > _VALUES and "$" in argv[0]:
             self.complete = False
-        return max(1, min(widest, _LOOPED))
+        return max(1, min(widest, _VALUES))
 
-    def substituted(self, text: str, *, guess: bool) -> Iterator[str]:
-        """Every text that `text` may become."""
-        yield from dict.fromkeys(self.substitute(text, at, guess=guess) for at in range(_VALUES if "$" in text else 1))
+    def most(self, texts: Sequence[str]) -> int:
+        """Return how many values one of the variables in `texts` has at most."""
+        names = [match[1] or match[2] for text in texts for match in _VARIABLE.finditer(text)]
+        return max((len(self.variables.get(name, ())) for name in names), default=1)
+
+    def substituted(self, text: str) -> list[str]:
+        """Return every text that `text`, which is run, may become."""
+        self.complete = self.complete and self.most((text,)) <= _VALUES
+        return self.texts(text)
+
+    def texts(self, text: str) -> list[str]:
+        """Return what `text` may become."""
+        return list(dict.fromkeys(self.substitute(text, at, guess=False) for at in range(max(1, self.most((text,))))))
 
     def substitute(self, text: str, at: int, *, guess: bool) -> str:
         """Put in the values in place `at`, or the last; what the client's own environment sets is known elsewhere."""
@@ -123,6 +134,8 @@ class Known:
                 return match[4]  # `${X:-word}`
             return "" if guess and name not in _ENVIRONMENT else match[0]
 
+        while guess and (less := _SUBSTITUTION.sub("", text)) != text:  # it may print nothing
+            text = less
         return _VARIABLE.sub(value, text)
 
 

@@ -38,13 +38,14 @@ def runs(script: Script, depth: int = 0, *, guess: bool = True, known: Known | N
         known.let(assignment.name, assignment.value.text)
     for command in script.commands:
         known.learn(command)
-        for argv in dict.fromkeys(known.readings(command, guess=guess)):
+        ways: list[tuple[str, ...]] = []
+        for argv in filter(None, dict.fromkeys(known.readings(command, guess=guess))):
             inner = launched(argv)
             known.room -= 1 + len(inner)
             known.complete = known.complete and len(inner) < ALTERNATIVES
-            for words in (argv, *inner):
-                yield Run(argv=words, command=command)
-        texts = dict.fromkeys(_texts(command, script, known))
+            ways += [argv, *inner]
+        yield from (Run(argv=words, command=command) for words in ways)
+        texts = dict.fromkeys(_texts(ways, command, script, known))
         if texts and (depth >= MAX_DEPTH or known.room < 0):
             known.complete = False
             continue
@@ -52,13 +53,11 @@ def runs(script: Script, depth: int = 0, *, guess: bool = True, known: Known | N
             yield from runs(parse(text), depth + 1, guess=guess, known=known)
 
 
-def _texts(command: Command, script: Script, known: Known) -> Iterator[str]:
-    """The shell text that stands in the arguments of a command, or in what it reads."""
-    for words in [command.argv, *launched(command.argv)]:
-        if not words:
-            continue
+def _texts(ways: list[tuple[str, ...]], command: Command, script: Script, known: Known) -> Iterator[str]:
+    """The shell text that stands in the arguments of a command, in each way that it may read, or in what it reads."""
+    for words in ways:
         for text in texts_in(words):
-            yield from known.substituted(text, guess=False)
+            yield from known.substituted(text)
         name, rest = words[0].rpartition("/")[2], words[1:]
         if name in SHELLS or name in ("at", "batch") or (name in ("source", ".") and _reads_input(rest)):
             yield from _standard_input(command, script)

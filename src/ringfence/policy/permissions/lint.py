@@ -7,13 +7,18 @@ from ringfence.model.decision import Source, Verdict
 from .bash_rules import is_exact, matcher, program_of
 from .risks import launches
 from .rules import Rule
-from .settings import Settings
+from .settings import RENAMED, Settings
 
+# Those of Claude Code 2.1.329, and those of earlier clients, which rules may still name.
 _TOOLS = frozenset(
-    "Agent Bash Cd Edit EnterPlanMode ExitPlanMode Glob Grep KillShell LS Monitor MultiEdit NotebookEdit NotebookRead "
-    "PowerShell Read Skill SlashCommand Task TaskCreate TaskGet TaskList TaskOutput TaskUpdate TodoWrite ToolSearch "
-    "WebFetch WebSearch Workflow Write AskUserQuestion BashOutput".split()
-)
+    "Agent Artifact AskUserQuestion Bash ClaudeDesign CronCreate CronDelete CronList Edit EndConversation "
+    "EnterPlanMode EnterWorktree ExitPlanMode ExitWorktree Glob Grep ListAgents ListMcpResourcesTool LSP Monitor "
+    "NotebookEdit OfferChromeSetup PowerShell Projects propose_skills PushNotification Read ReadMcpResourceDirTool "
+    "ReadMcpResourceTool ReadNotifications RemoteTrigger ReportFindings ScheduleWakeup SendFeedback SendMessage "
+    "SendUserFile SendUserMessage SetGoal ShareOnboardingGuide ShowOnboardingRolePicker Skill SubagentHandback "
+    "TaskCreate TaskGet TaskList TaskStop TaskUpdate TodoWrite ToolSearch WaitForMcpServers WebFetch WebSearch "
+    "Workflow Write BashOutput Cd LS MultiEdit NotebookRead REPL SlashCommand TaskOutput".split()
+).union(RENAMED)
 
 
 class Complaint(msgspec.Struct, frozen=True, kw_only=True):

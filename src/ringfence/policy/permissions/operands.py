@@ -22,15 +22,16 @@ _ALL_READ = frozenset(
 # What else gives a program its pattern or script, so that every operand is a file: among letters, none of which takes a
 # value, and with its value behind it as well; GNU's long options abbreviated.
 _GREP = re.compile(r"-[^-ABCDdm]*[ef].*|--(?:reg(?:e(?:xp?)?)?|file?)(?:=.*)?", re.S)
-_AWK = re.compile(r"-[a-zA-Z]*[ef]|-[ef].+|--(?:regexp|expression|fi(?:le?)?|so[a-z]*)(?:=.*)?", re.S)
+_AWK = re.compile(r"-[a-zA-Z]*[efE]|-[efE].+|--(?:e[a-z]*|fi(?:le?)?|so[a-z]*)(?:=.*)?", re.S)
 _GIVEN_OTHERWISE = {
     "grep": _GREP,
     "egrep": _GREP,
     "fgrep": _GREP,
-    "rg": re.compile(r"-[^-ABCEMTdgjmrt]*[ef].*|--(?:regexp|file)(?:=.*)?", re.S),
+    "git grep": _GREP,
+    "rg": re.compile(r"-[^-ABCEMTdgjmrt]*[ef].*|--(?:regexp|file)(?:=.*)?|--files", re.S),
     "awk": _AWK,
     "gawk": _AWK,
-    "jq": re.compile(r"-[a-zA-Z]*[ef]|--(?:regexp|file|expression)(?:=.*)?"),
+    "jq": re.compile(r"-[a-zA-Z]*[ef]|--from-file"),
 }
 _SED = re.compile(r"-[a-zA-Z]*[ef]|-[^-il]*[ef].*|--(?:e[a-z]*|fi[a-z]*)(?:=.*)?", re.S)
 _ALL_WRITE = frozenset("touch mkdir rm rmdir tee".split())
@@ -51,29 +52,32 @@ def operands(words: Sequence[Word]) -> list[Operand]:
     if not words:
         return []
     name, rest = words[0].text.rpartition("/")[2], list(words[1:])
-    return _by_place(name, rest) + [Operand(word=word) for word in option_files.named(name, rest)]
+    found = [operand for operand in _by_place(name, rest) if operand.word.text != "-"]
+    writes = name in ("cp", "mv")
+    return found + [Operand(word=word, writes=writes) for word in option_files.named(name, rest)]
 
 
 def _by_place(name: str, rest: Sequence[Word]) -> list[Operand]:
-    """What `name` opens by where its words stand."""
+    """What `name` opens by where its words stand; `-` is standard input."""
+    if name == "git" and rest:
+        name, rest = f"git {rest[0].text}", rest[1:]
     if name == "find":
         return [Operand(word=word) for word in _find_roots(rest) or [_HERE]]
     if name in _ALL_READ:
         found = _files(rest)
         # Behind the first file another reader takes no word for an option.
         behind = rest[rest.index(found[0]) + 1 :] if found else ()
-        found += [word for word in behind if word.fixed and "$" in word.text]
+        found += [word for word in behind if re.search(r"[$/]", word.text)]
         return [Operand(word=word) for word in found or [_HERE] * (name == "ls")]
     if name == "tr":
-        return [Operand(word=word) for word in _after_first(rest)[2:]]
+        sets = 1 if any(re.match(r"-\w*[ds]|--[ds]", word.text) for word in rest) else 2
+        return [Operand(word=word) for word in _after_first(rest)[sets:]]
     if name == "sed":
         return _sed(rest)
     if name in _GIVEN_OTHERWISE:
         given = any(_GIVEN_OTHERWISE[name].fullmatch(word.text) for word in rest)
         found = _files(rest) if given else _files(rest)[1:]
         return [Operand(word=word) for word in (found or [_HERE] * (name == "rg"))]
-    if name == "cd":
-        return [Operand(word=word) for word in rest if not word.text.startswith("-")]
     if name in _ALL_WRITE:
         return [Operand(word=word, writes=True, reads=False) for word in _files(rest)]
     if name in ("cp", "mv"):
@@ -83,10 +87,8 @@ def _by_place(name: str, rest: Sequence[Word]) -> list[Operand]:
             Operand(word=word, writes=name == "mv" or at > 0, reads=at == 0 or word is not found[-1])
             for at, word in enumerate(found)
         ]
-    if name == "git" and [word.text for word in rest[:1]] == ["diff"]:
-        return [Operand(word=word) for word in _files(rest[1:])]
-    if name == "git" and [word.text for word in rest[:1]] == ["grep"]:
-        return [Operand(word=word) for word in _files(rest[1:])[1:]]
+    if name in ("cd", "git diff"):
+        return [Operand(word=word) for word in _files(rest)]
     return []
 
 
@@ -106,14 +108,14 @@ def _after_first(words: Sequence[Word]) -> list[Word]:
 
 
 def _files(words: Sequence[Word]) -> list[Word]:
-    """What is no option; after `--` nothing is."""
+    """What is no option; `-` is none, and after `--` nothing is."""
     found, options = [], True
     for word in words:
         if options and word.text == "--":
             options = False
-        elif not options or not word.text.startswith("-"):
+        elif not options or not word.text.startswith("-") or word.text == "-":
             found.append(word)
-    return [word for word in found if word.text != "-"]
+    return found
 
 
 def _find_roots(words: Sequence[Word]) -> list[Word]:
@@ -122,11 +124,11 @@ def _find_roots(words: Sequence[Word]) -> list[Word]:
     for word in words:
         if word.text.startswith("-") and word.text not in ("-H", "-L", "-P") and not word.text.startswith("-O"):
             break
-        if word.text in ("(", "!", ","):
+        if word.text in ("(", "!"):
             break
         if not word.text.startswith("-"):
             found.append(word)
-    return found + [word for word in words if word.text.startswith(("/", "~", "../")) and word not in found]
+    return found + [word for word in words if word.text.startswith(("/", "~", "../"))]
 
 
 def _sed(words: Sequence[Word]) -> list[Operand]:

@@ -22,7 +22,7 @@ def scope_of(layer: Layer, *, home: str, workspace: str) -> Scope:
         for index, text in enumerate(getattr(table, name) or ()):
             source = layer.source("permissions", name, index)
             rule = parse_rule(text, verdict=verdict, source=source, anchor=workspace)
-            if rule.tool in PATH_TOOLS and rule.what:
+            if rule.tool in PATH_TOOLS:
                 pattern_of(rule, workspace, home)
             rules.append(rule)
     return Scope(

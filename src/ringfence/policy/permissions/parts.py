@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -28,7 +29,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     command: Command
     cwd: str
-    moved: bool = False
+    moved: bool
 
 
 def parts_of(script: Script, settings: Settings) -> list[Part]:
@@ -38,11 +39,9 @@ def parts_of(script: Script, settings: Settings) -> list[Part]:
     for command in script.commands:
         found.append(Part(command=command, cwd=cwd, moved=moved))
         if command.name == "cd" and command.context is Context.DIRECT:
-            target = (
-                command.words[1] if len(command.words) == 2 else plain_word("~") if len(command.words) == 1 else None
-            )
-            known = target is not None and (target.fixed or "$HOME" in target.expands) and target.text != "-"
-            cwd = absolute(target.text, settings.places, cwd) if known and target is not None and cwd else ""
+            target = next(iter(command.words[1:]), plain_word("~"))
+            known = len(command.words) <= 2 and (target.fixed or "$HOME" in target.expands) and target.text != "-"
+            cwd = absolute(target.text, settings.places, cwd) if known and cwd else ""
             moved = moved or cwd != settings.places.cwd
     return found
 
@@ -87,9 +86,9 @@ def _redirect(redirect: Redirect, part: Part, settings: Settings, facts: PathFac
     if operand is None:
         return allowed("it joins descriptors or reads what is written here")
     word = operand.word
-    if not word.fixed or word.expands or word.text.startswith(("=", "!", "&")) or redirect.operator == "<>":
+    if not word.fixed or word.expands or word.text.startswith(("=", "!", "&")):
         return asked(f"where `{word.raw}` leads is decided when it runs")
-    if "/../" in f"/{word.text.removeprefix('../')}/" and not word.text.startswith(("..", "/")):
+    if _turns_back(word.text):
         return asked(f"`{word.raw}` goes through a directory and back")
     paths = spellings(word.text, settings.places, facts, part.cwd)
     return files.write(paths, settings) if operand.writes else files.read(paths, settings)
@@ -98,14 +97,14 @@ def _redirect(redirect: Redirect, part: Part, settings: Settings, facts: PathFac
 def _operand(operand: operands.Operand, part: Part, settings: Settings, facts: PathFacts) -> Finding | None:
     """Return the question about a file that a command opens, if there is one."""
     word = operand.word
-    if word.fixed and "$" in word.text:
-        return asked(f"`{word.raw}` holds a `$`, which another reader would expand")
+    if word.fixed and re.search(r"[$`]", word.text):
+        return asked(f"`{word.raw}` holds what another reader would expand")
+    if word.text.startswith("//"):
+        return asked(f"where `{word.raw}` leads is up to the system")
     if word.text.startswith("~") and word.text[1:2] not in ("", "/"):
         return asked(f"`{word.raw}` is another user's home")
-    if ".." in word.text.split("/")[1:] and word.text.strip("./"):
-        first = word.text.split("/")[0]
-        if first != "..":
-            return asked(f"`{word.raw}` goes through a directory and back")
+    if _turns_back(word.text):
+        return asked(f"`{word.raw}` goes through a directory and back")
     if not part.cwd:
         return asked("the directory it runs in is not known")
     paths = spellings(word.text, settings.places, facts, part.cwd)
@@ -113,6 +112,12 @@ def _operand(operand: operands.Operand, part: Part, settings: Settings, facts: P
         return asked(f"which files `{word.raw}` changes is decided when it runs")
     finding = files.write(paths, settings, by_tool=False) if operand.writes else files.read(paths, settings)
     return finding if finding.verdict is Verdict.ASK and not finding.edits else None
+
+
+def _turns_back(path: str) -> bool:
+    """Tell whether `..` stands behind a name: where that is a link, it leads elsewhere."""
+    names = [name for name in path.split("/") if name]
+    return any(before != ".." == name for before, name in pairwise(names))
 
 
 def _own(part: Part, settings: Settings) -> Finding:
@@ -127,14 +132,14 @@ def _own(part: Part, settings: Settings) -> Finding:
         return asked(f"it sets a variable for `{command.name}` that may change what runs")
     if command.name == "cd":
         return _change(command)
-    why = read_only.reason(command)
-    if not why:
-        outer = command.argv
-        for inner in wrappers.unwrapped(command.argv):
-            if outer[0] not in _LOOKS_THROUGH_FOR_READING:
-                break
-            why = why or read_only.reason(command, inner)
-            outer = inner
+    words = command.argv
+    known = _LOOKS_THROUGH_FOR_READING
+    for inner in wrappers.unwrapped(command.argv):
+        if words[0] not in known:
+            break
+        known = known if words[0] != "timeout" else frozenset(("timeout",))
+        words = inner
+    why = read_only.reason(command, words)
     if why:
         return allowed(f"it only reads: {why}")
     if edits_workspace(command):
@@ -151,11 +156,8 @@ def _change(command: Command) -> Finding:
 
 def _allowing(command: Command, settings: Settings) -> Rule | None:
     """Return the allowance for one command."""
-    rules = settings.shell_rules[Verdict.ALLOW]
-    if not rules:
-        return None
     texts = _allowed_texts(command)
-    for rule, matches in rules:
+    for rule, matches in settings.shell_rules[Verdict.ALLOW]:
         if is_exact(rule.what) and not matches(command.raw):
             continue
         if any(matches(text) for text in texts):

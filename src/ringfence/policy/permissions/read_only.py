@@ -25,17 +25,19 @@ from .sed_scripts import filters_input, prints_lines
 
 # Commands whose operands are judged as paths, patterns included; to any other a pattern may become an option.
 _PATTERNS = frozenset(
-    "cat head tail nl tac rev cut paste column fold expand unexpand fmt pr tsort strings hexdump od comm cmp "
-    "diff wc du "
-    "df stat ls echo egrep fgrep grep [ [[".split()
+    "cat head tail nl tac rev cut column strings hexdump od cmp diff wc du df stat ls echo egrep fgrep grep tr "
+    "readlink realpath basename dirname md5sum sha1sum sha256sum".split()
 )
 # Commands in whose words a `$` or a backquote may stand for itself.
-_LITERAL = frozenset("docker printf find jq sed [ [[".split())
+_LITERAL = frozenset("docker printf find jq".split())
 _OPERATORS = frozenset("bcdefghknprstuwxzGLNOS")
 _SUBSCRIPT = re.compile(r"\w\[")
-_FIND_TEXT = re.compile(r"-i?(?:name|path|wholename|regex|lname)|-printf|-user|-group")
+_FIND_TEXT = re.compile(r"-i?(?:name|regex)|-printf|-user|-group|-uid|-perm|-type|-size")
 _COMPARISONS = frozenset("-eq -ne -lt -le -gt -ge".split())
-_TERMINAL_CHANGES = frozenset("init reset longname clear rs1 rs2 rs3 is1 is2 is3 mc5 mc4 pfkey pfloc pfx".split())
+_TERMINAL_CHANGES = frozenset(
+    "init reset rs1 rs2 rs3 is1 is2 is3 iprog if rf clear flash mc0 mc4 mc5 mc5i mc5p pfkey pfloc pfx pfxl smcup "
+    "rmcup".split()
+)
 
 
 def reason(command: Command, words: Sequence[str] = ()) -> str:
@@ -62,12 +64,13 @@ def reason(command: Command, words: Sequence[str] = ()) -> str:
 
 def _with_options(argv: Sequence[str], tail: Sequence[Word]) -> str:
     """Judge a command whose options decide whether it only reads."""
-    name, rest = argv[0], argv[1:]
+    name = argv[0]
+    rest = tuple(word.text if word.fixed else word.text.replace("$HOME", "~") for word in tail[1:])
     if name in ("[", "[["):
         return "tests a condition" if _plain_test(argv) else ""
     if name not in ("grep", "printf", "test") and not all(word.fixed for word in tail):
         return ""
-    if (name not in _LITERAL or argv[:2] == ("docker", "logs")) and any(
+    if (name not in _LITERAL or argv[:2] in (("docker", "logs"), ("docker", "inspect"))) and any(
         word.fixed and re.search(r"[$`]", word.text) for word in tail
     ):
         return ""  # what is meant literally here, another reader would expand
@@ -92,6 +95,8 @@ def _plain_test(argv: Sequence[str]) -> bool:
     for at, word in enumerate(argv):
         after = argv[at + 1] if at + 1 < len(argv) else ""
         if word in _COMPARISONS and not all(re.fullmatch(r"-?\d+", side) for side in (argv[at - 1], after)):
+            return False
+        if argv[0] == "[" and len(argv) > 5 and word in ("-a", "-o"):
             return False
         if argv[0] == "[" and at == 1 and (word == "--" or (len(argv) == 4 and re.fullmatch(r"-\d+", word))):
             return False
@@ -123,8 +128,10 @@ def _printf(rest: Sequence[str]) -> str:
         return ""
     subscripts = [word for word in rest if _SUBSCRIPT.search(word)]
     computed = any(re.search(r"[$`]", word) for word in subscripts)
+    formats = rest[: 2 if rest[:1] == ("--",) else 1]
     numeric = any(re.search(r"%[^s%]", word) for word in rest[:2])
-    return "" if computed or (subscripts and numeric) else "prints its arguments"
+    dollars = any(re.search(r"[$~]", word) for word in rest) if numeric else any("$" in word for word in formats)
+    return "" if computed or dollars or (subscripts and numeric) else "prints its arguments"
 
 
 def _git(rest: Sequence[str]) -> str:
@@ -133,12 +140,13 @@ def _git(rest: Sequence[str]) -> str:
         option, equals, value = word.partition("=")
         if option in ("--pretty", "--format") and (equals or at + 1 < len(rest)):
             value = value if equals else rest[at + 1]
-            if "%" not in value and value not in FORMATS:
+            if value and "%" not in value and value not in FORMATS:
                 return ""
+    words = [re.sub(r"(--sort=)-(?=[A-Za-z])", r"\1", word) for word in rest]  # the other way round
     for length in (2, 1):
-        found = GIT.get(" ".join(rest[:length]))
+        found = GIT.get(" ".join(words[:length]))
         if found is not None:
-            return f"git {found[0]}" if operands_of(found[1], rest[length:]) is not None else ""
+            return f"git {found[0]}" if operands_of(found[1], words[length:]) is not None else ""
     return ""
 
 

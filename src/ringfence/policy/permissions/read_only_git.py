@@ -4,23 +4,26 @@ Measured on Claude Code 2.1.329. Options before the subcommand (`-c`, `-C`, `--g
 git run another program. Neither are `--output`, `--ext-diff`, `--textconv`, `--upload-pack` and abbreviations of them.
 """
 
+from functools import partial
+
 from .flags import Flags, flags
 
-FORMATS = frozenset("oneline short medium full fuller reference email raw mboxrd".split())
-"""Formats of commits by name that configuration cannot define otherwise (git-config(1), `pretty.<name>`)."""
+FORMATS = frozenset("oneline short medium full fuller email raw".split())
+"""Formats of commits by name that configuration cannot define otherwise in any git (git-config(1), `pretty.<name>`)."""
+
+_flags = partial(flags, numeric=True)
 
 GIT: dict[str, tuple[str, Flags]] = {
     "status": (
         "shows what changed",
-        flags(
+        _flags(
             "bsv",
             "ahead-behind branch column ignored long porcelain renames short verbose",
-            numeric=True,
         ),
     ),
     "log": (
         "shows commits",
-        flags(
+        _flags(
             "ps",
             "abbrev-commit all boundary branches cherry-pick color date-order decorate first-parent "
             "follow graph left-right merges name-only name-status no-color no-decorate no-ext-diff "
@@ -29,12 +32,11 @@ GIT: dict[str, tuple[str, Flags]] = {
             short_value="nGS",
             long_value="after author before date diff-filter format grep max-count pretty since skip until",
             numbers="n max-count skip",
-            numeric=True,
         ),
     ),
     "diff": (
         "shows changes",
-        flags(
+        _flags(
             "BCDMRlpsu",
             "binary break-rewrites cached check color color-words dirstat exit-code find-copies "
             "find-copies-harder find-renames full-index function-context histogram ignore-all-space "
@@ -43,12 +45,11 @@ GIT: dict[str, tuple[str, Flags]] = {
             "patience pickaxe-all pickaxe-regex quiet shortstat staged stat summary word-diff",
             short_value="SG",
             long_value="diff-algorithm diff-filter word-diff-regex ws-error-highlight",
-            numeric=True,
         ),
     ),
     "show": (
         "shows an object",
-        flags(
+        _flags(
             "mps",
             "abbrev-commit color color-words decorate first-parent graph name-only name-status "
             "no-color no-decorate no-ext-diff no-patch numstat oneline patch quiet raw shortstat stat "
@@ -56,35 +57,31 @@ GIT: dict[str, tuple[str, Flags]] = {
             short_value="n",
             long_value="date diff-filter format pretty word-diff-regex",
             numbers="n",
-            numeric=True,
         ),
     ),
     "blame": (
         "shows who wrote a line",
-        flags(
+        _flags(
             "CMeflnpstw",
             "incremental line-porcelain porcelain root score-debug show-email show-name show-number show-stats",
             long_value="ignore-rev ignore-revs-file",
-            numeric=True,
         ),
     ),
     "branch": (
         "lists branches",
-        flags(
+        _flags(
             "ailrv",
             "all color column ignore-case list merged no-merged remotes show-current verbose",
             long_value="contains no-merged points-at sort",
-            numeric=True,
             operands=0,
         ),
     ),
     "tag": (
         "lists tags",
-        flags(
+        _flags(
             "il",
             "column ignore-case list",
             long_value="contains points-at sort",
-            numeric=True,
             operands=0,
         ),
     ),
@@ -98,121 +95,110 @@ GIT: dict[str, tuple[str, Flags]] = {
     ),
     "ls-files": (
         "lists tracked files",
-        flags(
+        _flags(
             "cdfikmostuvz",
             "cached debug deleted directory eol error-unmatch exclude-standard full-name ignored "
             "killed modified others recurse-submodules stage unmerged",
             long_value="exclude exclude-from exclude-per-directory",
-            numeric=True,
         ),
     ),
     "ls-remote": (
         "lists a remote's refs",
-        flags(
+        _flags(
             "hqt",
             "get-url heads quiet refs symref tags",
             long_value="sort",
-            numeric=True,
             operands=0,
         ),
     ),
     "grep": (
         "searches tracked files",
-        flags(
+        _flags(
             "EFGHLPchilnoqvw",
             "and basic-regexp break cached color count extended-regexp files-with-matches "
             "files-without-match fixed-strings full-name heading ignore-case invert-match line-number "
             "not only-matching or perl-regexp quiet recurse-submodules untracked word-regexp",
             short_value="eABCm",
             numbers="A B C m",
-            numeric=True,
         ),
     ),
     "rev-parse": (
         "resolves names",
-        flags(
+        _flags(
             "",
             "abbrev-ref absolute-git-dir git-common-dir git-dir is-bare-repository "
             "is-inside-work-tree show-cdup show-prefix show-toplevel symbolic symbolic-full-name "
             "verify",
             long_value="short",
-            numeric=True,
         ),
     ),
     "rev-list": (
         "lists commits",
-        flags(
+        _flags(
             "",
             "abbrev-commit all branches count first-parent graph merges oneline remotes reverse "
             "source tags walk-reflogs",
             short_value="n",
-            long_value="after author before grep max-count since skip until",
+            long_value="after author before grep max-count pretty since skip until",
             numbers="n max-count skip",
-            numeric=True,
         ),
     ),
     "describe": (
         "names a commit",
-        flags(
+        _flags(
             "",
             "always broken contains dirty exact-match long tags",
             long_value="abbrev exclude match",
             numbers="abbrev",
-            numeric=True,
         ),
     ),
     "reflog": (
         "shows where refs were",
-        flags(
+        _flags(
             "",
             "all",
-            numeric=True,
             operands=0,
         ),
     ),
     "cat-file": (
         "shows an object",
-        flags(
+        _flags(
             "epst",
             "batch-check",
-            numeric=True,
         ),
     ),
     "for-each-ref": (
         "lists refs",
-        flags(
+        _flags(
             "",
             "",
             long_value="format points-at sort",
-            numeric=True,
         ),
     ),
     "shortlog": (
         "sums up commits",
-        flags(
+        _flags(
             "cens",
             "committer email numbered summary",
             long_value="group",
-            numeric=True,
         ),
     ),
     "merge-base": (
         "finds a common ancestor",
-        flags(
+        _flags(
             "",
             "all fork-point independent is-ancestor octopus",
-            numeric=True,
         ),
     ),
-    "stash list": ("lists stashes", flags(numeric=False, operands=0)),
-    "stash show": ("shows a stash", flags("p", "stat patch name-only name-status", operands=1)),
-    "worktree list": ("lists worktrees", flags("v", "porcelain verbose", operands=0)),
-    "reflog show": ("shows where refs were", flags(numeric=True)),
-    "branch --list": ("lists branches", flags("avri", "", numeric=False)),
-    "branch -l": ("lists branches", flags("avri", "", numeric=False)),
-    "tag --list": ("lists tags", flags("i", "", numeric=False)),
-    "tag -l": ("lists tags", flags("i", "", numeric=False)),
-    "config --get": ("reads one value", flags("z", "show-origin", long_value="default", operands=2)),
+    "stash list": ("lists stashes", _flags()),
+    "stash show": ("shows a stash", _flags("p", "stat patch name-only name-status")),
+    "worktree list": ("lists worktrees", _flags("v", "porcelain verbose")),
+    "reflog show": ("shows where refs were", _flags()),
+    "branch --list": ("lists branches", _flags("avri", "")),
+    "branch -l": ("lists branches", _flags("avri", "")),
+    "tag --list": ("lists tags", _flags("i", "")),
+    "tag -l": ("lists tags", _flags("i", "")),
+    "config --get": ("reads one value", _flags("z", "show-origin", long_value="default")),
 }
 
 DOCKER: dict[str, tuple[str, Flags]] = {

@@ -198,7 +198,7 @@ JQ = flags(
     long_value="indent",
     dashes=False,
 )
-JQ_PROGRAM_REFUSED = (r"\benv\b", r"\$ENV\b", r"\bsystem\b", r"\binclude\b", r"\bimport\b", r"\$__prog_args\b")
+JQ_PROGRAM_REFUSED = (r"\benv\b", r"\$ENV\b", r"\bsystem\s*\(", r"\binclude\b", r"\bimport\b", "`")
 
-FIND_REFUSED = frozenset("-exec -execdir -ok -okdir -delete -fprint -fprint0 -fprintf -fls -files0-from".split())
+FIND_REFUSED = frozenset("-exec -execdir -ok -okdir -delete -fls -files0-from -rm".split())
 """What makes `find` more than a search."""

@@ -20,8 +20,6 @@ PATH_TOOLS = ("Read", "Edit")
 _SHAPE = re.compile(r"(?P<tool>[A-Za-z_*?][\w*?.-]*)(?:\((?P<what>.+)\))?", re.S)
 _PARAMETER = re.compile(r"(?P<name>[a-z][A-Za-z_]*):(?P<value>.+)", re.S)
 _BASH_PARAMETERS = frozenset(("timeout", "description", "run_in_background", "dangerouslyDisableSandbox"))
-# A rule about the field that a tool's own language is about would be read by another rule than its author thinks.
-_PRIMARY = {"Bash": "command", "Read": "file_path", "Edit": "file_path", "Write": "file_path", "WebFetch": "url"}
 _NO_PARAMETERS = frozenset(("Read", "Edit", "Write", "Glob", "NotebookEdit", "Cd"))
 
 
@@ -62,7 +60,7 @@ def parse_rule(text: str, *, verdict: Verdict, source: Source, anchor: str) -> R
     """Read one rule; raise `UsageError` with `source` as the place where it says nothing certain."""
     stripped = text.strip()
     match = _SHAPE.fullmatch(stripped)
-    if match is None or not _balanced(stripped):
+    if match is None or stripped.endswith("()"):
         raise _error(text, source, "is not a rule", "write `Tool` or `Tool(what)`, such as `Bash(git status)`")
     tool, what = match["tool"], (match["what"] or "").strip() if match["tool"] != "Bash" else match["what"] or ""
     ignored = ""
@@ -90,10 +88,7 @@ def _completed(rule: Rule) -> Rule:
         return rule
     if rule.tool in ("Write", "Glob", "NotebookEdit") and rule.what:
         return msgspec.structs.replace(rule, ignored=f"paths are ruled by `Read` and `Edit`, not by `{rule.tool}`")
-    parameter = _parameter(rule)
-    if parameter is not None:
-        return msgspec.structs.replace(rule, parameter=parameter)
-    return rule
+    return msgspec.structs.replace(rule, parameter=_parameter(rule))
 
 
 def _parameter(rule: Rule) -> Parameter | None:
@@ -101,14 +96,9 @@ def _parameter(rule: Rule) -> Parameter | None:
     match = _PARAMETER.fullmatch(rule.what)
     if match is None or rule.verdict is Verdict.ALLOW or rule.tool in _NO_PARAMETERS:
         return None
-    if match["name"] == _PRIMARY.get(rule.tool) or (rule.tool == "Bash" and match["name"] not in _BASH_PARAMETERS):
+    if rule.tool == "Bash" and match["name"] not in _BASH_PARAMETERS:
         return None
     return Parameter(name=match["name"], value=wildcard(match["value"]))
-
-
-def _balanced(text: str) -> bool:
-    """Tell whether the outer parentheses, if there are any, enclose all that follows the tool."""
-    return ("(" in text) == text.endswith(")") and not text.endswith("()")
 
 
 def _error(text: str, source: Source, problem: str, hint: str) -> UsageError:

@@ -14,9 +14,9 @@ from .words import plain_word
 
 _UNKNOWN = "\x00?"
 
-_CONTEXTS = {"direct": Context.DIRECT, "substitution": Context.SUBSTITUTION, "function_body": Context.FUNCTION}
+_CONTEXTS = {"substitution": Context.SUBSTITUTION, "function_body": Context.FUNCTION}
 # Commands that one of the two reports as something else than a simple command.
-_NOT_SIMPLE = frozenset("[ [[ time coproc declare typeset export readonly local unset ! :".split())
+_NOT_SIMPLE = frozenset("[ [[ time declare typeset export readonly local unset !".split())
 
 
 @lru_cache(maxsize=1)

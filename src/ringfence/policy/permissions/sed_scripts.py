@@ -13,7 +13,7 @@ _REPLACE = re.compile(
 )
 
 _PRINTING = frozenset(("-n", "-E", "-r", "-z", "-nE", "-nr", "-En", "-rn", "--quiet", "--silent", "--posix"))
-_REPLACING = frozenset(("-E", "-r", "-n", "--regexp-extended", "--quiet", "--silent", "--posix"))
+_REPLACING = frozenset(("-E", "-r", "--regexp-extended", "--posix"))
 _IN_PLACE = frozenset(("-i", "--in-place", "-Ei", "-ri"))
 _QUIET = frozenset(("-n", "-nE", "-nr", "-En", "-rn", "--quiet", "--silent"))
 
@@ -23,6 +23,7 @@ def prints_lines(words: Sequence[str]) -> bool:
     options, rest = _split(words)
     return (
         bool(rest)
+        and "-" not in rest
         and all(option in _PRINTING for option in options)
         and bool(_QUIET.intersection(options))
         and _PRINT.fullmatch(rest[0]) is not None
@@ -32,14 +33,13 @@ def prints_lines(words: Sequence[str]) -> bool:
 def filters_input(words: Sequence[str]) -> bool:
     """Tell whether `sed` with these arguments replaces text on its way through, naming no file."""
     options, rest = _split(words)
-    plain = len(rest) == 1 and all(option in _REPLACING for option in options) and replaces(rest[0])
-    return plain and "$" not in rest[0]  # what another reader would expand
+    return len(rest) == 1 and all(option in _REPLACING for option in options) and replaces(rest[0])
 
 
 def edits_files(words: Sequence[str]) -> bool:
     """Tell whether `sed` with these arguments replaces text, in its files or on the way through."""
     options, rest = _split(words)
-    known = all(option in _REPLACING or option in _IN_PLACE for option in options) and "-n" not in options
+    known = all(option in _REPLACING or option in _IN_PLACE for option in options)
     return known and bool(rest) and replaces(rest[0])
 
 

@@ -11,8 +11,18 @@ from .bash_rules import Matcher, matcher
 from .paths import Places
 from .rules import Rule
 
-_RENAMED = {"Task": "Agent"}
-"""Tools by the names that they had before."""
+RENAMED = {
+    "Task": "Agent",
+    "KillShell": "TaskStop",
+    "KillBash": "TaskStop",
+    "ListPeers": "ListAgents",
+    "Brief": "SendUserMessage",
+    "ListMcpResources": "ListMcpResourcesTool",
+    "ReadMcpResource": "ReadMcpResourceTool",
+    "ReadMcpResourceDir": "ReadMcpResourceDirTool",
+    "ProposeGoal": "SetGoal",
+}
+"""Tools by the names that they had before: rules and calls under either name mean the same tool."""
 
 
 class Mode(Enum):
@@ -45,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         found: dict[tuple[Verdict, str], list[Rule]] = {}
         for rule in self.rules:
             if not rule.ignored:
-                found.setdefault((rule.verdict, _RENAMED.get(rule.tool, rule.tool)), []).append(rule)
+                found.setdefault((rule.verdict, RENAMED.get(rule.tool, rule.tool)), []).append(rule)
         return {key: tuple(rules) for key, rules in found.items()}
 
     @cached_property
@@ -61,11 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def shell_rules(self) -> dict[Verdict, tuple[tuple[Rule, Matcher], ...]]:
         """The rules about certain commands, each with its test of a command's text."""
         return {
-            verdict: tuple(
-                (rule, matcher(rule.what))
-                for rule in self.about(verdict, "Bash")
-                if rule.what and rule.parameter is None
-            )
+            verdict: tuple((rule, matcher(rule.what)) for rule in self.about(verdict, "Bash") if rule.parameter is None)
             for verdict in Verdict
         }
 
@@ -87,4 +93,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 def _names(rule: Rule, tool: str) -> bool:
     if "*" in rule.tool:
         return rule.names.fullmatch(tool) is not None
-    return tool == rule.tool or tool.startswith(f"{rule.tool}__")
+    return tool.startswith(f"{rule.tool}__")

@@ -22,7 +22,7 @@ from .paths import PathFacts, is_protected, spellings
 from .settings import Settings
 from .shell_parse import parse
 
-_BOUNDARIES = re.compile(r"[;&|\n(){}`]|\b(?:then|do|else)\b")
+_BOUNDARIES = re.compile(r"\$\{\w+:?[-=+]|[;&|\n(){}`]|\b(?:then|do|else)\b")
 _SEPARATORS = re.compile(r"[\s;&|<>(){}`'\"=]+")
 _LOOP = re.compile(r"\b(?:for|while|until)\b")
 
@@ -34,10 +34,14 @@ class _Reading:
         self.script = script
         self.parts = parts_of(script, settings)
         self.known = Known()
+        # What no parser could read is cut up where commands may begin: the shell runs what comes before an error.
+        pieces = (piece.strip() for piece in _BOUNDARIES.split(script.text)) if script.doubts else ()
+        self.pieces = tuple(dict.fromkeys(pieces))
 
     @cached_property
     def runs(self) -> list[launched.Run]:
-        return list(launched.runs(self.script, known=self.known))
+        scripts = (self.script, *map(parse, () if self.script.unread else self.pieces))
+        return [run for script in scripts for run in launched.runs(script, known=self.known)]
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -45,14 +49,10 @@ class _Reading:
         found = dict.fromkeys((self.script.text, *(command.raw for command in self.script.commands)))
         for command in self.script.commands:
             found[" ".join(word.text for word in command.words if word.fixed)] = None
-        if self.script.doubts:
-            # What no parser could read is cut up where commands may begin.
-            found |= dict.fromkeys(piece.strip() for piece in _BOUNDARIES.split(self.script.text))
+        found |= dict.fromkeys(self.pieces)
         for run in self.runs:
             found[" ".join(run.argv)] = None
-            _, slash, name = run.argv[0].rpartition("/")
-            if slash and name:
-                found[" ".join((name, *run.argv[1:]))] = None
+            found[" ".join((run.argv[0].rpartition("/")[2], *run.argv[1:]))] = None
         return tuple(found)
 
 
@@ -131,9 +131,9 @@ def _by_names(script: Script, settings: Settings, facts: PathFacts) -> Finding |
 
 def _places(path: str, part: Part, settings: Settings, facts: PathFacts) -> Iterator[tuple[str, ...]]:
     """Yield the spellings of `path` from where the part runs, and from where the command line began."""
-    for cwd in dict.fromkeys((part.cwd or settings.places.cwd, settings.places.cwd)):
+    for cwd in dict.fromkeys((part.cwd, settings.places.cwd)):
         yield spellings(path, settings.places, facts, cwd)
-    if part.moved and ".." in path.split("/"):
+    if part.moved:
         yield spellings(path.replace("../", ""), settings.places, facts, part.cwd)
 
 
@@ -153,7 +153,7 @@ def _exact(script: Script, settings: Settings) -> Finding | None:
     for rule, _ in settings.shell_rules[Verdict.ALLOW]:
         if is_exact(rule.what) and rule.what == text and not script.doubts:
             simple = not any(command.redirects for command in script.commands) and "|" not in text.replace("||", "")
-            if simple and not text.startswith(("(", "{")):
+            if simple and "a command in the background" not in script.obstacles and not text.startswith(("(", "{")):
                 return by_rule(rule, "exactly this command")
     return None
 
@@ -184,10 +184,10 @@ def _firm(reading: _Reading, settings: Settings) -> Finding | None:
 def _protected(parts: Sequence[Part], settings: Settings, facts: PathFacts) -> Finding | None:
     """Return the question about writing what is run or obeyed later, which no allowance settles."""
     for part in parts:
-        if moved := critical.moves(part.command, part.cwd or settings.places.cwd, settings.places):
+        if moved := critical.moves(part.command, part.cwd, settings.places):
             return asked(f"`{moved}` is critical: moving it takes it away", Weight.SAFETY)
         for operand in opened(part.command):
-            if operand.writes or part.command.name in ("cp", "mv"):
+            if operand.writes or part.command.name == "cp":
                 paths = spellings(operand.word.text, settings.places, facts, part.cwd)
                 if any(is_protected(path) for path in paths):
                     return asked(f"what is in `{paths[0]}` is run or obeyed later", Weight.SAFETY)
@@ -227,7 +227,7 @@ def _moves(script: Script, parts: Sequence[Part], settings: Settings, facts: Pat
     if git and (bare := facts.repository_inside(settings.places.cwd)):
         return f"git may take `{bare}` for a repository and run what its configuration says"
     real = [part for part in changes if [word.text for word in part.command.words[1:]] not in (["."], ["./"])]
-    if len(real) > 1 or (real and _LOOP.search(script.text)):
+    if len(changes) > 1 or (real and _LOOP.search(script.text)):
         return "it changes the directory more than once"
     if real and git:
         return "it changes the directory and runs git, which obeys the configuration it finds there"
@@ -235,9 +235,10 @@ def _moves(script: Script, parts: Sequence[Part], settings: Settings, facts: Pat
         if not real:
             continue
         for operand in opened(part.command):
-            if operand.writes:
-                return "it changes the directory and writes"
-            if part.command.name != "cd" and ".." in operand.word.text.split("/"):
+            if operand.writes or operand.word in [redirect.target for redirect in part.command.redirects]:
+                return "it changes the directory and writes or redirects"
+            place = operand.word.text
+            if part.command.name != "cd" and (".." in place.split("/") or place.startswith("/proc/")):
                 return "it changes the directory and reads above it"
     return ""
 

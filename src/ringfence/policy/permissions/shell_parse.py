@@ -19,7 +19,7 @@ import tree_sitter_bash
 
 from .command import Assignment, Command, Context, Redirect, Script, Word
 from .second_reading import disagreement
-from .words import PLAIN_COMMAND, RESERVED, plain_word, word_of
+from .words import PLAIN_COMMAND, RESERVED, TRANSLATED, begins_translated, plain_word, word_of
 
 MAX_TEXT = 10_000
 """Longer commands are read for denials only (Claude Code's limit, measured)."""
@@ -28,13 +28,15 @@ LONGEST_TEXT = 20 * MAX_TEXT
 """Longer ones are not parsed at all, and asked about in every mode."""
 
 _HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u0085\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
+# Inside `${ }` the grammar has no node for substitutions of these kinds, and takes `'` for a quote within `"`.
+_UNREAD = re.compile(r"[`']|[<>]\(")
 _COMMENT_IN_QUOTES = re.compile(r"\n\s*#")
 
 _CONTAINERS = frozenset(
     "program list pipeline if_statement elif_clause else_clause while_statement do_group negated_command".split()
 )
-_LISTS = frozenset("list pipeline negated_command".split())
-_COMPOUND = frozenset("if_statement while_statement for_statement do_group compound_statement subshell".split())
+_LISTS = frozenset("list pipeline".split())
+_COMPOUND = frozenset("if_statement while_statement for_statement compound_statement subshell".split())
 _OBSTACLES = {
     "subshell": "a subshell",
     "compound_statement": "a group or arithmetic command",
@@ -43,7 +45,6 @@ _OBSTACLES = {
     "c_style_for_statement": "`for ((`",
     "function_definition": "a function definition",
 }
-_SILENT = frozenset("comment heredoc_body heredoc_end variable_name".split())
 _TESTS = frozenset("test_command".split())
 
 
@@ -125,7 +126,7 @@ class _Reader:
         elif kind == "for_statement":
             self.loop(node, context, redirects)
         elif kind in _TESTS:
-            self.test(node, context)
+            self.test(node, context, redirects)
         elif kind in ("variable_assignment", "variable_assignments"):
             self.assignments(node, context, redirects)
         elif kind in ("declaration_command", "unset_command"):
@@ -134,23 +135,20 @@ class _Reader:
             self.commands.append(Command(raw=self.text(node), words=words, redirects=redirects, context=context))
         elif kind in _OBSTACLES:
             self.obstacle(node, context, redirects)
-        elif node.is_named and kind not in _SILENT:
+        elif node.is_named and kind != "comment":
             self.obstacles.append(f"a construct that is not understood ({kind})")
             self.inside(node, context)
 
     def container(self, node: tree_sitter.Node, context: Context, redirects: tuple[Redirect, ...]) -> None:
         # The grammar hangs a redirection on the whole of a list or pipeline; to the shell it is the last command's.
-        parts = [child for child in node.children if child.is_named]
         shared = () if node.type in _LISTS else redirects
         for child in node.children:
             if child.is_named:
-                self.statement(child, context, redirects if child == parts[-1] else shared)
+                self.statement(child, context, redirects if child == node.children[-1] else shared)
             elif child.type == "&":
                 self.obstacles.append("a command in the background")
-            elif child.type in (";;", ";&", ";;&"):
-                self.obstacles.append(f"a stray `{child.type}`")
-            elif child.is_missing:
-                self.doubts.append("it is not a complete, correct command")
+            elif child.type == ";;":
+                self.obstacles.append("a stray `;;`")
 
     def obstacle(self, node: tree_sitter.Node, context: Context, redirects: tuple[Redirect, ...]) -> None:
         if _OBSTACLES[node.type]:
@@ -161,12 +159,14 @@ class _Reader:
                 self.statement(child, within, redirects)
             elif child.type in ("redirected_statement", "test_command", "declaration_command", "variable_assignment"):
                 self.statement(child, within, redirects)
-            elif child.is_named:
+            elif child.type.endswith("_redirect"):  # of a function, wherever it is called
+                self.opened(child, within)
+            else:
                 self.inside(child, within)
 
     def loop(self, node: tree_sitter.Node, context: Context, redirects: tuple[Redirect, ...]) -> None:
         """`for name in words`: the words are looked at, the body is read; `select` is an obstacle."""
-        if node.children and node.children[0].type == "select":
+        if self.text(node).startswith("select"):
             self.obstacles.append("`select`")
         name = next((self.text(child) for child in node.children if child.type == "variable_name"), "")
         for child in node.children:
@@ -175,38 +175,46 @@ class _Reader:
                     self.obstacles.append("a pipeline in a loop")
                 self.statement(child, context, redirects)
             elif child.is_named and child.type != "variable_name":
-                self.looped.append(Assignment(name=name, value=self.word(child, context)))
+                self.looped.append(Assignment(name=name, value=self.word(child, context), plain=True))
 
-    def test(self, node: tree_sitter.Node, context: Context) -> None:
+    def test(self, node: tree_sitter.Node, context: Context, redirects: tuple[Redirect, ...]) -> None:
         """`[ ]` and `[[ ]]`: reads only, as long as nothing in it is computed."""
         words = tuple(plain_word(word) for word in self.text(node).split())
         if not all(self.plain_operand(child) for child in _named_below(node)):
             self.obstacles.append("a test whose operands are computed or matched")
         self.inside(node, context)
-        self.commands.append(Command(raw=self.text(node), words=words, context=context))
+        self.commands.append(Command(raw=self.text(node), words=words, redirects=redirects, context=context))
 
     def plain_operand(self, node: tree_sitter.Node) -> bool:
-        patterns = node.type == "extglob_pattern" and re.search(r"[*?\[(]", self.text(node)) is not None
+        patterns = node.type in _MATCHED and re.search(_MATCHED[node.type], self.text(node)) is not None
         return node.type in _PLAIN_TEST and not patterns
 
     def redirected(self, node: tree_sitter.Node, context: Context, outer: tuple[Redirect, ...]) -> None:
         found: list[Redirect] = []
         bodies = []
+        before = len(self.commands)
         for child in node.children:
             if child.type.endswith("_redirect"):
-                found.append(self.redirect(child, context))
-            elif child.is_named:
+                found += self.redirect(child, context)
+            else:
                 bodies.append(child)
         redirects = outer + tuple(found)
         for body in bodies:
-            if body.type in _COMPOUND and not all(item.duplicates for item in found):
+            if body.type in _COMPOUND:
                 self.obstacles.append("a redirection of more than one command")
             self.statement(body, context, redirects)
         if not bodies:
             self.obstacles.append("a redirection without a command")
+        if not any(set(found) <= set(command.redirects) for command in self.commands[before:]):
             self.commands.append(Command(raw=self.text(node), redirects=redirects, context=context))
 
-    def redirect(self, node: tree_sitter.Node, context: Context) -> Redirect:
+    def opened(self, node: tree_sitter.Node, context: Context) -> None:
+        """Read a redirection that belongs to no command."""
+        redirects = tuple(self.redirect(node, context))
+        self.commands.append(Command(raw=self.text(node), redirects=redirects, context=context))
+
+    def redirect(self, node: tree_sitter.Node, context: Context) -> list[Redirect]:
+        """Read a redirection, and those that the grammar hangs below it."""
         if node.type == "heredoc_redirect":
             return self.heredoc(node, context)
         operator, target = "", None
@@ -214,30 +222,34 @@ class _Reader:
             if not child.is_named:
                 operator += child.type
             elif child.type == "file_descriptor":
-                if not self.text(child).isdigit():
-                    self.obstacles.append("a descriptor kept in a variable")
+                pass
             elif target is None:
                 target = self.word(child, context)
             else:
                 self.obstacles.append("a redirection that is not understood")
-        return Redirect(operator=operator, target=target, text=self.text(node))
+        return [Redirect(operator=operator, target=target, text=self.text(node))]
 
-    def heredoc(self, node: tree_sitter.Node, context: Context) -> Redirect:
-        quoted, body = False, ""
+    def heredoc(self, node: tree_sitter.Node, context: Context) -> list[Redirect]:
+        opening, start, end = "", node.end_byte, node.end_byte
+        further: list[Redirect] = []
         for child in node.children:
             if child.type == "heredoc_start":
-                quoted = any(mark in self.text(child) for mark in "'\"\\")
+                opening, start = self.text(child), child.end_byte
+            elif child.type == "heredoc_end":
+                end = child.start_byte
             elif child.type == "heredoc_body":
-                body = self.text(child)
                 self.inside(child, context)
-            elif child.type not in ("heredoc_end", "<<", "<<-", "file_descriptor"):
+            elif child.type not in ("<<", "<<-", "file_descriptor"):
                 self.obstacles.append("a here-document that leads on to something else")
-                self.statement(child, context, ()) if not child.type.endswith("_redirect") else self.redirect(
-                    child, context
-                )
-        if not quoted:
+                if child.type.endswith("_redirect"):
+                    further += self.redirect(child, context)
+                else:
+                    self.statement(child, context, ())
+        if not any(mark in opening for mark in "'\"\\"):
             self.obstacles.append("a here-document whose text the shell expands")
-        return Redirect(operator="<<", text=body)
+        # Not the body's node: where it begins with a backslash, the grammar gives some or all of it to the line above.
+        body = self.source[start:end].partition(b"\n")[2].decode("utf-8", "replace")
+        return [Redirect(operator="<<", text=body), *further]
 
     def command(self, node: tree_sitter.Node, context: Context, redirects: tuple[Redirect, ...]) -> None:
         words: list[Word] = []
@@ -247,21 +259,23 @@ class _Reader:
             if child.type == "variable_assignment":
                 assignments.append(self.assignment(child, context))
             elif child.type.endswith("_redirect"):
-                own.append(self.redirect(child, context))
+                own += self.redirect(child, context)
             elif child.type == "command_name":
-                words.append(self.word(child.children[0] if child.children else child, context))
+                words.append(self.word(child.children[0], context))
             elif child.type == "subshell":
-                self.obstacles.append("a subshell")
                 self.statement(child, context, redirects)
             elif child.is_named:
                 words.append(self.word(child, context))
+            elif begins_translated(child, self.source):
+                self.obstacles.append(TRANSLATED)
             else:
                 self.obstacles.append(f"`{child.type}`") if child.type not in ("==", "=~") else None
                 words.append(plain_word(self.text(child)))
-        if words and words[0].text in RESERVED - {"time"} and words[0].raw == words[0].text:
-            self.obstacles.append(f"`{words[0].text}`")
+        for word in words[:1]:
+            if word.text in RESERVED - {"time"} and word.raw == word.text:
+                self.obstacles.append(f"`{word.text}`")
         first = next((c for c in node.children if not c.type.endswith("_redirect")), node)
-        if own and first is not node.children[0]:
+        if first is not node.children[0]:
             self.obstacles.append("a redirection before its command")
         raw = self.source[first.start_byte : max(c.end_byte for c in node.children if not c.type.endswith("_redirect"))]
         command = Command(
@@ -283,8 +297,7 @@ class _Reader:
         for child in node.children:
             if child.type in ("variable_name", "subscript"):
                 name = self.text(child)
-                if child.type == "subscript":
-                    self.inside(child, context)
+                self.inside(child, context)
             elif not child.is_named:
                 operator = child.type
             else:
@@ -304,21 +317,23 @@ class _Reader:
             self.obstacles.append("a command or process substitution")
             within = context if context is Context.FUNCTION else Context.SUBSTITUTION
             for child in node.children:
-                if child.is_named and child.type.endswith("_redirect"):
-                    redirect = self.redirect(child, within)
-                    self.commands.append(Command(raw=self.text(child), redirects=(redirect,), context=within))
-                elif child.is_named:
+                if child.type.endswith("_redirect"):
+                    self.opened(child, within)
+                else:
                     self.statement(child, within, ())
             return
+        if node.type == "expansion" and _UNREAD.search(self.text(node)):
+            self.doubts.append("it holds something inside `${ }` that parsers do not read as the shell does")
         for child in node.children:
-            if child.child_count or child.type.endswith("substitution"):
-                self.inside(child, context)
+            self.inside(child, context)
 
 
 _PLAIN_TEST = frozenset(
     "unary_expression binary_expression test_operator word string string_content raw_string number "
     "parenthesized_expression regex concatenation extglob_pattern".split()
 )
+# What makes an operand of a test more than itself.
+_MATCHED = {"extglob_pattern": r"[*?\[(]", "word": r"[*?\[]", "regex": r"[*?\[]", "concatenation": r"\$$"}
 
 
 def _named_below(node: tree_sitter.Node) -> list[tree_sitter.Node]:

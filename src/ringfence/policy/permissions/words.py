@@ -19,10 +19,10 @@ RESERVED = frozenset(
 )
 """Words that make a command something else than a program with arguments."""
 
-_EXTGLOB = re.compile(r"[@!?+*]\(")
+TRANSLATED = 'a translated string `$"..."`'
+
 _BRACES = re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}?|\{.*,")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v"}
-_NOTHING: frozenset[str] = frozenset()
 
 
 def plain_word(text: str) -> Word:
@@ -36,24 +36,24 @@ def word_of(node: tree_sitter.Node, source: bytes) -> tuple[Word, list[str]]:
     reading.read(node, quoted=False)
     raw = reading.slice(node)
     bare = reading.bare
+    if re.search(r"\S\\\n", raw):
+        reading.obstacles.append("a word that goes on in the next line")
     if _BRACES.search(bare):
         reading.expands.add("{")
         reading.obstacles.append("braces that expand")
-    if _EXTGLOB.search(bare):
-        reading.obstacles.append("an extended pattern")
-    if re.search(r"(?<!\\)[*?\[]", bare):
+    if re.search(r"(?<!\\)(?:\\\\)*[*?\[]", bare):
         reading.expands.add("*")
     if bare.startswith("="):
         reading.obstacles.append("a word that begins with `=`, which zsh replaces by a program's path")
     if bare.startswith("~") or "=~" in bare or ":~" in bare:
         reading.expands.add("~")
-    word = Word(
-        raw=raw,
-        text=reading.value(),
-        fixed=reading.fixed,
-        expands=frozenset(reading.expands) if reading.expands else _NOTHING,
-    )
+    word = Word(raw=raw, text=reading.value(), fixed=reading.fixed, expands=frozenset(reading.expands))
     return word, reading.obstacles
+
+
+def begins_translated(node: tree_sitter.Node, source: bytes) -> bool:
+    """Tell whether `node` is the `$` of `$"..."`, for which the grammar has a node only where a word begins with it."""
+    return node.type == "$" and source[node.end_byte :].startswith(b'"')
 
 
 class _Reading:
@@ -73,11 +73,10 @@ class _Reading:
 
     def read(self, node: tree_sitter.Node, *, quoted: bool) -> None:
         kind, text = node.type, self.slice(node)
-        if kind in ("word", "number", "file_descriptor", "extglob_pattern", "regex", "variable_name", "test_operator"):
+        if kind in ("word", "number"):
             self.literal(text, quoted=quoted)
             for child in node.children:  # a number may hold an expansion
-                if child.is_named:
-                    self.computed(self.slice(child), "a computed number")
+                self.computed(self.slice(child), "a computed number")
         elif kind == "raw_string":
             self.pieces.append(text[1:-1])
             self.bare += "''"
@@ -87,6 +86,9 @@ class _Reading:
             self.pieces.append(decode_ansi_c(text[2:-1]))
             self.bare += "''"
             self.obstacles.append("`$'...'`")
+        elif kind == "translated_string":
+            self.obstacles.append(TRANSLATED)
+            self.string(node.children[-1])
         elif kind == "concatenation":
             self.concatenation(node, quoted=quoted)
         elif kind == "brace_expression":
@@ -111,15 +113,13 @@ class _Reading:
         self.pieces.append(re.sub(r"\\(.)", r"\1", text.replace("\\\n", ""), flags=re.S))
 
     def concatenation(self, node: tree_sitter.Node, *, quoted: bool) -> None:
-        at = node.start_byte
         for child in node.children:
-            self.gap(at, child.start_byte, quoted=quoted)
-            if child.is_named:
+            if begins_translated(child, self.source):
+                self.obstacles.append(TRANSLATED)
+            elif child.is_named:
                 self.read(child, quoted=quoted)
             else:
                 self.literal(self.slice(child), quoted=quoted)
-            at = child.end_byte
-        self.gap(at, node.end_byte, quoted=quoted)
 
     def string(self, node: tree_sitter.Node) -> None:
         """Read what stands between double quotes, including what has no node of its own."""
@@ -128,7 +128,7 @@ class _Reading:
         for child in node.children:
             if child.type == '"':
                 continue
-            self.gap(at, child.start_byte, quoted=True)
+            self.gap(at, child.start_byte)
             if child.type == "string_content":
                 self.literal(self.slice(child), quoted=True)
             elif child.is_named:
@@ -136,11 +136,10 @@ class _Reading:
             else:
                 self.pieces.append(self.slice(child))
             at = max(at, child.end_byte)
-        self.gap(at, node.end_byte - 1, quoted=True)
+        self.gap(at, node.end_byte - 1)
 
-    def gap(self, start: int, end: int, *, quoted: bool) -> None:
-        if start < end:
-            self.literal(self.source[start:end].decode("utf-8", "replace"), quoted=quoted)
+    def gap(self, start: int, end: int) -> None:
+        self.literal(self.source[start:end].decode("utf-8", "replace"), quoted=True)
 
     def value(self) -> str:
         """Put the pieces together; `$X"y"` must not become `$Xy`."""
@@ -175,7 +174,6 @@ _COMPUTED = {
     "expansion": "a parameter expansion",
     "command_substitution": "a command or process substitution",
     "process_substitution": "a command or process substitution",
-    "translated_string": 'a translated string `$"..."`',
     "array": "an array",
 }
 

@@ -15,7 +15,7 @@ _DURATION = re.compile(r"\d+(?:\.\d+)?[smhd]?")
 _LEVEL = re.compile(r"-?\d+")
 
 SAFE_ENVIRONMENT = frozenset(
-    "NODE_ENV CI LANG LANGUAGE LC_ALL LC_CTYPE LC_TIME LC_COLLATE LC_MESSAGES LC_NUMERIC TZ TERM COLUMNS LINES "
+    "NODE_ENV CI LANG LANGUAGE LC_ALL LC_CTYPE LC_TIME TZ TERM COLUMNS LINES "
     "NO_COLOR FORCE_COLOR CLICOLOR CLICOLOR_FORCE COLORTERM LS_COLORS LSCOLORS GREP_COLOR GREP_COLORS "
     "GCC_COLORS TIME_STYLE "
     "BLOCK_SIZE BLOCKSIZE CHARSET RUST_LOG RUST_BACKTRACE GOOS GOARCH GOEXPERIMENT CGO_ENABLED GO111MODULE "
@@ -23,16 +23,21 @@ SAFE_ENVIRONMENT = frozenset(
 )
 """Variables that change how a program reports or for which platform it builds, and nothing that it loads or runs."""
 
+_WRAPPERS = frozenset("timeout nice stdbuf command builtin time nohup noglob xargs".split())
 _SAFE_VALUE = re.compile(r"[A-Za-z0-9_./:-]+")
+_PATH_VALUE = re.compile(r"^\.*/|//|:[/.]|(?:^|/)\.\.(?:/|$)")
+# Another language may be another encoding, in which the same bytes are other characters.
+_LANGUAGES = frozenset(("LANG", "LC_ALL", "LC_CTYPE"))
+_LANGUAGE = re.compile(r"C|POSIX|(?:[\w-]+\.)?UTF-?8", re.I)
 
 
 def is_safe(assignment: Assignment) -> bool:
     """Tell whether a variable set for one command leaves it the command that it is."""
-    return (
-        assignment.plain
-        and assignment.name in SAFE_ENVIRONMENT
-        and assignment.value.fixed
-        and _SAFE_VALUE.fullmatch(assignment.value.raw) is not None
+    value = assignment.value.raw
+    if not assignment.plain or assignment.name not in SAFE_ENVIRONMENT or not _SAFE_VALUE.fullmatch(value):
+        return False
+    return not _PATH_VALUE.search(value) and (
+        assignment.name not in _LANGUAGES or _LANGUAGE.fullmatch(value) is not None
     )
 
 
@@ -56,9 +61,11 @@ def _inner(words: tuple[str, ...]) -> tuple[str, ...] | None:
         rest = _stdbuf(rest)
     elif name in ("command", "builtin"):
         rest = rest[1:] if rest[:1] == ("--",) or (name, *rest[:1]) == ("command", "-p") else rest
-    elif name not in ("time", "nohup", "noglob", "xargs"):
+    elif name not in _WRAPPERS:
         return None
     if not rest or rest[0].startswith("-") or "=" in rest[0] or rest[0] == name == "time":
+        return None
+    if name == "xargs" and rest[0] in _WRAPPERS:
         return None
     return rest
 
@@ -69,7 +76,7 @@ def _timeout(words: tuple[str, ...]) -> tuple[str, ...]:
             words = words[1:]
         elif re.fullmatch(r"-k\d\S*|-s[A-Z]\w*|--kill-after=\S+|--signal=\S+", words[0]):
             words = words[1:]
-        elif words[0] in ("-k", "-s", "--kill-after", "--signal") and len(words) > 1:
+        elif words[0] in ("-k", "-s", "--kill-after", "--signal"):
             words = words[2:]
         else:
             return ()
@@ -78,7 +85,7 @@ def _timeout(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _nice(words: tuple[str, ...]) -> tuple[str, ...]:
     if words[:1] == ("-n",):
-        return words[2:] if len(words) > 1 and _LEVEL.fullmatch(words[1]) else ()
+        return words[2:] if all(map(_LEVEL.fullmatch, words[1:2])) else ()
     return words[1:] if words and re.fullmatch(r"-\d+", words[0]) else words
 
 
@@ -102,11 +109,10 @@ LAUNCHERS = {
 }  # fmt: skip
 # Programs that run a command behind one of their own subcommands only, or not at all.
 _PACKAGES, _PROJECTS = ("npm", "pnpm", "yarn", "bundle"), ("uv", "poetry", "pipx")
-_STRICT = frozenset((*_PACKAGES, *_PROJECTS, "perf", "timeout"))
+_STRICT = frozenset((*_PACKAGES, *_PROJECTS, "perf"))
 _ANYTHING = re.compile(r".*", re.S)
 _OPERAND = (
     {
-        "timeout": _DURATION,
         "taskset": re.compile(r"[0-9a-fA-Fx,-]*\d[0-9a-fA-Fx,-]*"),
         "chrt": re.compile(r"\d+"),
         "perf": re.compile("stat|record"),
@@ -121,7 +127,7 @@ ALTERNATIVES = 64
 def launched(words: Sequence[str]) -> list[tuple[str, ...]]:
     """Return every command that a launcher at the start of `words` may run, guessing generously."""
     found: list[tuple[str, ...]] = []
-    pending = [tuple(words)] if words and words[0].rpartition("/")[2] in LAUNCHERS else []
+    pending = [tuple(words)]
     while pending and len(found) < ALTERNATIVES:
         rest = pending.pop(0)
         name = rest[0].rpartition("/")[2] if rest else ""
@@ -139,25 +145,25 @@ def _behind(name: str, words: tuple[str, ...]) -> list[tuple[str, ...]]:
     seen: set[tuple[int, int]] = set()
     while pending and len(found) < ALTERNATIVES:
         rest, operands = pending.pop()
-        if (len(rest), operands) in seen:
+        if not rest or (len(rest), operands) in seen:
             continue
         seen.add((len(rest), operands))
-        word = rest[0] if rest else ""
+        word = rest[0]
         if word == "--" or (word == "-" and name == "env"):
             pending.append((rest[1:], operands))
         elif word.startswith("-") and len(word) > 1:
             pending.append((rest[1:], operands))
-            if not word.startswith("--") or "=" not in word:
+            if "=" not in word:
                 pending.append((rest[2:], operands))
         elif "=" in word and name in ("env", "sudo", "doas") and not word.startswith("/"):
             pending.append((rest[1:], operands))
-        elif rest and operands and _OPERAND.get(name, _ANYTHING).fullmatch(word):
+        elif operands and _OPERAND.get(name, _ANYTHING).fullmatch(word):
             pending.append((rest[1:], operands - 1))
-        elif rest and not (operands and name in _STRICT):
+        elif not (operands and name in _STRICT):
             found.append(rest)
     return found
 
 
 def bare_assignments(command: Command) -> bool:
-    """Tell whether the command only sets one harmless variable of the shell."""
-    return not command.words and len(command.assignments) == 1 and is_safe(command.assignments[0])
+    """Tell whether a command without words only sets one harmless variable of the shell."""
+    return len(command.assignments) == 1 and is_safe(command.assignments[0])

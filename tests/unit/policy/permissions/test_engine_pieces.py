@@ -147,7 +147,7 @@ TABLE = flags("ab", "color depth", short_value="nc", long_value="count color", a
         (TABLE, ["-n", "y"], None),
         (TABLE, ["-n"], None),
         (TABLE, ["-c", "-a"], None),
-        (TABLE, ["-c", "-", "x"], ["x"]),
+        (TABLE, ["-c", "-", "x"], None),
         (TABLE, ["-nc", "x"], None),
         (TABLE, ["-ab", "x"], ["x"]),
         (TABLE, ["-A3", "x"], ["x"]),
@@ -204,7 +204,7 @@ def test_a_value_of_what_is_not_known_stays_as_it_is_written() -> None:
     known.let("a", "$b")
     known.let("a", "c")
     assert known.variables["a"] == ["$b", "c"]
-    assert list(known.substituted("$a", guess=False)) == ["$b", "c"]
+    assert list(known.substituted("$a")) == ["$b", "c"]
     assert known.substitute("$HOME$c", 0, guess=True) == "$HOME"
 
 
@@ -483,6 +483,8 @@ BYPASS = settings(mode="bypassPermissions")
         "find ~ -name x -delete",
         "find / -delete",
         "rm -rf *",
+        "cd sub && rm -rf *",
+        "cd sub && rm -rf .",
     ],
 )
 def test_what_is_asked_about_where_nothing_is_asked(command: str) -> None:
@@ -493,7 +495,7 @@ def test_what_is_asked_about_where_nothing_is_asked(command: str) -> None:
     "command",
     [
         "find / -name x",
-        "cd sub && rm -rf *",
+        "cd sub && rm -rf x*",
         "mv a /w/home",
         "mv a b",
         'x "$API_TOKEN"',

@@ -28,6 +28,8 @@ su --command='dny x'
 script -c'dny x' /dev/null
 git rebase --exe 'dny x' HEAD
 {dny,x}
+{,} dny x
+{,}; dny x
 d{n,}y x
 z=d; $z"ny" x
 d"$z"ny x
@@ -68,6 +70,12 @@ hash -p /bin/dny ls; ls x
 cat <<< 'dny x' | sh
 sh < <(echo dny x)
 . <(echo dny x)
+. - <<< 'dny x'
+. /dev/stdin <<< 'dny x'
+/bin/sh <<< 'dny x'
+source /dev/fd/0 <<< 'dny x'
+. /proc/self/fd/0 <<< 'dny x'
+sudo bash -c 'dny x'
 dny${IFS}x
 set -- dny x; "$@"
 set -- dny; $1 x
@@ -103,6 +111,9 @@ git commit -m 'dny x'
 timeout 5 grep dny x
 git log --grep 'dny x'
 . script <<< 'dny x'
+. script - <<< 'dny x'
+cat /dev/stdin <<< 'dny x'
+{,}
 """
 
 
@@ -122,9 +133,10 @@ def nested(command: str, times: int) -> str:
     return command
 
 
-@pytest.mark.parametrize("times", range(1, 6))
+@pytest.mark.parametrize("times", range(1, 7))
 def test_a_denial_holds_in_commands_inside_commands(times: int) -> None:
     assert verdict(DENIED, "Bash", nested("dny x", times)) == "deny"
+    assert verdict(DENIED, "Bash", nested("dny x", 7)) == "ask"
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,13 @@ def test_an_absolute_place() -> None:
     assert "/etc/x" in built('path = "/etc/x"\ntext = "{a}"')
 
 
+@pytest.mark.parametrize("kind", ["netrc", "gh", "npmrc"])
+def test_tables_of_one_kind_are_one_file(kind: str) -> None:
+    body = 'kind = "{}"\nsecret = "{}"\nhost = "{}.example"' + ('\nlogin = "me"' if kind != "npmrc" else "")
+    (file,) = built(body.format(kind, "a", "one"), body.format(kind, "b-1", "two")).values()
+    assert "one.example" in file.text and "two.example" in file.text
+
+
 def test_two_files_that_are_not_joined() -> None:
     body = 'kind = "pypirc"\nsecret = "a"\nhost = "x.example"'
     with pytest.raises(UsageError, match="two secret files are"):

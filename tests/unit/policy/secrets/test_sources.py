@@ -77,6 +77,15 @@ def test_a_value_in_the_place_of_its_name_is_not_repeated(origin: str) -> None:
     assert TOKEN not in caught.value.message + caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "begins",
+    "ghp_ gho_ ghs_ github_pat_ glpat- npm_ hf_ sk- pypi- xoxb- AKIA ASIA AIza".split(),
+)
+def test_every_kind_of_token_is_known_by_its_beginning(begins: str) -> None:
+    with pytest.raises(UsageError, match="holds what looks like a token"):
+        built(aws=begins + "Abc0" * 4)
+
+
 def test_names_that_begin_like_tokens_are_names() -> None:
     assert built(env="npm_token").locator == "npm_token"
     assert built(env="GITHUB_TOKEN_FOR_THE_WHOLE_COMPANY").locator == "GITHUB_TOKEN_FOR_THE_WHOLE_COMPANY"

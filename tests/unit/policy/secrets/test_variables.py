@@ -40,6 +40,7 @@ def test_who_fills_and_who_reads() -> None:
 def test_what_is_brought_gives_way_and_order_is_nothing() -> None:
     brought, own, other = made("z", "V", scope="preset"), made("a", "V"), made("y", "W", scope="default")
     assert settled([brought, own, other], []) == settled([other, own, brought], []) == (own, other)
+    assert settled([made("b", "V", scope="default"), own], []) == (own,)
     assert settled([brought], [VariableRule(name="V", source=USER, value="x")]) == ()
     assert settled([brought], [VariableRule(name="V", source=USER)]) == (brought,)
 
