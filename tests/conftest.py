@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import requirements
+from tests import native, requirements
 from tests.lab import Lab
 from tests.purity import Guard
 
@@ -87,6 +87,18 @@ def ordinary_user() -> str:
     account = requirements.ordinary_user()
     assert account is not None and os.geteuid() == 0
     return account.pw_name
+
+
+@pytest.fixture(scope="session")
+def native_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the native command, which asks the resident supervisor."""
+    return native.built(tmp_path_factory.mktemp("client") / "ringfence", "--client")
+
+
+@pytest.fixture(scope="session")
+def native_stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the native stager of root's sandboxes."""
+    return native.built(tmp_path_factory.mktemp("native") / "native-stage", "--stage")
 
 
 @pytest.fixture(scope="session")

@@ -45,21 +45,13 @@ sys.__stdout__.write(json.dumps(told))
 Started = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture(scope="module")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    requirements.require("cc")
-    program = tmp_path_factory.mktemp("native") / "native-stage"
-    subprocess.run([ROOT / "scripts/native", "--stage", program], check=True, timeout=60)
-    return program
-
-
 @pytest.fixture(params=["python", "native"])
 def started(request: pytest.FixtureRequest) -> Started:
     """Give the function that runs one of both to its end."""
     if request.param == "python":
         first = [sys.executable, "-P", "-c", TWIN, "stage"]
     else:
-        first = [str(request.getfixturevalue("native"))]
+        first = [str(request.getfixturevalue("native_stage"))]
     environment = {"PYTHONPATH": str(ROOT / "src"), "SECRET": "s3cret"}
 
     def run(*words: str, prefix: Sequence[str] = (), **more: Any) -> "subprocess.CompletedProcess[str]":

@@ -104,6 +104,12 @@ def test_discard_throws_everything_away(worked: Commands) -> None:
     assert text(worked, "a.txt") == "one\n"
 
 
+def test_a_directory_of_held_files_is_not_their_name(worked: Commands) -> None:
+    worked.good("apply")
+    assert "as `--held .github/workflows/" in worked.refused(2, "apply", "--held", ".github")
+    assert "what is left" in worked.refused(2, "apply", "a.txt")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

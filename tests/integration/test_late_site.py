@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests import requirements
 from tests.house.sources import ROOT
 
 VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -27,16 +26,8 @@ def main():
 """
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    requirements.require("cc")
-    program = tmp_path_factory.mktemp("client") / "ringfence"
-    subprocess.run([ROOT / "scripts/native", "--client", program], check=True, timeout=60)
-    return program
-
-
 @pytest.fixture
-def prefix(tmp_path: Path, client: Path) -> Path:
+def prefix(tmp_path: Path, native_client: Path) -> Path:
     """An installation with the real command and script."""
     (tmp_path / "bin").mkdir()
     package = tmp_path / "lib" / VERSION / "site-packages/ringfence/cli"
@@ -44,7 +35,7 @@ def prefix(tmp_path: Path, client: Path) -> Path:
     for directory in (package.parent, package):
         (directory / "__init__.py").write_text("")
     (package / "entry.py").write_text(ENTRY)
-    shutil.copy2(client, tmp_path / "bin")
+    shutil.copy2(native_client, tmp_path / "bin")
     script(tmp_path, f"#!{sys.executable}\n")
     return tmp_path
 

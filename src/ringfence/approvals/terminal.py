@@ -61,9 +61,10 @@ class TerminalApprover:
         """One line, without its end; None if none comes in time."""
         until = time.monotonic() + self.timeout_s
         typed = b""
+        poller = select.poll()  # select(2) takes no descriptor from 1,024 on, and many sandboxes need more
+        poller.register(terminal, select.POLLIN)
         while b"\n" not in typed:
-            ready, _, _ = select.select([terminal], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
+            if not poller.poll(max(0.0, until - time.monotonic()) * 1000):
                 return None
             data = os.read(terminal, 4096)
             if not data:

@@ -77,7 +77,9 @@ def check_count(command: Command, words: Sequence[str]) -> None:
         message = f"`ringfence {command.name}` needs the name of a run"
         raise UsageError(message, hint=f"`ringfence runs` lists them; {command.usage[0]}")
     if len(words) < least:
-        raise UsageError(f"`ringfence {command.name}` needs more words", hint=command.usage[0])
+        several = len(command.usage) > 1 and command.words
+        choices = f"it is one of {', '.join(f'`{word}`' for word in command.words)}" if several else command.usage[0]
+        raise UsageError(f"`ringfence {command.name}` needs more words", hint=choices)
     if 0 <= most < len(words):
         raise UsageError(f"unexpected word `{words[most]}`", hint=command.usage[0])
 

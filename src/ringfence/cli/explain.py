@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -25,6 +25,12 @@ from .terminal import paint, put, put_json, safe, table
 _HOST = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?", re.I)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CREDENTIAL = re.compile(r"TOKEN|KEY|SECRET|PASSWORD")  # nobody is advised to pass one
+# What ends like this is a file, and no host: none of these is a top-level domain.
+_FILES = frozenset(
+    "bak c cfg cjs conf cpp crt css csv env gz h html ini ipynb java jpg js json jsx key lock log mjs pdf pem png rb"
+    " sql sqlite svg tmp toml ts tsx txt whl xml yaml yml".split()
+)
+_FILES_OR_HOSTS = frozenset("cc md pl py rs sh so zip".split())
 _STYLES = {"yes": "good", "no": "bad", "private": "warn", "ask": "warn"}
 
 
@@ -38,7 +44,7 @@ def main(name: str, words: Sequence[str]) -> int:
     kind, text = classify(target)
     prepared = prepared_for(options, [])
     found = EXPLAINERS[kind](prepared, text)
-    said = unmet.wishes(options, unmet.view_of(prepared), os.environ)
+    said = (*other_reading(target, kind, os.environ), *unmet.wishes(options, unmet.view_of(prepared), os.environ))
     found = msgspec.structs.replace(found, notes=(*found.notes, *said))
     if options.json:
         put_json(found)
@@ -85,8 +91,25 @@ def classify(target: Sequence[str]) -> tuple[str, str]:
     if "/" in text or text.startswith((".", "~")) or os.path.lexists(text):
         return "path", text
     host, port = split_port(text)
-    is_host = port or is_address(host) or host == "localhost" or ("." in host and _HOST.fullmatch(host))
-    return ("host" if is_host else "path"), text
+    named = "." in host and _HOST.fullmatch(host) and ending(host) not in _FILES
+    return ("host" if port or named or is_address(host) or host == "localhost" else "path"), text
+
+
+def ending(text: str) -> str:
+    """What stands behind the last dot."""
+    return text.rpartition(".")[2].lower()
+
+
+def other_reading(target: Sequence[str], kind: str, present: Mapping[str, str]) -> tuple[str, ...]:
+    """How to ask about what else one word may have meant."""
+    text = target[0]
+    if len(target) > 1 or "/" in text or os.path.lexists(text):
+        return ()
+    if kind == "host" and ending(text) in _FILES_OR_HOSTS:
+        return (f"for a file of that name: `ringfence explain ./{text}`",)
+    if kind == "path" and text in present:
+        return (f"for the variable: `ringfence explain env {text}`",)
+    return ()
 
 
 def split_port(text: str) -> tuple[str, str]:

@@ -8,6 +8,8 @@ import os
 import sys
 from _signal import alarm
 
+from ringfence.model.errors import UsageError
+
 REFUSED = 2
 ALARM_S = 60
 CLIENTS = ("claude-code", "codex")
@@ -28,7 +30,8 @@ def main(name: str, words: "list[str]") -> int:
     try:
         status, output = answer(words)
     except BaseException as error:  # an interrupt, too, must not let the call pass
-        status, output = REFUSED, f"ringfence: {type(error).__name__}: {error}; so this is denied\n".encode()
+        said = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+        status, output = REFUSED, f"ringfence: {said}; so this is denied\n".encode()
     os.write(2 if status else 1, output)
     return status
 
@@ -44,7 +47,7 @@ def answer(words: "list[str]") -> "tuple[int, bytes]":
     contain = "--contain" in words
     clients = [word for word in words if word != "--contain"]
     if len(clients) != 1 or clients[0] not in CLIENTS:
-        raise ValueError("`ringfence hook` takes the name of a client: " + " or ".join(CLIENTS))
+        raise UsageError("`ringfence hook` takes the name of a client: " + " or ".join(CLIENTS))
     from ringfence.integrations import hook_client
 
     event, directory = sys.stdin.buffer.read(), started_in()

@@ -131,13 +131,18 @@ def anchor(text: str) -> Link:
     return int(number), hash_
 
 
+def counted(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def described(report: verify.Report) -> Iterable[str]:
     """What was found, for people."""
     for problem in report.problems:
         where = f"{problem.file}:{problem.line}" if problem.line else problem.file
         style = "warn" if problem.warning else "bad"
         yield f"{paint(problem.kind.value, style)}  {safe(where)}: {safe(problem.message)}"
-    size = f"{report.records} records in {report.files} files"
+    size = f"{counted(report.records, 'record')} in {counted(report.files, 'file')}"
     if not report.ok:
         yield paint(f"the audit was tampered with ({size})", "bad")
         return

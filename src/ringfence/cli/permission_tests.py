@@ -96,7 +96,8 @@ def _read(path: str) -> Expectations:
     except OSError as error:
         raise HostError(f"`{path}` cannot be read: {error.strerror}", hint="check its permissions") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"expectations are not understood: {str(error)[:200]}", place=path) from None
+        hint = "`version`, `settings`, and `[[expect]]` with `tool`, `input` and `verdict`: docs/permissions.md has one"
+        raise UsageError(f"expectations are not understood: {str(error)[:200]}", place=path, hint=hint) from None
 
 
 def _settings(document: Expectations, path: str) -> Settings:

@@ -55,7 +55,8 @@ def _decide(given: arguments.Arguments, rest: list[str]) -> int:
 def _explain(given: arguments.Arguments, rest: list[str]) -> int:
     """Say what is decided about one call, by which rule, and what would change it."""
     if len(rest) < 2:
-        raise UsageError("no call is named", hint="ringfence policy explain [OPTIONS] TOOL INPUT")
+        hint = "the tool, then its input, as in `ringfence policy explain Bash 'git push'`"
+        raise UsageError("no call is named", hint=hint)
     call = call_of(rest[0], " ".join(rest[1:]))
     settings = settings_of(given)
     decision = decide(settings, call, DiskFacts())
@@ -98,14 +99,15 @@ def _part(command: Command) -> dict[str, object]:
 
 def _lint(given: arguments.Arguments, rest: list[str]) -> int:
     """List what is wrong with the rules; 1 if there is anything."""
-    _no_words(rest, "ringfence policy lint [OPTIONS]")
+    _no_words(rest, "`--claude-settings project=FILE` names a file; without one the rules are ringfence's own")
     complaints = linting.lint(settings_of(given))
     if given.has("json"):
         put_json(complaints)
     elif complaints:
         put(*table([(item.code, str(item.source), f"{item.rule}: {item.message}") for item in complaints], indent=0))
     else:
-        put(f"{paint('ok', 'good')}  nothing to complain about")
+        own = " in ringfence's own rules; `--claude-settings` is for an agent's"
+        put(f"{paint('ok', 'good')}  nothing to complain about{'' if given.has('claude-settings') else own}")
     return 1 if complaints else 0
 
 

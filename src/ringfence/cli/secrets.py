@@ -45,7 +45,8 @@ def main(name: str, words: Sequence[str]) -> int:
     actions = {"list": listed, "check": checked, "test": tried}
     if action not in actions:
         hint = "it is one of " + ", ".join(f"`{one}`" for one in (*actions, "reload"))
-        raise UsageError(f"`ringfence secrets {safe(action)}`".rstrip() + " is not understood", hint=hint)
+        said = f"`ringfence secrets` has no `{safe(action)}`" if action else "`ringfence secrets` needs more words"
+        raise UsageError(said, hint=hint)
     check_words(action, *rest)
     return actions[action](options, rest)
 

@@ -14,7 +14,7 @@ from _blake2 import blake2b
 
 from ringfence import __version__
 from ringfence.session import places
-from ringfence.session.unix_sockets import at_short_path, peer_uid
+from ringfence.session.unix_sockets import HOOKS, at_short_path, look, peer_pid, peer_uid
 
 ANSWER_TIMEOUT_S = 50.0  # less than cli/hook.py's alarm
 CONNECT_TIMEOUT_S = 0.5
@@ -39,9 +39,8 @@ def directory() -> str:
 
 def name() -> str:
     """The name of the socket for this installation and this environment."""
-    root = os.path.dirname(os.path.dirname(__file__))
     parts = [__version__, sys.executable, *(os.environ.get(variable, "") for variable in PASSED)]
-    parts += [str(os.stat(f"{root}/{folder}").st_mtime_ns) for folder in FOLDERS]
+    parts += [str(time) for time in places.folder_times(FOLDERS)]
     return blake2b("\0".join(parts).encode(errors="surrogateescape"), digest_size=12).hexdigest()
 
 
@@ -56,7 +55,7 @@ def ask(words: "tuple[str, str, str]", event: bytes) -> "tuple[int, bytes] | Non
         if peer_uid(channel) != os.getuid():
             return None
         channel.settimeout(ANSWER_TIMEOUT_S)
-        channel.sendall("\n".join((*words, "")).encode(errors="surrogateescape") + event)
+        send(channel, "\n".join((*words, "")).encode(errors="surrogateescape") + event)
         channel.shutdown(_socket.SHUT_WR)
         answer = bytearray()
         while data := channel.recv(65536):
@@ -68,6 +67,18 @@ def ask(words: "tuple[str, str, str]", event: bytes) -> "tuple[int, bytes] | Non
     finally:
         channel.close()
     return (status, text) if length == len(text) else None
+
+
+def send(channel: "_socket.socket", data: bytes) -> None:
+    """Say it, and show that we may look into who listens (session/walls.py); raise OSError."""
+    shown = look(peer_pid(channel), HOOKS)
+    rights = b"".join(number.to_bytes(4, sys.byteorder) for number in shown)
+    try:
+        sent = channel.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if shown else [])
+        channel.sendall(data[sent:])
+    finally:
+        for descriptor in shown:
+            os.close(descriptor)
 
 
 def leave() -> None:

@@ -23,6 +23,7 @@ SOCKET_PLACES = ("/run/", "/var/run/", "/tmp/")
 # The C library and loggers ask these unasked: that says nothing.
 ASKED_UNASKED = ("nscd/", "systemd/", "avahi-daemon/", "sssd/")
 S_IFMT, S_IFSOCK = 0o170000, 0o140000  # inode(7)
+FLAGS, PF_KTHREAD = 6, 0x00200000  # proc_pid_stat(5), counted from after the name; <linux/sched.h>
 
 
 class Notification:
@@ -104,8 +105,32 @@ def is_outside(kind: str, number: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
+        pass
+    return not is_kernel_s(number)
+
+
+def was_given_out(init: int, number: int) -> bool:
+    """Whether the boundary of the first process `init` has had a process or group of that number, or has one.
+
+    Numbers are given out in ascending order, so all below one that lives have been. Programs signal what has ended
+    since: git its filters, shells their jobs.
+    """
+    place = f"/proc/{init}/root/proc"
+    if os.path.exists(f"{place}/{number}"):
         return True
-    return True
+    try:
+        return number <= max((int(name) for name in os.listdir(place) if name.isdigit()), default=0)
+    except OSError:
+        return False
+
+
+def is_kernel_s(number: int) -> bool:
+    """Whether it is a thread of the kernel's, which no signal reaches; these have the lowest numbers."""
+    try:
+        with open(f"/proc/{number}/stat", "rb") as file:
+            return bool(int(file.read().rpartition(b")")[2].split()[FLAGS]) & PF_KTHREAD)
+    except (OSError, IndexError):
+        return False
 
 
 def is_service_of_host(path: str, pid: int) -> bool:

@@ -162,13 +162,16 @@ def finish_interrupted(run: Run) -> list[Result]:
 
 def check_named(layer: Layer, paths: Sequence[str], held: Sequence[str]) -> None:
     """Raise UsageError for a name that means nothing here."""
+    left = "`ringfence diff --stat` lists what is left"
     for path in paths:
         if not any(is_chosen(item, [path]) for item in layer.reviewed):
-            raise UsageError(f"run `{layer.run.run}` did not change `{path}`", hint="`ringfence diff --stat` lists it")
+            raise UsageError(f"run `{layer.run.run}` did not change `{path}`", hint=left)
     for path in held:
         item = next((item for item in layer.reviewed if item.change.path == path), None)
         if item is None:
-            raise UsageError(f"run `{layer.run.run}` did not change `{path}`", hint="`ringfence diff --stat` lists it")
+            below = [item.change.path for item in layer.reviewed if item.code and is_chosen(item, [path])]
+            hint = f"name each file by itself, as `--held {below[-1]}`" if below else left
+            raise UsageError(f"run `{layer.run.run}` did not change `{path}`", hint=hint)
         if not item.allowed:
             raise UsageError(f"`{path}` cannot be let through: {item.sentence}", hint="copy it by hand if you must")
 

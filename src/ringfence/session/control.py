@@ -20,7 +20,7 @@ from ringfence.policy.hosts import matches
 from ringfence.sandbox import peers
 
 from . import walls
-from .unix_sockets import CONTROL, at_short_path, peer_pid
+from .unix_sockets import CONTROL, at_short_path, look, peer_pid
 
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
@@ -132,8 +132,10 @@ class Control:
     def refuse(self, peer: socket.socket, reason: str) -> Answer:
         """Record who was not listened to."""
         found = peers.described(peer_pid(peer))
-        self.answering.report("denial", REFUSED, {"reason": reason, "pid": found.pid, "program": found.program})
-        return Answer(error=f"refused: whoever asks is held by walls that the run's supervisor is not: {reason}", hint=walls.HINT)
+        fields = {"target": CONTROL, "reason": reason, "program": found.program}
+        self.answering.report("denial", REFUSED, {**fields, "pid": found.pid})
+        error = f"refused: whoever asks is held by walls that the run's supervisor is not: {reason}"
+        return Answer(error=error, hint=walls.HINT)
 
     def answer(self, packet: bytes, descriptors: "Sequence[int]" = ()) -> Answer:
         """Do what one packet asks for."""
@@ -250,7 +252,7 @@ def tell(directory: str, request: Change | Pending | Reload, descriptors: "Seque
         channel.settimeout(RELOAD_TIMEOUT_S if isinstance(request, Reload) else ANSWER_TIMEOUT_S)
         try:
             at_short_path(directory, CONTROL, channel.connect)
-            shown = walls.look(peer_pid(channel), os.path.basename(directory))
+            shown = look(peer_pid(channel), os.path.basename(directory))
             socket.send_fds(channel, [msgspec.json.encode(request)], [*descriptors, *shown])
             return msgspec.json.decode(channel.recv(PACKET_BYTES), type=Answer)
         except (OSError, msgspec.DecodeError):

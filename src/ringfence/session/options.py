@@ -120,7 +120,7 @@ def parse(words: "list[str]") -> "tuple[Options, list[str]]":
                 value = words[at]
             _take(options, FLAGS[name], value)
         else:
-            raise UsageError(f"unknown option `{name}`", hint="see `ringfence run --help`; a command may follow `--`")
+            raise UsageError(f"unknown option `{name}`", hint="`--help` lists them; a command may follow `--`")
         at += 1
     return options, []
 
@@ -135,7 +135,9 @@ def _take(options: Options, name: str, value: str) -> None:
 def logical_directory(options: Options, directory: str) -> str:
     """The path by which the user came to `directory`, where $PWD is a true one; else an empty string."""
     logical = os.environ.get("PWD", "")
-    if options.directory or not logical.startswith("/") or os.path.realpath(logical) != directory:
+    if options.directory or not logical.startswith("/"):
+        return ""
+    if logical != directory and os.path.realpath(logical) != directory:
         return ""
     return os.path.normpath(logical)
 

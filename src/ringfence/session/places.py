@@ -120,6 +120,24 @@ def project_policy(workspace: str) -> str:
 
 def installed_version() -> str:
     """What tells one installation from another, an edited tree included: its version and its folders' times."""
+    return f"{__version__} {folder_times(('inside', 'planner', 'policy', 'sandbox', 'session'))}"
+
+
+def folder_times(names: "tuple[str, ...]") -> "list[int]":
+    """When a file was last added to folders of the package, taken away, or replaced by a new one of its name.
+
+    Python adds one itself, its folder of compiled modules, at the first import from a checkout. It is made here before
+    the time is read, or the second run would be taken for one of another installation. Whatever our environment says of
+    that folder: the processes that we leave behind do not read it.
+    """
     root = os.path.dirname(os.path.dirname(__file__))
-    times = [os.stat(f"{root}/{name}").st_mtime_ns for name in ("inside", "planner", "policy", "sandbox", "session")]
-    return f"{__version__} {times}"
+    found = []
+    for name in names:
+        folder = f"{root}/{name}"
+        if not os.path.isdir(f"{folder}/__pycache__"):
+            try:
+                os.mkdir(f"{folder}/__pycache__")
+            except OSError:
+                pass  # ours is not to write there, and neither is Python's
+        found.append(os.stat(folder).st_mtime_ns)
+    return found

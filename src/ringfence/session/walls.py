@@ -16,7 +16,7 @@ import os
 
 from .likeness import SO_PEERPIDFD, lines
 from .readiness import is_readable
-from .unix_sockets import SOL_SOCKET, peer_pid, peer_uid, shown_name
+from .unix_sockets import SOL_SOCKET, peer_pid, peer_uid
 
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
@@ -67,22 +67,6 @@ class Shown:
     def close(self) -> None:
         """Show nothing any more."""
         os.close(self.descriptor)
-
-
-def look(supervisor: int, run: str) -> "list[int]":
-    """A descriptor of what the supervisor shows; none where we may not look into it, or it shows nothing."""
-    place = f"/proc/{supervisor}/fd"
-    try:
-        numbers = os.listdir(place)
-    except OSError:
-        return []
-    for number in numbers:
-        try:
-            if os.readlink(f"{place}/{number}") == f"/memfd:{shown_name(run)} (deleted)":
-                return [os.open(f"{place}/{number}", os.O_RDONLY | os.O_CLOEXEC)]
-        except OSError:
-            continue  # closed meanwhile, or not for us
-    return []
 
 
 def handle_of(peer: "_socket.socket", pid: int) -> int:

@@ -34,6 +34,7 @@ _PERMISSIONS = re.compile(
 _ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'`)>\]]+", re.IGNORECASE)
 _WORD = re.compile(r"[^\s\"'`=,;:|&<>(){}\[\]\\]+")
 _IMPORT = re.compile(r"(?:^|\s)@([^\s`'\"]+)|!`([^`\n]*)`")  # in a text for agents: files and commands it pulls in
+_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _HOOKS = re.compile(r"^[ \t]*(?:hookspath|templatedir)\s*=\s*\"?([^\"\n;#]+)", re.IGNORECASE | re.MULTILINE)
 _BLANKS = tuple(map(re.compile, (r"'([^'\n]{1,300})'", r'"([^"\n]{1,300})"', r"(?<!\S)((?:[^\s\\]+\\+ )+[^\s\\\"']+)")))
 _LOADING = re.compile(
@@ -126,6 +127,8 @@ def _text(one: Found) -> str:
     if one.kind != "file" or one.loader == "pointer" or (one.loader == "editor" and not one.path.endswith(_TASKS)):
         return ""
     text = one.text or ""
+    if one.loader == "ringfence":
+        return _COMMENT.sub("", text)  # ours is read by nobody but us, and calls nothing
     if one.loader == "agent" and one.path.lower().endswith(_TEXTS):
         return "\n".join(f"{path} {command}" for path, command in _IMPORT.findall(text))
     if one.path.lower().endswith(".json"):

@@ -1,5 +1,9 @@
 """The question as it is shown, and what is taken for an answer."""
 
+import os
+import pty
+import resource
+
 import pytest
 
 from ringfence.approvals.terminal import NOBODY, SHOWN_LINES, TerminalApprover, answered, shown
@@ -47,3 +51,21 @@ def test_a_long_action_does_not_push_the_question_away() -> None:
 def test_without_a_terminal_nobody_is_asked() -> None:
     answer = TerminalApprover(1.0, path="/nonexistent").ask(QUESTION)
     assert (answer.allowed, answer.reason) == (False, NOBODY)
+
+
+def test_an_answer_is_heard_where_many_files_are_open() -> None:
+    """A process that holds many sandboxes has numbers that select(2) does not take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(2048, hard)), hard))
+    ours, theirs = pty.openpty()
+    high = 1500
+    try:
+        os.dup2(theirs, high)
+        os.write(ours, b"y\n")
+        assert TerminalApprover(10.0).line(high) == "y"
+        assert TerminalApprover(0.01).line(high) is None
+    finally:
+        os.closerange(high, high + 1)
+        os.close(ours)
+        os.close(theirs)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

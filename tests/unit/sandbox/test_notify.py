@@ -56,6 +56,28 @@ def test_what_has_ended_was_not_reached_for(kind: str, ended: int) -> None:
     assert signalled(f"{kind} {ended}") == ""
 
 
+def kernel_thread() -> int:
+    """A thread of the kernel's; those of the host are not seen from within a container."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        if notify.is_kernel_s(int(name)):
+            return int(name)
+    pytest.skip("no thread of the kernel is seen here")
+
+
+def test_no_signal_reaches_a_thread_of_the_kernel() -> None:
+    assert signalled(f"pid {kernel_thread()}") == ""
+
+
+def test_numbers_below_one_that_lives_were_given_out() -> None:
+    """Ours are of the namespace that the test runs in: its first process stands for a boundary's."""
+    own = os.getpid()
+    living = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+    gone = next(number for number in range(own, 0, -1) if number not in living)
+    assert notify.was_given_out(own, own) and notify.was_given_out(own, gone)
+    assert not notify.was_given_out(own, 2**22 + 1)  # above kernel.pid_max
+    assert not notify.was_given_out(2**22 + 1, 1)  # no such boundary
+
+
 def reached(path: str, pid: int) -> str:
     found = notify.observed(notify.Notification(pid, "connect", "", f"unix:{path}"), lambda number: True)
     return found.code if found else ""

@@ -20,7 +20,7 @@ PATH_TOOLS = ("Read", "Edit")
 _SHAPE = re.compile(r"(?P<tool>[A-Za-z_*?][\w*?.-]*)(?:\((?P<what>.+)\))?", re.S)
 _PARAMETER = re.compile(r"(?P<name>[a-z][A-Za-z_]*):(?P<value>.+)", re.S)
 _BASH_PARAMETERS = frozenset(("timeout", "description", "run_in_background", "dangerouslyDisableSandbox"))
-_NO_PARAMETERS = frozenset(("Read", "Edit", "Write", "Glob", "NotebookEdit", "Cd"))
+_NO_PARAMETERS = frozenset(("Read", "Edit", "Cd"))
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):

@@ -101,3 +101,14 @@ def test_the_directory_that_an_option_names_is_written(command: str) -> None:
     denied = settings(deny=["Edit(secrets/**)"], mode="bypassPermissions")
     for option in ("--target-directory=secrets/k", "--target-directory secrets/k", "-t secrets/k", "-tsecrets/k"):
         assert verdict(denied, "Bash", f"{command} {option} a") == "deny"
+
+
+@pytest.mark.parametrize(
+    "program",
+    "python python3.11 node ruby perl php bash sh zsh npx npm pnpm yarn bun bunx uv uvx pipx deno env sudo xargs".split(),
+)
+def test_an_allowance_of_what_runs_anything_is_none_in_the_mode_of_a_classifier(program: str) -> None:
+    rule, command = f"Bash({program} x *)", f"{program} x y"
+    assert verdict(settings(allow=[rule]), "Bash", command) == "allow"
+    assert verdict(settings(allow=[rule], mode="auto"), "Bash", command) == "deny"
+    assert verdict(settings(allow=["Bash(other x *)"], mode="auto"), "Bash", "other x y") == "allow"
