@@ -173,9 +173,10 @@ def test_a_client_that_says_what_is_not_understood_has_ended(box: Installation) 
 
 
 @contextmanager
-def asking(box: Installation, words: list[str], **more: str) -> Iterator[socket.socket]:
-    """A client whose request is answered with `ready`, and who has not said `go` yet."""
-    told, here = os.memfd_create("x"), os.open(box.workspace, os.O_PATH)
+def asking(box: Installation, words: list[str], told: int = -1, **more: str) -> Iterator[socket.socket]:
+    """A client whose request, written to `told`, is answered with `ready`, and who has not said `go` yet."""
+    told = os.memfd_create("x") if told < 0 else os.dup(told)
+    here = os.open(box.workspace, os.O_PATH)
     look = os.open(f"/proc/{paths.server(box.state)}/fd/9", os.O_RDONLY)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer, ExitStack() as closing:
         for descriptor in (told, here, look):

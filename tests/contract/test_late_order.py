@@ -1,4 +1,4 @@
-"""A first process that stands before anybody knows what it is for: command, environment and streams come with `go`."""
+"""A first process that stands before anybody knows what for: command, environment and streams come as `rest`."""
 
 import os
 import socket
@@ -13,13 +13,19 @@ LATE = encode([("late", "1"), *FIXED])
 ENVIRONMENT = "PATH=/usr/bin:/bin"
 
 
-def begin(running: Running, rest: Sequence[Pair], streams: Sequence[int]) -> None:
+def tell(running: Running, rest: Sequence[Pair], streams: Sequence[int]) -> None:
     """Wait until the boundary stands, and say what it is for."""
     assert running.receive().text == b"filter"
     assert running.receive().text == b"ready"
     told = memory_file(encode(rest))
-    socket.send_fds(running.control, [b"go"], [told, *streams])
+    socket.send_fds(running.control, [b"rest"], [told, *streams])
     os.close(told)
+
+
+def begin(running: Running, rest: Sequence[Pair], streams: Sequence[int]) -> None:
+    """The same, and have it begin."""
+    tell(running, rest, streams)
+    running.control.send(b"go")
 
 
 def command(*words: str) -> list[Pair]:
@@ -27,7 +33,7 @@ def command(*words: str) -> list[Pair]:
     return [*(("argv", word) for word in words), ("env", ENVIRONMENT)]
 
 
-def test_the_command_its_environment_and_its_streams_come_with_go(first: Implementation) -> None:
+def test_the_command_its_environment_and_its_streams_come_late(first: Implementation) -> None:
     given, output = os.pipe()
     said, error = os.pipe()
     with Running(first, Order(), data=LATE) as running:
@@ -58,7 +64,7 @@ def test_the_streams_end_with_the_command(first: Implementation) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_go_without_all_that_is_late_ends_it(first: Implementation, count: int) -> None:
+def test_a_rest_without_all_that_is_late_ends_it(first: Implementation, count: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     with Running(first, Order(), data=LATE) as running:
         assert running.receive().text == b"filter"
@@ -66,9 +72,9 @@ def test_go_without_all_that_is_late_ends_it(first: Implementation, count: int) 
         told = memory_file(encode(command("true")))
         given = [told, null, null, null][:count]
         if given:
-            socket.send_fds(running.control, [b"go"], given)
+            socket.send_fds(running.control, [b"rest"], given)
         else:
-            running.control.send(b"go")
+            running.control.send(b"rest")
         status, _, error = running.end()
         assert status == 125 and b"the rest of the order is missing" in error
         os.close(told)
@@ -95,6 +101,56 @@ def test_the_rest_says_nothing_but_the_command(first: Implementation, rest: Sequ
         begin(running, rest, [null, null, null])
         status, out, _ = running.end()
         assert (status, out) == (125, b"")
+    os.close(null)
+
+
+def test_nothing_is_executed_before_go(first: Implementation) -> None:
+    given, output = os.pipe()
+    null = os.open(os.devnull, os.O_RDWR)
+    with Running(first, Order(), data=LATE) as running:
+        tell(running, command("echo", "executed"), [null, output, null])
+        os.close(output)
+        running.control.shutdown(socket.SHUT_WR)  # whoever would have said `go` has gone
+        assert os.read(given, 9) == b""
+        assert running.end()[0] != 0
+    os.close(given)
+    os.close(null)
+
+
+def test_go_without_a_rest_executes_nothing(first: Implementation) -> None:
+    with Running(first, Order(), data=LATE) as running:
+        assert running.receive().text == b"filter"
+        assert running.receive().text == b"ready"
+        running.control.send(b"go")
+        assert running.receive().text == b"exit 125"
+        assert running.end() == (125, b"", b"")
+
+
+def test_a_command_that_cannot_be_prepared_says_so_on_its_own_streams(first: Implementation) -> None:
+    given, error = os.pipe()
+    null = os.open(os.devnull, os.O_RDWR)
+    late = encode([("late", "1"), *(("cwd", "/nowhere") if pair[0] == "cwd" else pair for pair in FIXED)])
+    with Running(first, Order(), data=late) as running:
+        begin(running, command("true"), [null, null, error])  # `go` comes before or after its end
+        os.close(error)
+        assert running.receive().text == b"exit 125"
+        assert running.end() == (125, b"", b"")
+    with open(given, "rb") as said:
+        assert b"ringfence: cannot start the command: " in said.read()
+    os.close(null)
+
+
+def test_limits_hold_for_what_is_executed_only(first: Implementation) -> None:
+    """A limit of few open files must not keep the streams from being received: the command says what it lacks."""
+    given, error = os.pipe()
+    null = os.open(os.devnull, os.O_RDWR)
+    late = encode([("late", "1"), *FIXED, ("limit", "NOFILE=4")])
+    with Running(first, Order(), data=late) as running:
+        begin(running, command("sh", "-c", "ulimit -n"), [null, error, error])
+        os.close(error)
+        assert running.receive().text == b"exit 0"
+    with open(given, "rb") as said:
+        assert said.read() == b"4\n"
     os.close(null)
 
 

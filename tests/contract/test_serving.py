@@ -5,6 +5,8 @@ Longer than 400 lines: one contract, which both twins are held to in fresh and i
 
 import errno
 import os
+import select
+import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -13,7 +15,9 @@ from typing import Self
 
 import pytest
 
+from ringfence.sandbox import notify
 from tests.contract.first_process import (
+    ALLOW_ALL,
     INSIDE,
     REPORTING,
     SCM_CREDENTIALS,
@@ -135,10 +139,18 @@ class Room:
 class Serving:
     """A first process that has been told to serve."""
 
-    def __init__(self, implementation: Implementation, more: Sequence[Pair] = (), *, listen: bool = False) -> None:
+    def __init__(
+        self,
+        implementation: Implementation,
+        more: Sequence[Pair] = (),
+        *,
+        listen: bool = False,
+        program: bytes = Order.program,
+    ) -> None:
         self.listen = listen
+        self.program = REPORTING if listen else program
         self.room: Room | None = None
-        order = Order(program=REPORTING) if listen else Order()
+        order = Order(program=self.program)
         fixed = [pair for pair in order.pairs() if pair[0] not in ("argv", "env")]
         self.running = Running(implementation, order, data=encode([*SERVE, *more, *fixed]))
 
@@ -156,8 +168,7 @@ class Serving:
 
     def order(self, argv: Sequence[str] = (), more: Sequence[Pair] = (), cwd: str = "/") -> Order:
         """What a command is told."""
-        program = REPORTING if self.listen else Order.program
-        return Order(argv=argv, more=more, cwd=cwd, listen=self.listen, program=program)
+        return Order(argv=argv, more=more, cwd=cwd, listen=self.listen, program=self.program)
 
     def begin(self, *argv: str, kind: bytes = b"fresh", more: Sequence[Pair] = (), cwd: str = "/") -> Command:
         """Ask for a command."""
@@ -328,6 +339,23 @@ def test_a_command_shares_its_room_only_if_it_says_so(server: Serving) -> None:
         assert server.run("ls", "/tmp") == b""
 
 
+@kinds
+def test_no_command_can_keep_a_key_for_another(first: Implementation, kind: bytes) -> None:
+    """They have one session keyring, since each is one of a user's 200 keys, and it was revoked before the first."""
+    keyctl = {"x86_64": 250, "aarch64": 219}[os.uname().machine]
+    script = f"""import ctypes
+def call(*words):
+    return libc.syscall(*words) < 0 and ctypes.get_errno()
+libc = ctypes.CDLL(None, use_errno=True)
+print(call({keyctl}, 0, -3, 0), call({keyctl - 2}, b"user", b"name", b"text", 4, -3))
+"""
+    with Serving(first, program=ALLOW_ALL) as server:
+        found = server.run("/usr/bin/python3", "-I", "-S", "-c", script, kind=kind)
+    if found.startswith(b"%d " % errno.ENOSYS):
+        pytest.skip("the kernel has no keyrings")
+    assert found == b"%d %d\n" % (errno.EKEYREVOKED, errno.EKEYREVOKED)
+
+
 def test_limits_hold_for_one_command(server: Serving) -> None:
     ask = ("sh", "-c", "ulimit -n; cat /proc/sys/kernel/shmall")
     with server:
@@ -385,6 +413,72 @@ def test_where_no_process_can_be_had_the_command_is_refused(first: Implementatio
         while Path(f"/proc/{server.first}/task/{server.first}/children").read_text() and time.monotonic() < deadline:
             time.sleep(0.01)  # the kernel ends what was in the rooms; nobody is told when it has
         assert server.run("echo", "still") == b"still\n"
+
+
+def test_a_signal_that_is_asked_about_is_sent_whatever_ends_meanwhile(first: Implementation) -> None:
+    """The room's own kill(2) waits for whoever is told of it; the end of another command interrupts that."""
+    machine = os.uname().machine
+    with Serving(first, listen=True) as server, server.begin("sleep", "60", kind=b"shared") as one:
+        assert server.room
+        listener = server.room.opened.descriptors[0]
+        read, write = os.pipe()
+        kept, output = os.pipe()
+        with server.room.shared(encode([("argv", "cat")]), (read, output, output)) as other:
+            os.close(read)
+            os.close(output)
+            one.control.send(b"signal 9")
+            assert is_readable(listener)
+            os.close(write)
+            assert os.read(kept, 1) == b""
+            os.close(kept)
+            while not is_readable(one.control.fileno(), 0.01):
+                if is_readable(listener, 0):
+                    notify.serve(
+                        listener, "default", machine, is_inside=lambda pid: True, connecting=lambda pid, target: None
+                    )
+            assert one.words() == [b"killed 9"]
+            assert other.words() == [b"exit 0"]
+
+
+def is_readable(descriptor: int, timeout_s: float = TIMEOUT_S) -> bool:
+    """Whether something is to be heard."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(timeout_s * 1000))
+
+
+def test_a_conversation_that_ends_unread_ends_nothing_else(server: Serving) -> None:
+    with server, server.begin("sleep", "60", kind=b"shared") as other:
+        with server.begin("sh", "-c", "kill -STOP $$", kind=b"shared") as command:
+            assert is_readable(command.control.fileno())  # `stopped` is there, and stays
+        assert server.run("echo", "on", kind=b"shared") == b"on\n"
+        other.control.send(b"signal 15")
+        assert other.words() == [b"killed 15"]
+
+
+def test_where_nobody_comes_to_stand_by_that_is_said(server: Serving) -> None:
+    """Who asks would wait for ever: the end of one that was asked for is told while it is nobody's."""
+    heard: set[bytes] = set()
+    with server:
+        assert server.run("echo", "on", kind=b"shared") == b"on\n"
+        assert server.room
+        deadline = time.monotonic() + TIMEOUT_S
+
+        def ask_until(wanted: bytes, *, kill: bool) -> None:
+            assert server.room
+            while wanted not in heard and time.monotonic() < deadline:
+                spare = server.room.spare()
+                for descriptor in spare.descriptors:
+                    os.close(descriptor)
+                for pid in descendants(server.room.opened.pid) if kill else ():  # as another command's limit could
+                    os.kill(int(pid), signal.SIGKILL)
+                heard.add(spare.text)
+
+        ask_until(b"refused %d" % errno.EAGAIN, kill=True)
+        assert b"refused %d" % errno.EAGAIN in heard
+        heard.clear()
+        ask_until(b"spare", kill=False)
+        assert b"spare" in heard
 
 
 def test_the_end_of_the_supervisor_ends_everything(first: Implementation) -> None:

@@ -142,25 +142,45 @@ def test_the_hook_inside_refuses_half_an_answer(answer: bytes, monkeypatch: pyte
             inside_hook.ask("claude-code", b"{}")
 
 
+ASK = """
+import sys
+from ringfence.integrations import hook_client
+found = hook_client.ask(("claude-code", "", sys.argv[1]), b"garbage")
+print("not answered" if found is None else "answered")
+"""
+
+
 def test_a_resident_answers_as_the_process_itself_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = home / ".local/state/ringfence/hooks"
     place.mkdir(parents=True, mode=0o700)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         path = str(place / hook_client.name())
         monkeypatch.chdir(place)
+        shown = hook_resident.show()
         listener.bind(os.path.basename(path))
         listener.listen()
         monkeypatch.setattr(hook_resident, "LOOK_S", 0.1)
-        serving = threading.Thread(target=hook_resident.serve, args=(listener, path))
+        serving = threading.Thread(target=hook_resident.serve, args=(listener, path, shown))
         serving.start()
         found = hook_client.ask(("claude-code", "", str(home)), json.dumps(EVENT).encode())
         assert found is not None and found[0] == 0
         assert json.loads(found[1]) == json.loads(hook("claude-code").stdout)
         found = hook_client.ask(("claude-code", "", str(home)), b"garbage")
         assert found is not None and found[0] == 2
+        asked = [sys.executable, "-c", ASK, str(home)]
+        walls = ["setpriv", "--no-new-privs"]
+        code = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        told = [subprocess.run([*before, *asked], capture_output=True, text=True, env=code) for before in ([], walls)]
+        assert [done.stdout for done in told] == ["answered\n", "not answered\n"], told  # who decides by itself
         os.unlink(path)
         serving.join(TIMEOUT_S)
+    shown.close()
     assert hook_client.ask(("claude-code", "", str(home)), b"{}") is None
+
+
+def test_a_client_that_is_not_known_is_refused_in_a_sentence() -> None:
+    done = hook("somebody")
+    assert done.returncode == 2 and done.stderr.startswith("ringfence: `ringfence hook` takes the name of a client: ")
 
 
 def test_where_an_agent_has_moved_to_is_not_its_workspace(home: Path) -> None:

@@ -44,6 +44,19 @@ def test_too_few_are_said(tmp_path: Path, home: Path, files: int) -> None:
     assert b"Traceback" not in done.stderr
 
 
+WITHOUT_INOTIFY = 'echo 0 >/proc/sys/user/max_inotify_instances; exec setpriv --ambient-caps=-all --inh-caps=-all "$@"'
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root of another user namespace has no id-mapped mounts")
+def test_too_few_inotify_instances_are_said_to_be_those(tmp_path: Path, home: Path) -> None:
+    """They end with the same errno as open files, and belong to all programs of a user together."""
+    box = Installation(tmp_path, home, "cold")
+    place = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", WITHOUT_INOTIFY, "-"]
+    done = subprocess.run([*place, *box.words(["true"])], cwd=tmp_path, env=box.environment(), capture_output=True)
+    assert done.returncode not in (0, 3) and b"fs.inotify.max_user_instances" in done.stderr, done.stderr
+    assert b"ulimit" not in done.stderr
+
+
 def test_a_descriptor_above_the_limit_is_closed_like_any_other(tmp_path: Path, home: Path) -> None:
     """It was opened before the limit was set, which posix_spawn(3) holds to be an error."""
 

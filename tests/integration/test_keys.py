@@ -1,4 +1,4 @@
-"""Each boundary has a session keyring of its own, and an ordinary user has no more than 200 keys."""
+"""Each boundary has a session keyring of its own, its commands have none, and an ordinary user has 200 keys at most."""
 
 import ctypes
 import os
@@ -60,3 +60,13 @@ def test_the_next_key_that_is_given_back_is_taken(open_path: Path) -> None:
             process.wait(0.7)
         holder.communicate("end\n")
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "shared"])
+def test_commands_of_a_session_need_none(open_path: Path, fresh: bool) -> None:
+    time.sleep(0.5)
+    with Sandbox(directory=open_path) as box, box.session() as session:
+        session.run(["true"])
+        with no_key_left() as holder:
+            assert session.run(["echo", "on"], fresh=fresh).stdout == b"on\n"
+            holder.communicate("end\n")

@@ -188,6 +188,13 @@ def test_its_time_begins_with_the_run(box: Installation) -> None:
     assert box.run(["sleep", "30"]).returncode == 128 + signal.SIGTERM
 
 
+def test_a_limit_that_leaves_no_room_for_the_command_is_said(box: Installation) -> None:
+    policy(box, "[limits]\nopen-files = 4\n")
+    assert len(stands(box)) == 2
+    done = box.run(["true"])
+    assert done.returncode == 125 and b"Too many open files" in done.stderr
+
+
 def test_another_environment_is_that_of_the_run(box: Installation) -> None:
     stands(box, "--env", "MINE")
     assert box.run(["printenv", "MINE"], ["--env", "MINE"], env=box.environment(MINE="1")).stdout == b"1\n"

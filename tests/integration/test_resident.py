@@ -20,20 +20,11 @@ import pytest
 
 from ringfence.report import hardening
 from ringfence.session import titles
-from tests import paths, requirements
-from tests.house.sources import ROOT
+from tests import paths
 from tests.integration.resident_runs import UNANSWERED, Installation
 
 pytestmark = pytest.mark.require("bubblewrap", "userns", "peer-pidfd")
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
-
-
-@pytest.fixture(scope="session")
-def native_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    requirements.require("cc")
-    program = tmp_path_factory.mktemp("client") / "ringfence"
-    subprocess.run([ROOT / "scripts/native", "--client", program], check=True, timeout=60)
-    return program
 
 
 @pytest.fixture(params=["cold", "supervised", "pooled", "native"])
@@ -340,16 +331,21 @@ def name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
+def names(server: int) -> list[str]:
+    """Those of its children."""
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return [name(int(pid)) for pid in children]
+
+
 def test_a_run_does_not_have_the_name_of_who_waits(box: Installation) -> None:
     if box.taken == "cold":
         pytest.skip("there is none")
     server = paths.server(box.state)
     with box.start(["sh", "-c", "echo ready; read x"], stdin=subprocess.PIPE) as process:
         assert process.stdout and process.stdout.readline() == b"ready\n"
-        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-        names = [name(int(pid)) for pid in children]
-        assert names.count(titles.RUN) == 1 and titles.RESIDENT not in names
-        assert set(names) <= {titles.RUN, titles.READY}
+        # What made ready for this may be taking its boundary down still, and what is being forked has no name yet.
+        assert paths.wait_until(lambda: names(server).count(titles.RUN) == 1 and titles.RESIDENT not in names(server))
+        assert set(names(server)) <= {titles.RUN, titles.READY}
         process.communicate(b"\n", timeout=20)
     assert name(server) == titles.RESIDENT
 

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ import pytest
 
 from ringfence import CommandTimeoutError, Sandbox
 from tests import paths
+from tests.house.sources import ROOT
 from tests.integration.test_pool import POSTURE, PYTHON
 
 pytestmark = pytest.mark.require("bubblewrap", "userns")
@@ -157,6 +160,34 @@ def test_asyncio(box: Sandbox, state: Path) -> None:
 
     assert asyncio.run(main()) == ["0\n", "1\n", "2\n"]
     assert len(taken(state, before)) == 2
+
+
+FORKING = """
+import os, sys, time
+from ringfence import Sandbox
+with Sandbox(directory=sys.argv[1]) as box:
+    for _ in range(2):
+        box.run(["true"])
+    until = time.monotonic() + 30
+    while [one.is_built for one in box._ahead.standing] != [True, True] and time.monotonic() < until:
+        time.sleep(0.01)
+    print(len(box._ahead.standing), flush=True)
+    for _ in range(2):
+        if child := os.fork():
+            os.waitpid(child, 0)
+            print("parent", box.run(["echo", "fine"]).text, end="", flush=True)
+        else:
+            with box:
+                print("child", box.run(["echo", "fine"]).text, end="", flush=True)
+            os._exit(0)
+"""
+
+
+def test_a_fork_of_this_process_has_none(workspace: Path) -> None:
+    words = [sys.executable, "-W", "ignore", "-c", FORKING, str(workspace)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert done.stdout == b"2\n" + b"child fine\nparent fine\n" * 2, done.stderr
 
 
 def test_nothing_is_left_behind(workspace: Path, state: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,16 @@ def test_a_keeper_has_none_left(session: SandboxSession, fresh: bool) -> None:
             assert held == {"/dev/null"}
 
 
+def handles(pid: int) -> set[int]:
+    """The processes that it holds handles on."""
+    found: set[int] = set()
+    for name in os.listdir(f"/proc/{pid}/fdinfo"):
+        with suppress(FileNotFoundError):  # it has just been closed
+            lines = Path(f"/proc/{pid}/fdinfo/{name}").read_text().splitlines()
+            found.update(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
+    return found
+
+
 def test_what_serves_the_shared_room_has_none_either(session: SandboxSession) -> None:
     process, server, command = start(session, fresh=False)
     with process:
@@ -105,8 +116,10 @@ def test_what_serves_the_shared_room_has_none_either(session: SandboxSession) ->
             held = [os.readlink(f"/proc/{server}/fd/{name}") for name in os.listdir(f"/proc/{server}/fd")]
             # Conversations, what wakes it up, and nothing of a command.
             assert held_kinds(held).count("/dev/null") == 3
-            assert set(held_kinds(held)) <= {"/dev/null", "socket", "pipe"}
+            assert set(held_kinds(held)) <= {"/dev/null", "socket", "pipe", "anon_inode", "pidfd"}
             assert not {os.readlink(f"/proc/{command}/fd/{name}") for name in ("0", "1", "2")} & set(held)
+            assert {link for link in held if link.startswith("anon_inode")} <= {"anon_inode:[pidfd]"}
+            assert handles(server) <= {-1, *children(server)}  # of its own children, and of those that have ended
 
 
 def test_what_stands_by_has_no_power_and_nothing_of_a_command(session: SandboxSession) -> None:

@@ -5,7 +5,8 @@ Rules.
    records, so it does not matter who wrote last, rotated, or died.
 2. New lines go out in one write(2) at the end of `audit.jsonl`; then the head is overwritten in place. A process
    killed in between leaves a head that lags, which is no problem. A process killed within the write leaves a line
-   without a newline, as every record ends in the only newline it has.
+   without a newline, as every record ends in the only newline it has. The head is brought to disk once, before the
+   first record of a file: from then on a power failure leaves an old one, which lags.
 3. The next writer ends such a line, leaves it as it is, and vouches for it with a `torn` record (or chains on from
    it, if nothing but the newline is missing).
 4. A head that is ahead of the file, or differs from it, or is gone, means that records were taken away. That is
@@ -112,9 +113,7 @@ class AuditWriter:
         try:
             directory = open_directory(self._directory)
             try:
-                for name in (CURRENT, HEAD):
-                    _sync_file(directory, name, f"{self._directory}/{name}")
-                os.fsync(directory)
+                _sync_file(directory, CURRENT, f"{self._directory}/{CURRENT}")
             finally:
                 os.close(directory)
         except OSError as error:
@@ -140,6 +139,9 @@ class _Append:
         try:
             size = os.fstat(current).st_size
             recovery, link = self._recover(current, size, entries[0].stamp)
+            if size == 0 and self._fsync != "never":
+                os.fsync(self._head)
+                os.fsync(self._directory)  # the names, before there is anything behind them
             lines = [recovery]
             for entry in entries:
                 try:
@@ -155,8 +157,6 @@ class _Append:
         finally:
             os.close(current)
         self._note(link)
-        if self._fsync == "always" and size == 0:
-            os.fsync(self._directory)
 
     def _open_current(self) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -30,7 +31,8 @@
 
 enum { FAILED = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, SUPERVISOR_GONE = 137, GRACE_S = 5 };
 /* Numbers that older headers lack; the system calls' are the same on every architecture. */
-enum { CLOSE_RANGE = 436, LANDLOCK_CREATE = 444, LANDLOCK_ADD, LANDLOCK_RESTRICT, JOIN_SESSION_KEYRING = 1 };
+enum { CLOSE_RANGE = 436, LANDLOCK_CREATE = 444, LANDLOCK_ADD, LANDLOCK_RESTRICT };
+enum { JOIN_SESSION_KEYRING = 1, REVOKE_KEYRING = 3, SESSION_KEYRING = -3 };
 enum { WRITE_FILE = 1 << 1, READ_FILE = 1 << 2, READ_DIR = 1 << 3, REFER = 1 << 13, TRUNCATE = 1 << 14 };
 enum { HANDLED = WRITE_FILE | READ_FILE | READ_DIR | REFER | TRUNCATE };
 enum { UID, GID, CWD, GROUP, LISTEN, FILTER_BYTES, LANDLOCK_FILES, NEEDED };
@@ -150,10 +152,16 @@ static void prepare(void) {
         unsigned long sealed = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
         check(mount(NULL, "/proc/sys", NULL, sealed, NULL), "seal /proc/sys");
     }
-    for (int left = 200; syscall(SYS_keyctl, JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS && errno != EPERM; left--) {
-        if (errno != EDQUOT || !left) check(-1, "keyring");
-        poll(NULL, 0, 10); /* as in privilege.py */
+}
+
+static void leave_session_keyring(void) { /* as in privilege.py */
+    long own;
+    for (int left = 200; (own = syscall(SYS_keyctl, JOIN_SESSION_KEYRING, NULL)) < 0; left--) {
+        if (errno == ENOSYS || errno == EPERM) return;
+        if (errno != EDQUOT || !left) check(own, "keyring");
+        poll(NULL, 0, 10);
     }
+    if (is(SERVE, "1")) check(syscall(SYS_keyctl, REVOKE_KEYRING, SESSION_KEYRING), "keyring");
 }
 
 static void drop_capabilities(void) {
@@ -279,7 +287,7 @@ static _Noreturn void execute_order(void) {
     execute(order.argv[0]);
 }
 
-static void wait_for_go(int control);
+static void take_rest(int control), wait_for_go(int control);
 
 static void send_filter(int control) {
     int listener = load_filter();
@@ -295,17 +303,17 @@ static _Noreturn void become_command(int control, int gate) { /* through `gate`,
         signal(SIGTTOU, SIG_DFL);
     }
     enter_user_namespace();
-    set_limits();
     drop_capabilities();
     if (gate >= 0) {
         send_filter(control);
         check(write(gate, "", 1), "gate");
-        wait_for_go(control);
-        close(gate);
+        take_rest(control);
     }
+    set_limits();
     restrict_access();
     check(chdir(order.single[CWD]), order.single[CWD]);
-    if (gate < 0) send_filter(control);
+    if (gate >= 0) wait_for_go(control); /* `gate` closes in what follows, or with us */
+    else send_filter(control);
     execute_order();
 }
 
@@ -337,7 +345,7 @@ static int supervise(int control, const sigset_t *waiting) {
         char text[65] = "";
         check(ready < 0 && errno == EINTR ? 0 : ready, "ppoll");
         if (ready > 0 && check(recv(control, text, sizeof text - 1, 0), "recv") == 0) return SUPERVISOR_GONE;
-        if (ready > 0) forward(text);
+        if (ready > 0 && strcmp(text, "go")) forward(text); /* `go`: for a command that has failed before it came */
         while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
             if (pid != command) continue;
             if (is_alone && !WIFSTOPPED(status)) end_everybody();
@@ -349,12 +357,20 @@ static int supervise(int control, const sigset_t *waiting) {
     }
 }
 
-static void wait_for_go(int control) {
-    int late = is(LATE, "1"), given[LATE_DESCRIPTORS];
+static void hear_word(int control, const char *word, int *given) {
     char answer[17];
     hear(control, answer, sizeof answer, given, LATE_DESCRIPTORS);
-    if (strcmp(answer, "go")) _exit(FAILED);
-    if (!late) return;
+    if (strcmp(answer, word)) _exit(FAILED);
+}
+
+static void wait_for_go(int control) {
+    int given[LATE_DESCRIPTORS]; /* of no use here: closed before anything is executed */
+    hear_word(control, "go", given);
+}
+
+static void take_rest(int control) { /* what a late order lacks */
+    int given[LATE_DESCRIPTORS];
+    hear_word(control, "rest", given);
     if (given[LATE_DESCRIPTORS - 1] < 0) refuse("the rest of the order is missing");
     parse(read_all(given[REST]), 1);
     for (int i = 0; i < 3; i++) check(dup2(given[STREAMS + i], i) | close(given[STREAMS + i]), "dup2");
@@ -400,6 +416,7 @@ int main(int count, char **words) {
     if (control > 3) check(syscall(CLOSE_RANGE, 3, control - 1, 0), "close_range");
     check(syscall(CLOSE_RANGE, control + 1, ~0U, 0), "close_range");
     prepare();
+    leave_session_keyring();
     is_alone = 1;
     if (is(LATE, "1")) carry_out(control, 1);
     check(send(control, "ready", 5, MSG_NOSIGNAL), "send");

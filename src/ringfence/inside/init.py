@@ -5,15 +5,15 @@ It is started by bubblewrap as pid 1 with an empty environment and three descrip
   control  a SOCK_SEQPACKET pair to the supervisor on the host; its end of file means the supervisor is gone;
   filters  two seccomp programs one after the other: for the command (reporting) and for this process.
 
-Conversation on `control`: we send `ready` once the view is final and wait for `go`, to which an order that says
-`late` has four descriptors attached: the rest of the order (`argv` and `env`) and the three standard streams, since the
-boundary was built before anybody knew what it is for (session/pool.py). Then `filter` with the
+Conversation on `control`: we send `ready` once the view is final and wait for `go`. Where the order says `late`, since
+the boundary was built before anybody knew what it is for (session/pool.py), `rest` comes before that, with four
+descriptors: the rest of the order (`argv` and `env`) and the three standard streams. Then `filter` with the
 listener's descriptor attached, sent by the command's process so that its host pid comes with it; the
 supervisor sends `signal N` to forward; we send `stopped` when the command stops and `exit N` or `killed N`
 when it ends. Our own exit status is the command's, or 128 + N.
 
 Such a command's process is made before `ready`, and has given up everything and sent its `filter` by then: it waits for
-`go` itself, and all that is left to do is what depends on the streams.
+`rest` itself, does what depends on that, and waits for `go`.
 
 INVARIANT: nothing of ours is open, and no environment of the host's is left, in the command's process
 (tests/posture/test_process.py). Whatever fails before the command is executed ends the sandbox with 125.
@@ -28,16 +28,15 @@ import sys
 import time
 
 from . import landlock, privilege
-from .order import Order, read_all
+from .order import Order, read_all, receive
 
-MSG_CMSG_CLOEXEC = 0x40000000  # recvmsg(2)
 GRACE_S = 5.0  # between SIGTERM or SIGHUP forwarded and SIGKILL
 ENDING = (_signal.SIGTERM, _signal.SIGHUP)
 LATE_DESCRIPTORS = 4
 
 
 def prepare(order: Order) -> None:
-    """What needs power over the namespaces: limits on processes and System V memory, sysctls, keyring."""
+    """What needs power over the namespaces: limits on processes and System V memory, sysctls."""
     privilege.make_opaque()
     privilege.die_with_parent(_signal.SIGKILL)
     # pid_max is per pid namespace since kernel 6.14; older ones refuse, and RLIMIT_NPROC alone holds. shmall counts
@@ -50,7 +49,6 @@ def prepare(order: Order) -> None:
                 pass
     if order.single.get("seal") != b"0":
         privilege.seal_sysctls()
-    privilege.leave_session_keyring()
 
 
 def set_sysctl(name: str, value: bytes) -> None:
@@ -65,7 +63,7 @@ def set_sysctl(name: str, value: bytes) -> None:
 def become_command(order: Order, control: "_socket.socket", program: bytes, gate: int) -> None:
     """Turn this forked process into the command. Returns only by raising.
 
-    `gate`: -1, or what is written to when all is done but what the order does not tell yet, and closed once it is told.
+    `gate`: -1, or what is written to when all is done but what the order does not tell yet, and closed when we go on.
     """
     reset_signals()
     if order.single["group"] != b"shared":
@@ -75,18 +73,19 @@ def become_command(order: Order, control: "_socket.socket", program: bytes, gate
         os.tcsetpgrp(0, os.getpid())
         _signal.signal(_signal.SIGTTOU, _signal.SIG_DFL)
     privilege.enter_user_namespace(order.number("uid"), order.number("gid"))
-    set_limits(order)
     privilege.drop_capabilities()
     if gate >= 0:
         send_filter(order, control, program)
         os.write(gate, b"\0")
-        if not wait_for_go(order, control):
+        if not take_rest(order, control):
             os._exit(125)
-        os.close(gate)
+    set_limits(order)
     landlock.restrict(order.scopes, files=order.single["landlock_files"] == b"1")
     os.chdir(order.single["cwd"])
     if gate < 0:
         send_filter(order, control, program)
+    elif not wait_for_go(control):
+        os._exit(125)
     os.closerange(3, (1 << 31) - 1)
     execute(order.argv, order.environment)
 
@@ -176,6 +175,8 @@ class Supervision:
         message = self.control.recv(64)
         if not message:
             return False
+        if message == b"go":
+            return True  # for a command that has failed before it came
         number = int(message.rpartition(b" ")[2])
         self.send(number, self.target)
         if number in ENDING:
@@ -237,10 +238,12 @@ def main(order_fd: int, control_fd: int, filters_fd: int) -> int:
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, control_fd)
     os.set_inheritable(control_fd, False)
     prepare(order)
+    # SECURITY: the commands of a session share it, and so it must not keep anything (an own one each is out of quota).
+    privilege.leave_session_keyring(sealed=order.serves)
     if order.is_late:
         return carry_out(order, control, (filters[:size], filters[size:]), Supervision)
     control.send(b"ready")
-    if not wait_for_go(order, control):
+    if not wait_for_go(control):
         return 125
     if order.serves:
         from . import serve
@@ -281,19 +284,21 @@ def carry_out(
         if not os.read(gate[0], 1):
             return 125  # the command's process has ended
         control.send(b"ready")
-        os.read(gate[0], 1)  # until it has been told, or has ended
+        os.read(gate[0], 1)  # until it has gone on, or has ended
         os.close(gate[0])
     return supervision(command, control, own_group=own_group).run(wakeup)
 
 
-def wait_for_go(order: Order, control: "_socket.socket") -> bool:
-    """Whether the supervisor says to begin; what comes late is taken, and raises ValueError where it is missing."""
-    space = _socket.CMSG_SPACE(4 * LATE_DESCRIPTORS) if order.is_late else 0
-    data, ancillary, _, _ = control.recvmsg(16, space, MSG_CMSG_CLOEXEC)
-    if data != b"go" or not order.is_late:
-        return data == b"go"
-    held = b"".join(content for _, _, content in ancillary)
-    given = [int.from_bytes(held[at : at + 4], sys.byteorder) for at in range(0, len(held), 4)]
+def wait_for_go(control: "_socket.socket") -> bool:
+    """Whether the supervisor says to begin."""
+    return control.recv(16) == b"go"
+
+
+def take_rest(order: Order, control: "_socket.socket") -> bool:
+    """Take what a late order lacks; False where nobody tells it any more. Raises ValueError where it is missing."""
+    data, given = receive(control, 16, LATE_DESCRIPTORS)
+    if data != b"rest":
+        return False
     if len(given) != LATE_DESCRIPTORS:
         raise ValueError("the rest of the order is missing")
     order.complete(read_all(given[0]))

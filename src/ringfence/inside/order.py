@@ -1,9 +1,12 @@
 """What the first process of a sandbox is asked for by its supervisor: NUL-terminated keys and values, decoded."""
 
+import _socket
 import os
 import resource
 
 from . import landlock
+
+MSG_CMSG_CLOEXEC = 0x40000000  # recvmsg(2)
 
 NEEDED = frozenset(("uid", "gid", "cwd", "group", "listen", "filter_bytes", "landlock_files"))
 OPTIONAL = frozenset(("pid_max", "shmall", "seal", "late", "serve", "room"))
@@ -81,6 +84,13 @@ def pairs(data: bytes) -> list[tuple[str, bytes]]:
     if len(parts) % 2 == 0 or parts[-1]:
         raise ValueError("the order is cut off")
     return [(key.decode(), value) for key, value in zip(parts[0:-1:2], parts[1::2], strict=False)]
+
+
+def receive(control: "_socket.socket", size: int, most: int) -> tuple[bytes, list[int]]:
+    """The next message, of at most `size` bytes, with at most `most` descriptors; empty at the end."""
+    text, ancillary, _, _ = control.recvmsg(size, _socket.CMSG_SPACE(4 * most), MSG_CMSG_CLOEXEC)
+    held = b"".join(content for _, _, content in ancillary)
+    return text, [int.from_bytes(held[at : at + 4], "little") for at in range(0, len(held), 4)]
 
 
 def read_all(descriptor: int) -> bytes:

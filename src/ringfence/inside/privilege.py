@@ -29,7 +29,7 @@ CLONE_NEWUSER = 0x10000000  # <linux/sched.h>
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096  # mount(2)
 SECCOMP_SET_MODE_FILTER = 1  # seccomp(2)
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
-KEYCTL_JOIN_SESSION_KEYRING = 1  # keyctl(2)
+KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_REVOKE, SESSION_KEYRING = 1, 3, -3  # keyctl(2)
 KEY_TRIES, KEY_PAUSE_S = 200, 0.01
 CAP_VERSION_3 = 0x20080522  # capset(2)
 LAST_CAPABILITY = 63  # the kernel answers EINVAL past the last one it knows
@@ -99,8 +99,8 @@ def seal_sysctls() -> None:
     _check(_libc.mount(None, path, None, ctypes.c_ulong(flags), None), "seal /proc/sys")
 
 
-def leave_session_keyring() -> None:
-    """Replace the inherited session keyring by a fresh, empty one.
+def leave_session_keyring(*, sealed: bool) -> None:
+    """Replace the inherited session keyring by a fresh, empty one; with `sealed` by one that nobody can use.
 
     A kernel without keyrings has none to leave (ENOSYS); in a sandbox within a sandbox the outer filter refuses the
     call (EPERM), and the outer keyring is fresh already. An ordinary user has 200 keys (kernel.keys.maxkeys), one of
@@ -116,6 +116,8 @@ def leave_session_keyring() -> None:
                 raise
             time.sleep(KEY_PAUSE_S)
         else:
+            if sealed:
+                syscall(NUMBERS["keyctl"], KEYCTL_REVOKE, SESSION_KEYRING)
             return
 
 

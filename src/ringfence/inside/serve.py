@@ -25,7 +25,7 @@ import _socket
 import os
 
 from . import init, privilege, rooms, standby
-from .order import Order, read_all
+from .order import Order, read_all, receive
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Server:
         os.close(null)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # keepers vanish
         while True:
-            text, given = receive(control)
+            text, given = receive(control, 16, GIVEN)
             if not text:
                 return 137
             begin, count = (self.open_room, 2) if text == b"room" else (self.keep, GIVEN)
@@ -104,13 +104,6 @@ def finish(begin: "Callable[[list[int]], int]", given: list[int]) -> None:
     except BaseException as error:
         init.say(f"cannot prepare the command: {error}".encode(errors="replace"))
     os._exit(status)
-
-
-def receive(control: "_socket.socket") -> tuple[bytes, list[int]]:
-    """The next message with its descriptors; empty at the end."""
-    text, ancillary, _, _ = control.recvmsg(16, _socket.CMSG_SPACE(4 * GIVEN), init.MSG_CMSG_CLOEXEC)
-    held = b"".join(content for _, _, content in ancillary)
-    return text, [int.from_bytes(held[at : at + 4], "little") for at in range(0, len(held), 4)]
 
 
 def say_refused(channel: int, number: int) -> None:

@@ -1,14 +1,18 @@
 /* The room that commands share, natively: what standby.py does, with the same conversation. Part of init.c's program. */
 
-enum { COMMANDS = 256, SPARES = 2, TEXT = 1 << 15, LATER_MS = 5, MUCH_LATER_MS = 100 };
+enum { COMMANDS = 256, SPARES = 2, TEXT = 1 << 15, TRIES = 40 };
+enum { LATER_MS = 5, PAUSE_MS = 50, MUCH_LATER_MS = 100, PROBE_MS = 1000 };
+/* Numbers of <linux/pidfd.h> and <linux/sched.h> that older headers lack. */
+enum { SEND_SIGNAL = 424, FORK_WITH_HANDLE = 0x1000, TO_GROUP = 1 << 2, GET_INFO = 0xC040FF0B, EXITED = 8 };
 static struct member { /* a process that stands by, or is a command already */
     pid_t pid;
-    int channel, is_taken;
+    int handle, channel, is_taken; /* the first is a pidfd, or -1 */
     int64_t deadline_ms; /* 0: it was not asked to end */
 } members[COMMANDS];
 static size_t count, spares; /* of `members`, and how many of these stand by */
 static int64_t due_ms; /* when another is made, asked for or not: a fork beside an exec slows that down */
 static int is_asked;   /* somebody waits for one */
+static int is_reaping; /* the kernel collects who has ended, so that nobody waits for us, and its handle says how */
 
 static int64_t now_ms(void) {
     struct timespec now;
@@ -23,7 +27,10 @@ static void announce(int requests, int channel) { /* with the host's ends, which
         check(dup2(ends[i > 0], i), "dup2");
         given[1 + i] = ends[i == 0];
     }
-    check(pass(requests, "spare", given, 4), "send");
+    for (int left = TRIES; pass(requests, "spare", given, 4) < 0; left--) { /* too many may be on the way already */
+        if (errno != ETOOMANYREFS || !left) check(-1, "send");
+        poll(NULL, 0, PAUSE_MS);
+    }
 }
 
 static _Noreturn void stand_by(int requests, const int *pair, int back) {
@@ -56,17 +63,49 @@ static _Noreturn void stand_by(int requests, const int *pair, int back) {
     execute_order();
 }
 
+static pid_t fork_with_handle(int *handle) { /* fork(2) would leave a moment in which it may have ended, uncollected */
+    *handle = -1;
+    return is_reaping ? syscall(SYS_clone, FORK_WITH_HANDLE | SIGCHLD, 0, handle, 0, 0) : fork();
+}
+
+static int has_ended(int handle, int *status) {
+    struct { uint64_t mask; uint32_t other[13]; int32_t status; } info = {EXITED, {0}, 0};
+    int is_known = ioctl(handle, GET_INFO, &info) == 0 && info.mask & EXITED;
+    if (is_known) *status = info.status;
+    return is_known;
+}
+
+static void collect_by_handle(void) { /* from now on, where the kernel can: not before Linux 6.15 */
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NOCLDWAIT};
+    struct pollfd ended = {-1, 0, 0};
+    int status = 0;
+    is_reaping = 1;
+    check(sigaction(SIGCHLD, &action, NULL), "SIGCHLD");
+    pid_t child = fork_with_handle(&ended.fd);
+    if (child == 0) _exit(FAILED);
+    int is_over = child > 0 && poll(&ended, 1, PROBE_MS) > 0 && has_ended(ended.fd, &status);
+    close(ended.fd);
+    if (is_over && WEXITSTATUS(status) == FAILED) return;
+    is_reaping = action.sa_flags = 0;
+    check(sigaction(SIGCHLD, &action, NULL), "SIGCHLD");
+}
+
 static int add_spare(int requests, int back) { /* an error number if none could be had */
-    int pair[2];
+    int pair[2], handle;
     if (count == COMMANDS) return EAGAIN;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return errno;
-    pid_t child = fork();
+    pid_t child = fork_with_handle(&handle);
     if (child == 0) stand_by(requests, pair, back);
     int why = child < 0 ? errno : 0;
     close(pair[1]);
     if (why) close(pair[0]);
-    else members[count++] = (struct member){child, pair[0], 0, 0}, spares++;
+    else members[count++] = (struct member){child, handle, pair[0], 0, 0}, spares++;
     return why;
+}
+
+static void send_to(const struct member *one, int value, int to) { /* by number it could be another's, once collected */
+    if (one->handle >= 0) syscall(SEND_SIGNAL, one->handle, value, NULL, to);
+    else kill(to ? -one->pid : one->pid, value);
 }
 
 static void register_taken(int back) { /* what stood by is a command now */
@@ -74,7 +113,7 @@ static void register_taken(int back) { /* what stood by is a command now */
     struct pollfd taken = {back, POLLIN, 0};
     while (poll(&taken, 1, 0) > 0 && hear(back, text, sizeof text, NULL, 0) > 0)
         for (size_t i = 0; i < count; i++)
-            if (members[i].pid == (pid_t)number(text))
+            if (members[i].pid == (pid_t)number(text) && !members[i].is_taken)
                 members[i].is_taken = 1, spares--, is_asked = 0, due_ms = now_ms() + LATER_MS;
 }
 
@@ -83,13 +122,13 @@ static void obey(struct member *one) {
     if (recv(one->channel, text, sizeof text - 1, MSG_DONTWAIT) <= 0) { /* nobody waits for it any more */
         close(one->channel);
         one->channel = -1;
-        kill(-one->pid, SIGKILL);
+        send_to(one, SIGKILL, TO_GROUP);
         return;
     }
     const char *last = strrchr(text, ' ');
     int value = number(last ? last + 1 : text), ending = value == SIGTERM || value == SIGHUP;
-    kill(-one->pid, value);
-    if (ending) kill(-one->pid, SIGCONT);
+    send_to(one, value, TO_GROUP);
+    if (ending) send_to(one, SIGCONT, TO_GROUP);
     if (ending && !one->deadline_ms) one->deadline_ms = now_ms() + GRACE_S * 1000; /* the first one counts */
 }
 
@@ -100,6 +139,7 @@ static void conclude(struct member *one, int status) {
     if (one->is_taken) send(one->channel, text, snprintf(text, sizeof text, format, value), MSG_NOSIGNAL);
     if (WIFSTOPPED(status)) return;
     close(one->channel);
+    close(one->handle);
     spares -= !one->is_taken;
     due_ms = !one->is_taken ? now_ms() + MUCH_LATER_MS : spares + 1 == count ? 0 : due_ms; /* it failed; all is quiet */
     *one = members[--count];
@@ -113,12 +153,17 @@ static void reap(int back) { /* commands, and what outlived one */
         if (i < count && !members[i].is_taken) register_taken(back);
         if (i < count) conclude(&members[i], status);
     }
+    for (size_t i = count; is_reaping && i-- > 0;) /* from the last on: the last one takes the place of one that goes */
+        if (has_ended(members[i].handle, &status)) {
+            if (!members[i].is_taken) register_taken(back);
+            conclude(&members[i], status);
+        }
 }
 
 static int64_t end_late_ones(void) { /* of those that were asked to end; milliseconds until something is due, or -1 */
     int64_t now = now_ms(), first = spares < SPARES && due_ms > now ? due_ms - now : -1;
     for (struct member *one = members; one < members + count; one++) {
-        if (one->deadline_ms && one->deadline_ms <= now) kill(one->pid, SIGKILL);
+        if (one->deadline_ms && one->deadline_ms <= now) send_to(one, SIGKILL, 0);
         else if (one->deadline_ms && (first < 0 || one->deadline_ms - now < first)) first = one->deadline_ms - now;
     }
     return first;
@@ -137,8 +182,8 @@ static _Noreturn void share(int requests) {
     char text[17];
     sigset_t all, waiting;
     check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, back), "socketpair");
-    check(sigfillset(&all) | sigprocmask(SIG_SETMASK, &all, &waiting), "signal mask");
-    check(sigdelset(&waiting, SIGCHLD) | -(signal(SIGCHLD, on_signal) == SIG_ERR), "SIGCHLD");
+    check(sigfillset(&all) | sigprocmask(SIG_SETMASK, &all, &waiting) | sigdelset(&waiting, SIGCHLD), "signal mask");
+    collect_by_handle();
     for (;;) {
         struct pollfd polled[2 + COMMANDS] = {{back[0], POLLIN, 0}, {requests, POLLIN, 0}};
         replenish(requests, back[1]);
@@ -148,11 +193,13 @@ static _Noreturn void share(int requests) {
         struct timespec timeout = {left / 1000, left % 1000 * 1000000};
         int ready = ppoll(polled, 2 + count, left < 0 ? NULL : &timeout, &waiting);
         check(ready < 0 && errno == EINTR ? 0 : ready, "ppoll");
-        for (size_t i = 0, polled_count = count; i < polled_count; i++)
-            if (polled[2 + i].revents) obey(&members[i]);
+        size_t polled_count = count;
+        reap(back[0]); /* first: whoever has seen a command's end asks for nothing any more, and what it left runs on */
+        for (size_t i = 0; i < polled_count; i++)
+            for (size_t j = 0; polled[2 + i].revents && j < count; j++)
+                if (members[j].channel == polled[2 + i].fd) obey(&members[j]);
         if (polled[1].revents && hear(requests, text, sizeof text, NULL, 0) == 0) _exit(SUPERVISOR_GONE);
         is_asked |= polled[1].revents;
-        reap(back[0]);
         if (polled[0].revents) register_taken(back[0]);
     }
 }

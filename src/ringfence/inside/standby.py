@@ -6,7 +6,8 @@ the listener for all of its commands. On that pair it says `more` where it wants
 output and its errors; or `refused E` says that no process could be had. A spare becomes a command by one message on its
 pair, with the rest of the order (`argv`, and where they differ `env`, `cwd`, narrower `limit`): as text, or as a NUL
 with a file that holds it; three descriptors more are streams to take instead of the pipes. Then the pair is used as
-that of any command: `stopped`, `exit` and `killed` come, `signal N` goes, and its end ends the command.
+that of any command: `stopped`, `exit` and `killed` come, `signal N` goes, and its end ends the command. The kernel may
+tell of that end first (by a pidfd, as soon as it was collected): then the pair ends before the room has told anything.
 
 Natively two processes stand by unasked, so that a command takes no fork; here, one is made when it is asked for.
 
@@ -21,7 +22,7 @@ import os
 import select
 
 from . import init, landlock
-from .order import Order, read_all
+from .order import Order, read_all, receive
 
 MEMBERS_AT_MOST = 256
 REST_BYTES = 1 << 15
@@ -37,8 +38,11 @@ class Member(init.Supervision):
 
     def obey(self) -> bool:
         """Carry out one message; at the end of the conversation end the process group."""
-        if super().obey():
-            return True
+        try:
+            if super().obey():
+                return True
+        except ConnectionResetError:
+            pass  # it ended with a message of ours unread
         self.send(_signal.SIGKILL, self.target)
         return False
 
@@ -58,15 +62,15 @@ class Room:
         self.requests = requests
         self.back, self.taken = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self.members: dict[int, Member] = {}
-        self.is_asked = False
 
     def serve(self) -> int:
         """Make commands of those that stand by until nobody is left to ask; return the status to leave with."""
         wakeup, notify = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
+        # Our kill(2) waits for whoever is told of it by the filter, and Python does not begin it anew.
+        _signal.siginterrupt(_signal.SIGCHLD, False)
         _signal.set_wakeup_fd(notify)
         while True:
-            self.replenish()
             heard = {one.control.fileno(): one for one in self.members.values() if one.is_taken}
             poller = select.poll()
             for descriptor in (wakeup, self.requests.fileno(), self.back.fileno(), *heard):
@@ -78,7 +82,7 @@ class Room:
                 elif descriptor == self.requests.fileno():
                     if not self.requests.recv(16):
                         return 137
-                    self.is_asked = True
+                    self.replenish()
                 elif descriptor in heard and not heard[descriptor].obey():
                     heard[descriptor].control.close()
             self.end_late_ones()
@@ -87,8 +91,7 @@ class Room:
 
     def remaining_ms(self) -> int | None:
         """Milliseconds until a command that was asked to end is killed; None if none was."""
-        left = [ms for one in self.members.values() if (ms := one.remaining_ms()) is not None]
-        return min(left, default=None)
+        return min((ms for one in self.members.values() if (ms := one.remaining_ms()) is not None), default=None)
 
     def end_late_ones(self) -> None:
         """Kill what was asked to end and has not."""
@@ -123,14 +126,13 @@ class Room:
         kind, number = (b"exit", os.WEXITSTATUS(status)) if os.WIFEXITED(status) else (b"killed", os.WTERMSIG(status))
         if one.is_taken:
             one.say(b"%s %d" % (kind, number))
+        else:
+            self.requests.send(b"refused 11")  # before it could say that it stands by, or since
         one.control.close()
         del self.members[pid]
 
     def replenish(self) -> None:
-        """Have somebody stand by where that was asked for; say so where it cannot be."""
-        if not self.is_asked:
-            return
-        self.is_asked = False
+        """Have somebody stand by; say so where that cannot be."""
         try:
             if len(self.members) >= MEMBERS_AT_MOST:
                 raise BlockingIOError(11, "")
@@ -167,12 +169,10 @@ class Room:
         landlock.restrict(order.scopes, files=order.single["landlock_files"] == b"1")
         os.chdir(order.single["cwd"])
         control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, 3)
-        text, ancillary, _, _ = control.recvmsg(REST_BYTES, _socket.CMSG_SPACE(4 * (1 + STREAMS)))
+        text, given = receive(control, REST_BYTES, 1 + STREAMS)
         if not text:
             os._exit(137)
         os.write(4, b"%d" % os.getpid())
-        held = b"".join(content for _, _, content in ancillary)
-        given = [int.from_bytes(held[at : at + 4], "little") for at in range(0, len(held), 4)]
         order.complete(read_all(given.pop(0)) if text == b"\0" else text)
         for number, stream in enumerate(given):
             os.dup2(stream, number)

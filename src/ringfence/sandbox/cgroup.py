@@ -138,13 +138,15 @@ def out_of_memory(groups: "list[str]") -> bool:
     for group in groups:
         for name in ("memory.oom_control", "memory.events"):
             try:
-                with open(f"{group}/{name}", encoding="ascii") as file:
-                    for line in file:
-                        key, _, value = line.partition(" ")
-                        if key == "oom_kill" and int(value) > 0:
-                            return True
+                descriptor = os.open(f"{group}/{name}", os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
                 continue
+            try:
+                found = os.read(descriptor, 4096).split()
+            finally:
+                os.close(descriptor)
+            if b"oom_kill" in found and int(found[found.index(b"oom_kill") + 1]) > 0:
+                return True
     return False
 
 

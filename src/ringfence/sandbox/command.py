@@ -2,6 +2,8 @@
 
 import _socket
 import _thread
+import errno
+import fcntl
 import os
 import select
 import time
@@ -15,30 +17,51 @@ if TYPE_CHECKING:
 
 FRESH, SHARED, ROOM = "fresh", "shared", "room"
 STREAMS = 3
-SPACE = _socket.CMSG_SPACE(12) + _socket.CMSG_SPACE(4 * (1 + STREAMS))  # who sent it, and descriptors
+SO_PASSPIDFD, SCM_PIDFD = 76, 4  # <asm-generic/socket.h>, <linux/socket.h>; since Linux 6.5
+# Who sent it, by number and by a descriptor of it, and descriptors.
+SPACE = _socket.CMSG_SPACE(12) + _socket.CMSG_SPACE(4) + _socket.CMSG_SPACE(4 * (1 + STREAMS))
+# ioctl_pidfd(2): struct pidfd_info begins with a mask of what is asked for or told, and ends with a wait status.
+GET_INFO, EXITED, ASKED = 0xC040FF0B, 8, (8).to_bytes(64, "little")
+TRIES, PAUSE_S = 40, 0.05  # where a user's descriptors on the way are too many: somebody else's may arrive
+ASKED_AGAIN = 3  # for somebody who stands by
 INLINE_BYTES = 30_000  # of an order that is sent as a message; inside there is room for 32 KiB
+
+
+def wait_status(handle: int) -> int | None:
+    """How a process has ended, as wait(2) says it; None where it has not, or the kernel is older than 6.15.
+
+    It tells whoever has a descriptor of the process, as soon as its parent has collected it.
+    """
+    try:
+        told = fcntl.ioctl(handle, GET_INFO, ASKED)
+    except OSError:
+        return None
+    return int.from_bytes(told[60:], "little") if told[0] & EXITED else None
 
 
 class Command:
     """One command of a warm boundary; `held` is explained in sandbox/warm.py.
 
     Once `outcome` is there it says how the command ended, and `ending` has come; `error` is an error number where the
-    command could not even be begun. `spare`: what stands by for it in the shared room.
+    command could not even be begun. Of what stands by in the shared room for a command to be given (`Room`), `given` is
+    our end of the conversation and of three pipes. It is held from the beginning.
     """
 
-    def __init__(self, number: int, kind: str, spare: "Spare | None" = None, *, held: bool = False) -> None:
+    def __init__(self, number: int, kind: str, given: "Sequence[int]" = ()) -> None:
         self.number = number
         self.kind = kind
-        self.held = held
+        self.held = bool(given)
         self.began = time.monotonic()
         self.theirs: _socket.socket | None = None  # its end of the conversation, until it has it
-        self.streams: list[int] = []  # our ends of the pipes that came with the spare
-        if spare:
-            self.control, self.keeper, self.pid, self.streams = spare.control, spare.room, spare.pid, spare.streams
+        self.room: Room | None = None
+        self.keeper = self.pid = -1
+        self.handle = -1  # a descriptor of its process, where we have one
+        self.streams = list(given[1:])
+        if given:
+            self.control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, given[0])
         else:
             self.control, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
             self.control.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
-            self.keeper = self.pid = -1
         self.hearing = _thread.allocate_lock()
         self.listener = -1
         self.outcome: supervise.Outcome | None = None
@@ -46,7 +69,21 @@ class Command:
         self.events = 0
         self.denials: list[tuple[str, str]] = []
         self.is_attended = False  # by the thread in `serve`
-        self.ending = Ending(is_polled=not held)
+        self.ending = Ending(is_polled=not given)
+
+    @property
+    def telling(self) -> int:
+        """What hangs up when its process has ended, where that also tells how; else -1."""
+        return self.handle if self.room and self.room.handles_tell else -1
+
+    def exit_code(self) -> int | None:
+        """How its process has ended, -N for signal N; None where it has not, or only the room tells."""
+        status = wait_status(self.handle) if self.handle >= 0 else None
+        if status is None:
+            return None
+        if self.room:
+            self.room.handles_tell = True
+        return os.waitstatus_to_exitcode(status)
 
     def send(self, number: int) -> None:
         """Have the command signalled; nothing happens when it has ended. From any thread."""
@@ -60,22 +97,25 @@ class Command:
         told = launch.memory_file("order", order)
         ends = [self.theirs.fileno()] if self.theirs else []
         try:
-            launch.send_descriptors(channel, self.kind.encode(), [told, *ends, *stdio])
+            send_patiently(channel, self.kind.encode(), [told, *ends, *stdio])
         finally:
             os.close(told)
 
     def become(self, rest: bytes, stdio: "Sequence[int]") -> None:
         """Turn what stands by into it; without `stdio` its streams are the pipes that came with that."""
         if len(rest) <= INLINE_BYTES:
-            launch.send_descriptors(self.control, rest, list(stdio))
+            if stdio:
+                send_patiently(self.control, rest, list(stdio))
+            else:
+                self.control.send(rest)
             return
         told = launch.memory_file("order", rest)
         try:
-            launch.send_descriptors(self.control, b"\0", [told, *stdio])
+            send_patiently(self.control, b"\0", [told, *stdio])
         finally:
             os.close(told)
 
-    def receive(self) -> "tuple[bytes, int, list[int]] | None":
+    def receive(self) -> "tuple[bytes, int, int, list[int]] | None":
         """The next message, its sender's pid on this host and descriptors; None where nothing is to be heard now.
 
         Empty at the end of the conversation. From any thread.
@@ -97,10 +137,18 @@ class Command:
             if self.outcome:
                 return False
             self.outcome = outcome
-        if not self.held:
+            is_held = self.held
+        if not is_held:
             self.close()
         self.ending.come()
         return True
+
+    def show_ending(self) -> None:
+        """Let others wait for the end of one that is held, too."""
+        with self.hearing:
+            self.ending = Ending()
+        if self.outcome:
+            self.ending.come()
 
     def hand_over(self) -> None:
         """Its end of the conversation is its own now: if it was not taken over, this is the end of it."""
@@ -109,32 +157,15 @@ class Command:
             self.theirs = None
 
     def close(self) -> None:
-        """Give every descriptor back."""
+        """Give every descriptor back; what only stands by ends."""
         with self.hearing:
             self.control.close()
+            given = (*self.streams, self.handle, self.listener)
+            self.streams, self.handle, self.listener = [], -1, -1
         self.hand_over()
-        while self.streams:
-            os.close(self.streams.pop())
-        if self.listener >= 0:
-            os.close(self.listener)
-
-
-class Spare:
-    """What stands by in the shared room: its pid on this host, and our ends of its conversation and three pipes."""
-
-    __slots__ = ("control", "pid", "room", "streams")
-
-    def __init__(self, room: int, pid: int, given: "list[int]") -> None:
-        self.room = room
-        self.pid = pid
-        self.control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, given[0])
-        self.streams = given[1:]
-
-    def close(self) -> None:
-        """Let it go: it ends."""
-        self.control.close()
-        while self.streams:
-            os.close(self.streams.pop())
+        for descriptor in given:
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 class Room:
@@ -142,8 +173,13 @@ class Room:
 
     def __init__(self, requests: int, pid: int) -> None:
         self.requests = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, requests)
+        try:
+            self.requests.setsockopt(_socket.SOL_SOCKET, SO_PASSPIDFD, 1)
+        except OSError:
+            pass  # before Linux 6.5
         self.pid = pid
-        self.next: Spare | None = None
+        self.next: Command | None = None
+        self.handles_tell = False  # how a process has ended: known once the first has
 
     def look_ahead(self) -> None:
         """Take note of who stands by next, if that is known by now."""
@@ -152,7 +188,7 @@ class Room:
         except OSError:
             pass  # whoever needs one will be told why there is none
 
-    def spare(self) -> Spare:
+    def spare(self) -> Command:
         """Who stands by, for one thread at a time.
 
         Raises ConnectionError where the room has ended, another OSError where nobody can be had.
@@ -160,23 +196,32 @@ class Room:
         if self.next:
             found, self.next = self.next, None
             return found
-        try:
-            return self.take()
-        except BlockingIOError:
-            self.requests.send(b"more")
         poller = select.poll()
         poller.register(self.requests.fileno(), select.POLLIN)
-        poller.poll()
-        return self.take()
+        for left in range(ASKED_AGAIN, -1, -1):
+            if not poller.poll(0):
+                self.requests.send(b"more")
+                poller.poll()
+            try:
+                return self.take()
+            except BlockingIOError:  # also what is said where one that stood by was killed
+                if not left:
+                    break
+                time.sleep(PAUSE_S)
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    def take(self) -> Spare:
+    def take(self) -> Command:
         """The next one that says so."""
-        message, pid, given = receive(self.requests)
+        message, pid, handle, given = receive(self.requests)
+        if len(given) == STREAMS + 1:
+            found = Command(0, SHARED, given)
+            found.room, found.keeper, found.pid, found.handle = self, self.pid, pid, handle
+            return found
+        if handle >= 0:
+            os.close(handle)
         if not message:
             raise ConnectionResetError
-        if len(given) != STREAMS + 1:
-            raise OSError(int(message.rpartition(b" ")[2]), "nobody stands by")
-        return Spare(self.pid, pid, given)
+        raise OSError(int(message.rpartition(b" ")[2]), "nobody stands by")
 
     def close(self) -> None:
         """Ask no more; the room ends, and everything in it."""
@@ -185,13 +230,46 @@ class Room:
             self.next.close()
 
 
-def receive(control: "_socket.socket") -> "tuple[bytes, int, list[int]]":
-    """One message, its sender's pid and the descriptors that came along."""
+def send_patiently(channel: "_socket.socket", data: bytes, descriptors: "list[int]") -> None:
+    """Send one packet with descriptors; while too many of this user's are on the way, wait for some to arrive."""
+    for left in range(TRIES, -1, -1):
+        try:
+            launch.send_descriptors(channel, data, descriptors)
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS or not left:
+                raise
+            time.sleep(PAUSE_S)
+        else:
+            return
+
+
+def receive(control: "_socket.socket") -> "tuple[bytes, int, int, list[int]]":
+    """One message, its sender's pid, a descriptor of that where asked for (else -1), and those that came along."""
     data, ancillary, _, _ = control.recvmsg(64, SPACE, launch.MSG_CMSG_CLOEXEC | _socket.MSG_DONTWAIT)
-    pid, given = -1, b""
+    pid, handle, given = -1, -1, b""
     for _, kind, content in ancillary:
         if kind == launch.SCM_CREDENTIALS:
             pid = int.from_bytes(content[:4], "little")
+        elif kind == SCM_PIDFD:
+            handle = int.from_bytes(content, "little", signed=True)
         else:
             given = content
-    return data, pid, [int.from_bytes(given[at : at + 4], "little") for at in range(0, len(given), 4)]
+    return data, pid, handle, [int.from_bytes(given[at : at + 4], "little") for at in range(0, len(given), 4)]
+
+
+def whose(pid: int, commands: "dict[int, Command]", room: int) -> Command | None:
+    """Which of `commands` a process belongs to: the nearest among itself and its parents, up to that of the room."""
+    while pid > 1 and pid != room:
+        if pid in commands:
+            return commands[pid]
+        pid = parent(pid)
+    return None
+
+
+def parent(pid: int) -> int:
+    """The parent of a process; -1 once it has gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return -1

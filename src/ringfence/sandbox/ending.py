@@ -24,6 +24,11 @@ class Ending:
             if self.descriptor >= 0:
                 os.eventfd_write(self.descriptor, 1)
 
+    def watch(self) -> int:
+        """A descriptor of the caller's own like `descriptor`, which another thread may close; -1 where it has come."""
+        with self.lock:
+            return -1 if self.has_come or self.descriptor < 0 else os.dup(self.descriptor)
+
     def close(self) -> None:
         """Nobody waits any more; `descriptor` is -1 from now on."""
         with self.lock:

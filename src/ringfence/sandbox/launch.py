@@ -110,10 +110,9 @@ class Boundary:
 def memory_file(name: str, data: bytes) -> int:
     """A descriptor on an anonymous file that holds `data`, at its start."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
+    at = 0
+    while at < len(data):
+        at += os.pwrite(descriptor, data[at:], at)
     return descriptor
 
 
@@ -122,9 +121,10 @@ def pairs(items: "list[tuple[str, str]]") -> bytes:
 
     SECURITY: a NUL would let a word of the command speak as a key of ours.
     """
-    if any("\0" in key or "\0" in value for key, value in items):
+    found = "".join(f"{key}\0{value}\0" for key, value in items)
+    if found.count("\0") != 2 * len(items):
         raise ValueError("a NUL byte in the command, its environment or its directory")
-    return b"".join(os.fsencode(key) + b"\0" + os.fsencode(value) + b"\0" for key, value in items)
+    return os.fsencode(found)
 
 
 class Request:

@@ -84,8 +84,12 @@ def full_mounts(root: str, mounts: "list[str]") -> "list[str]":
 
 def shared_bytes() -> int:
     """What the host holds in anonymous files, shared memory and tmpfs (proc_meminfo(5), `Shmem`)."""
-    with open("/proc/meminfo", "rb") as file:
-        return next((int(line.split()[1]) * 1024 for line in file if line.startswith(b"Shmem:")), 0)
+    descriptor = os.open("/proc/meminfo", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = os.read(descriptor, 8192).split()
+    finally:
+        os.close(descriptor)
+    return int(found[found.index(b"Shmem:") + 1]) * 1024 if b"Shmem:" in found else 0
 
 
 def are_descriptors_on_their_way(root: str) -> bool:

@@ -72,9 +72,8 @@ class Supervisor:
         self.machine = os.uname().machine
         self.started = time.monotonic()
         self.kill_at: float | None = None
-        # Return from `serve` at the word that the command and all others have ended, the first process still there:
-        # whoever sets it calls `settle` and `close`.
-        self.is_hasty = self.is_told = False
+        self.is_told = False  # by the first process, that the command and all others have ended
+        self.is_told_what = False  # of a late order: what the command is
         self.waiting: list[int] | None = []  # signals sent before the command was started; None from then on
         self.lock = _thread.allocate_lock()
         self.looking = _thread.allocate_lock()
@@ -105,11 +104,26 @@ class Supervisor:
         self.watcher = watch.Watcher(f"/proc/{pid}/root", watches)
         return True
 
-    def go(self, rest: "Sequence[int]" = ()) -> None:
-        """Let the first process start the command; `rest` is what a late order lacks, of which the first is closed."""
-        launch.send_descriptors(self.boundary.control, b"go", list(rest))
-        if rest:
-            os.close(rest[0])
+    def renew(self, uppers: "list[str]") -> None:
+        """Count from now: a boundary that has waited becomes a run, with `uppers` for its layers."""
+        self.usage = disk.Usage(uppers, self.artefact.workspace_bytes)
+        self.shared_at_first = memory.shared_bytes() if self.artefact.memory_bytes else 0
+
+    def tell(self, rest: int, stdio: "Sequence[int]") -> None:
+        """Give the command's process what a late order lacks, after which it waits for `go`; `rest` is closed."""
+        try:
+            launch.send_descriptors(self.boundary.control, b"rest", [rest, *stdio])
+        finally:
+            os.close(rest)
+        self.is_told_what = True
+
+    def go(self) -> None:
+        """Let the first process start the command."""
+        try:
+            self.boundary.control.send(b"go")
+        except BrokenPipeError:
+            if not self.is_told_what:
+                raise  # else it could not be prepared, has said why, and that is read next
         self.started = time.monotonic()
         self.next_look = self.started + TICK_S
         with self.lock:
@@ -117,16 +131,10 @@ class Supervisor:
         for number in early:
             self.send(number)
 
-    def run(self, signals: int) -> Outcome:
-        """`serve`, and give every descriptor back however it ends, unless there is a hurry."""
-        try:
-            return self.serve(signals)
-        finally:
-            if not self.is_hasty:
-                self.close()
-
     def serve(self, signals: int) -> Outcome:
         """Serve until the boundary has ended; every process in it but for the first one is dead on return.
+
+        Whoever calls it calls `settle` and `close` afterwards, however it ends.
 
         `signals` is the descriptor of `wait_for_signals`, -1 to leave this process's signals alone.
         """
@@ -139,7 +147,7 @@ class Supervisor:
         for descriptor in self.watcher.descriptors if self.watcher else ():
             poller.register(descriptor, select.POLLIN)
         open_end = True
-        while open_end and not (self.is_hasty and self.is_told):
+        while open_end and not self.is_told:
             for descriptor, state in poller.poll(self.pace_ms()):
                 if descriptor == control:
                     open_end = self.converse(poller)
@@ -150,9 +158,9 @@ class Supervisor:
                 else:
                     self.observe()
             self.watch_limits()
-        self.observe()
-        if not (self.is_hasty and self.is_told):
+        if not self.is_told:
             self.settle()  # SECURITY: a first process that was killed has not waited for the others
+        self.observe()
         if self.kill_at is None and self.usage.exceeded():  # faster than the last look
             self.report("limit", "workspace-size", {"limit": self.artefact.workspace_bytes})
         return self.outcome or Outcome("killed", _signal.SIGKILL, self.started)
@@ -166,14 +174,18 @@ class Supervisor:
 
     def close(self) -> None:
         """Give every descriptor back; a second call does nothing."""
-        with self.looking:
-            if self.watcher:
-                self.watcher.close()
-                self.watcher = None
+        self.end_watch()
         given, self.listener, self.handle = (self.listener, self.handle), -1, -1
         for descriptor in given:
             if descriptor >= 0:
                 os.close(descriptor)
+
+    def end_watch(self) -> None:
+        """Nothing more is observed."""
+        with self.looking:
+            if self.watcher:
+                self.watcher.close()
+                self.watcher = None
 
     def converse(self, poller: "select.poll") -> bool:
         """Take one message of the first process; False at its end."""
@@ -244,7 +256,7 @@ class Supervisor:
             listener,
             self.artefact.profile,
             self.machine,
-            is_inside=lambda pid: os.path.exists(f"/proc/{init}/root/proc/{pid}"),
+            is_inside=lambda number: notify.was_given_out(init, number),
             connecting=self.connecting,
         )
         if found is None:

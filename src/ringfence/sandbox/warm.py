@@ -6,7 +6,8 @@ signals them; only the thread in `serve` receives. `select.epoll` may be added t
 
 A command of the shared room may be *held*: then whoever began it hears it out in a thread of its own, without a
 hand-over to the one in `serve`, which costs more than the command. Its end is recorded with the next one's beginning,
-or by the thread in `serve` some milliseconds later. Nobody but its holder closes a held command's conversation.
+or by the thread in `serve` some milliseconds later. Nobody but its holder closes a held command's conversation. The
+kernel tells the holder of the end where it can (`command.wait_status`), else the room does.
 
 What belongs to the boundary stays with it: watches on files, limits on memory, disk and wall-clock time. When one of
 these limits is reached, the whole session ends.
@@ -21,11 +22,11 @@ import select
 import time
 
 from . import launch, memory, supervise
-from .command import FRESH, ROOM, SHARED, Command, Room, Spare, receive
+from .command import FRESH, ROOM, SHARED, Command, Room, receive, whose
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from .supervise import Fields
 
@@ -56,6 +57,7 @@ class WarmSupervisor(supervise.Supervisor):
         self.poller.register(self.awake, select.EPOLLIN)
         # Held by whoever answers a refused call until that is recorded: nobody learns of a command's end before.
         self.answering = _thread.RLock()
+        self.retired: list[Command] = []  # to be closed when there is time
         self.held_at = 0.0  # when the last command was begun that is held
         # What may be recorded with the next record, or when `flush` is called; set by whoever keeps such a record.
         self.defer: Callable[[str, str, supervise.Fields], None] = self.report
@@ -63,11 +65,11 @@ class WarmSupervisor(supervise.Supervisor):
         self.opened = _thread.allocate_lock()
         self.opened.acquire()
 
-    def go(self, rest: "Sequence[int]" = ()) -> None:
+    def go(self) -> None:
         """Let the first process serve, and callers begin commands."""
         with open(f"/proc/{self.init}/status", encoding="ascii", errors="replace") as file:
             self.owner = next(int(line.split()[1]) for line in file if line.startswith("Uid:"))
-        super().go(rest)
+        super().go()
         self.opened.release()
 
     def begin(self, command: Command, order: bytes, stdio: "tuple[int, ...]", record: "Callable[[], None]") -> Command:
@@ -109,6 +111,7 @@ class WarmSupervisor(supervise.Supervisor):
             self.events = self.stray.events = 0
             self.stray.denials.clear()
             self.commands[command.control.fileno()] = command
+            command.began = time.monotonic()
             if command.held:
                 self.held_at = command.began
 
@@ -120,7 +123,7 @@ class WarmSupervisor(supervise.Supervisor):
                 self.poller.register(control, select.EPOLLIN)
                 command.is_attended = True
 
-    def spare(self, order: "Callable[[], bytes]") -> Spare:
+    def spare(self, order: "Callable[[], bytes]") -> Command:
         """Who stands by in the shared room, which is opened with `order` where there is none.
 
         Raises ConnectionError where the boundary has ended, another OSError where nobody can be had.
@@ -139,13 +142,22 @@ class WarmSupervisor(supervise.Supervisor):
             return self.room.spare()
 
     def look_ahead(self) -> None:
-        """Take note of who stands by next, while there is time."""
+        """Take note of who stands by next, and give back what is done with, while there is time."""
+        self.tidy()
         if self.opening.acquire(blocking=False):
             try:
                 if self.room:
                     self.room.look_ahead()
             finally:
                 self.opening.release()
+
+    def tidy(self) -> None:
+        """Give back what ended commands have left."""
+        try:
+            while self.retired:
+                self.retired.pop().close()
+        except IndexError:
+            pass  # another thread does so, too
 
     def opened_room(self, order: bytes) -> Room:
         """A new room."""
@@ -156,7 +168,7 @@ class WarmSupervisor(supervise.Supervisor):
             poller = select.poll()
             poller.register(request.control.fileno(), select.POLLIN)
             poller.poll()
-            message, pid, given = receive(request.control)
+            message, pid, _, given = receive(request.control)
         finally:
             request.close()
         if message != b"room":
@@ -191,6 +203,7 @@ class WarmSupervisor(supervise.Supervisor):
                     else:
                         self.observe()
                 self.flush()
+                self.tidy()
                 if self.is_time():
                     self.watch_limits()
             self.observe()
@@ -223,6 +236,7 @@ class WarmSupervisor(supervise.Supervisor):
             if self.room:
                 self.room.close()
                 self.room = None
+        self.tidy()
         self.flush()
 
     def converse_with(self, command: Command) -> bool:
@@ -230,7 +244,7 @@ class WarmSupervisor(supervise.Supervisor):
         heard = command.receive()
         if heard is None:
             return False  # taken already, on behalf of a notification
-        message, pid, given = heard
+        message, pid, _, given = heard
         kind, _, number = message.decode(errors="replace").partition(" ")
         if kind == "ready":
             command.keeper = pid
@@ -247,16 +261,31 @@ class WarmSupervisor(supervise.Supervisor):
 
     def hear_out(self, command: Command) -> bool:
         """For whoever holds a command: take what there is to be heard; whether it has ended."""
+        code = command.exit_code()
+        if code is not None:
+            self.conclude(command, "exit" if code >= 0 else "killed", abs(code))
         while command.outcome is None and self.converse_with(command):
             continue
         return command.outcome is not None
+
+    def hold(self, command: Command) -> bool:
+        """Hear a command out in the caller's own thread from now on; False where it has ended, or somebody does."""
+        with self.lock, command.hearing:
+            if command.held or command.outcome:
+                return False
+            if command.is_attended and not self.is_closed:
+                self.poller.unregister(command.control.fileno())
+            command.is_attended, command.held = False, True
+            return True
 
     def let_go(self, command: Command) -> None:
         """For whoever holds a command: hear it out no longer; what runs on is ended with the session at the latest."""
         with command.hearing:
             command.held = False
         if command.outcome:
-            command.close()
+            self.retired.append(command)
+            if self.is_closed:
+                self.tidy()
         else:
             self.attend_to(command)
 
@@ -288,6 +317,7 @@ class WarmSupervisor(supervise.Supervisor):
                 return
             if command.is_attended:
                 self.poller.unregister(control)
+            command.is_attended = False
         if self.listeners.pop(command.listener, None) is not None:
             self.poller.unregister(command.listener)
 
@@ -311,19 +341,11 @@ class WarmSupervisor(supervise.Supervisor):
             self.reply(descriptor, own.keeper if own else self.room.pid if self.room else self.init, emit)
 
     def sender(self, pid: int) -> Command | None:
-        """Which command of the shared room `pid` belongs to; `stray` for what has outlived one, None for the room's.
-
-        What serves it and signals a command that has just ended reaches for nothing.
-        """
+        """Which command of the shared room `pid` belongs to; `stray` for what has outlived one, None for the room's."""
         room = self.room.pid if self.room else -1
         known = {command.pid: command for command in list(self.commands.values()) if command.kind == SHARED}
-        if pid == room:
-            return None
-        while pid > 1 and pid != room:
-            if pid in known:
-                return known[pid]
-            pid = parent(pid)
-        return self.stray
+        # What serves the room and signals a command that has just ended reaches for nothing.
+        return None if pid == room else whose(pid, known, room) or self.stray
 
     def emit_of(self, command: Command, kind: str, code: str, fields: "Fields") -> None:
         """Report an event of one command, up to its limit; the last one says that there were more."""
@@ -374,12 +396,3 @@ class WarmSupervisor(supervise.Supervisor):
             running = [command for command in self.commands.values() if command.keeper >= 0]
         shared = [self.room.pid] if self.room else []
         return shared + [command.keeper for command in running if command.kind == FRESH]
-
-
-def parent(pid: int) -> int:
-    """The parent of a process; -1 once it has gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except OSError:
-        return -1

@@ -15,6 +15,9 @@ import ctypes
 import errno
 import fcntl
 import os
+import time
+
+from . import garbage
 
 IN_OPEN, IN_MODIFY, IN_CLOSE_WRITE, IN_CREATE, IN_MOVED_TO = 0x20, 0x2, 0x8, 0x100, 0x80
 IN_ATTRIB = 0x4
@@ -27,6 +30,7 @@ EVENTS = {
     "reach": IN_OPEN | IN_ATTRIB,
 }
 INSTANCES = 8
+WAIT_S, POLL_S = 2.0, 0.005  # for an instance
 KEPT_AT_MOST = 16384
 FIONREAD = 0x541B  # <asm-generic/ioctls.h>
 
@@ -91,11 +95,19 @@ class Meaning:
 
 
 class Instance:
-    """One instance of inotify, and who shares it; raises OSError where the user has no more of them."""
+    """One instance of inotify, and who shares it; raises OSError where the user has no more of them.
 
-    def __init__(self) -> None:
+    `wait_s`: for how long to wait for those that the kernel is about to give up (garbage.py).
+    """
+
+    def __init__(self, *, wait_s: float = 0) -> None:
         self.libc = ctypes.CDLL(None, use_errno=True)
-        self.descriptor = self.libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        deadline = time.monotonic() + wait_s
+        while (descriptor := self.libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)) < 0:
+            if ctypes.get_errno() != errno.EMFILE or time.monotonic() >= deadline:
+                break
+            time.sleep(POLL_S)
+        self.descriptor = descriptor
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1: raise fs.inotify.max_user_instances")
         self.lock = _thread.allocate_lock()
@@ -155,7 +167,7 @@ class Instance:
                     del self.meanings[number]
                     self.libc.inotify_rm_watch(self.descriptor, number)  # EINVAL: the file has gone with its mount
         if not self.members:
-            os.close(self.descriptor)
+            garbage.leave([self.descriptor])
 
 
 class Kept:
@@ -173,7 +185,7 @@ class Kept:
                     self.instances.append(Instance())
                 except OSError:
                     if not self.instances:
-                        raise
+                        self.instances.append(Instance(wait_s=WAIT_S))
             instance = min(self.instances, key=lambda one: len(one.members))
             with instance.lock:
                 instance.members[member] = None

@@ -1,9 +1,10 @@
 """Boundaries that a `Sandbox` has standing before its next command is known: the pool (pool.py) inside this process.
 
 Theory of operation. Inside a `with` block, from the second command on, a thread builds a boundary up to the moment
-before its command starts, and waits. Whoever starts a command looks whether one fits, and hands it over: arguments,
-environment, streams. It serves that one, and its end is told before its namespaces are taken down. Leaving the block
-ends those that nobody has used.
+before its command starts, and waits. Whoever starts a command looks whether one fits, tells it arguments, environment
+and streams, and lets it begin, all on the caller's own thread: the other one is woken while the command is starting. It
+serves that one command, and its end is told before its namespaces are taken down. Leaving the block ends those that
+nobody has used.
 
 SECURITY: as in pool.py, single use, and looked at again in the moment of use: the same request, the same artefact in
 the launch cache, nothing changed that it was built from or has mounted. A child of this process inherits what it is, so
@@ -15,16 +16,18 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from signal import SIGKILL
 
 from ringfence.model.errors import RingfenceError
 from ringfence.sandbox.artefact import Artefact, loads
 from ringfence.sandbox.ending import Ending
 
-from . import cache, likeness, places, pool
+from . import afterwards, cache, likeness, places, pool
 from . import run as session
 from .exchange import is_readable
 from .ground import ASIDE, Ground
 from .options import Options, workspace_of
+from .outlook import Outlook
 from .run import Finished
 from .wiring import Recorder
 
@@ -47,12 +50,16 @@ class Standing:
     def __init__(self, request: Request, entry: cache.Entry, artefact: Artefact, ahead: "Ahead") -> None:
         self.request = request
         self.entry = entry
-        self.inherited = inherited()
-        self.outlook = pool.outlook(artefact)
+        self.inherited = inherited(ahead.own)
+        self.outlook = Outlook(entry, artefact)
+        self.ground: Ground | None = None
+        self.record: Recorder | None = None
+        self.failure: BaseException | None = None
         self.ahead = ahead
         self.is_built = self.is_taken = False
         self.word = Ending()
         self.conclude: Callable[[Finished | None, BaseException | None], None] = lambda finished, error: None
+        self.afterwards: Callable[[], None] = lambda: None  # when it has ended, and all that is left of it is gone
         self.run = session.Run(artefact, [], request.directory)
         self.run.own_signals = False
         self.run.runs = places.runs() + ASIDE
@@ -75,14 +82,18 @@ class Standing:
             self.ahead.is_closed = True  # what cannot be built now is not tried again for every command
         os.close(null)
         self.conclude(finished, error)
-        while self.run.put_off:
-            self.run.put_off.pop()()
+        if not afterwards.carry_out(self.run.put_off or []):
+            self.ahead.give_up()  # the next command meets what is wrong, in front of its caller
+        self.outlook.close()
         self.word.close()
+        if finished:
+            self.afterwards()
 
     def take_on(self, run: session.Run, ground: Ground, record: Recorder) -> None:
         """Wait for the command, and become its run; raise UnwantedError where there is none. See `Run.attend`."""
-        if run.supervisor is None or self.outlook != pool.outlook(run.artefact):
+        if run.supervisor is None or not self.outlook.is_mounted():
             raise pool.UnwantedError  # something has changed while it was being mounted
+        self.ground, self.record = ground, record
         self.is_built = True
         poller = select.poll()
         poller.register(self.word.descriptor, select.POLLIN)
@@ -93,26 +104,34 @@ class Standing:
         is_readable(self.word.descriptor, None)  # or somebody has just taken it
         if not self.is_taken:
             raise pool.UnwantedError
-        run.put_off = []
-        pool.become(run, ground, record, places.runs())
+        if self.failure:
+            raise self.failure
 
     def fits(self, request: Request) -> bool:
         """Whether it is what would be built now."""
         try:
-            if request.key != self.request.key or cache.read(request.key) != self.entry.data or not self.entry.holds():
+            if request.key != self.request.key or cache.kept_file(request.key) != self.entry.file:
                 return False
-            return pool.outlook(self.run.artefact) == self.outlook and inherited() == self.inherited
+            return self.outlook.holds() and inherited(self.ahead.own) == self.inherited
         except OSError:
             return False  # whoever builds another will say why
 
-    def begin(self, argv: "list[str]", environment: "dict[str, str]", stdio: "tuple[int, int, int]") -> None:
-        """Have it carry a command out; `conclude` is to be set before."""
-        self.run.argv, self.run.extra_environment, self.run.stdio = argv, environment, stdio
+    def begin(self, stdio: "tuple[int, int, int]") -> None:
+        """Have the run carried out, with these streams; what goes wrong is told to `conclude`."""
+        run = self.run
+        run.stdio, run.put_off = stdio, []
+        try:
+            if self.ground and self.record:
+                pool.become(run, self.record, pool.moved(run, self.ground, self.record, places.runs()))
+        except BaseException as error:  # raised where the run is carried out
+            self.failure = error
         self.is_taken = True
         self.word.come()
 
     def dismiss(self) -> None:
-        """Have it end, unused."""
+        """Have it end, unused; a command that has begun is killed."""
+        if self.is_taken and self.run.supervisor:
+            self.run.supervisor.send(SIGKILL)
         self.word.come()
 
 
@@ -121,6 +140,7 @@ class Ahead:
 
     def __init__(self) -> None:
         self.process = os.getpid()
+        self.own = likeness.Place("self", keeps=True)
         self.lock = threading.Lock()
         self.standing: list[Standing] = []
         self.threads: list[threading.Thread] = []
@@ -175,28 +195,36 @@ class Ahead:
             if self.is_closed or len(self.standing) >= STANDING:
                 return
             entry = cache.entry(request.key)
-            artefact = loads(entry.packed) if entry and entry.holds() else None
+            artefact = loads(entry.packed) if entry else None
             if entry is None or artefact is None or not pool.is_kept_ready(artefact):
                 return
             while len(self.standing) < STANDING:
                 one = Standing(request, entry, artefact, self)
+                if not one.outlook.holds():
+                    one.outlook.close()
+                    return
                 one.thread.start()
                 self.standing.append(one)
                 self.threads.append(one.thread)
 
-    def close(self) -> None:
-        """End all that wait, and wait until nothing is left of them and of those that were used."""
-        if not self.is_ours():
-            return
+    def give_up(self) -> None:
+        """Build none any more, and end all that wait."""
         with self.lock:
             self.is_closed = True
             unused, self.standing = self.standing, []
         for one in unused:
             one.dismiss()
+
+    def close(self) -> None:
+        """End all that wait, and wait until nothing is left of them and of those that were used."""
+        if not self.is_ours():
+            return
+        self.give_up()
         for thread in self.threads:
             thread.join()
+        self.own.close()
 
 
-def inherited() -> tuple[object, ...]:
+def inherited(own: likeness.Place) -> tuple[object, ...]:
     """What a child of this process has from it; raise OSError."""
-    return (likeness.likeness("self"), likeness.read("/proc/self/personality", optional=True))
+    return (own.likeness(), own.read("personality", optional=True))

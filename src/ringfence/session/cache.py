@@ -64,14 +64,18 @@ def digest(data: bytes) -> bytes:
 
 
 class Entry:
-    """What is kept under a key, as it was read: its bytes, what it was made from, and the artefact, packed."""
+    """What is kept under a key: in which file it was read, what it was made from, and the artefact, packed."""
 
-    __slots__ = ("data", "listings", "packed", "paths")
+    __slots__ = ("file", "listings", "packed", "paths")
 
     def __init__(
-        self, data: bytes, paths: "list[tuple[str, object]]", listings: "list[tuple[str, object]]", packed: bytes
+        self,
+        file: "tuple[int, ...] | None",
+        paths: "list[tuple[str, object]]",
+        listings: "list[tuple[str, object]]",
+        packed: bytes,
     ) -> None:
-        self.data = data
+        self.file = file
         self.paths = paths
         self.listings = listings
         self.packed = packed
@@ -91,6 +95,16 @@ def load(key: str) -> "Artefact | None":
     return artefact.loads(found.packed) if found and found.holds() else None
 
 
+def kept_file(key: str) -> "tuple[int, ...] | None":
+    """Which file is kept under `key`: each is written once, and a later one has another number or time."""
+    try:
+        found = os.lstat(file_of(key))
+    except OSError:
+        return None
+    number = (found.st_dev, found.st_ino)
+    return (*number, found.st_mode, found.st_uid, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 def read(key: str) -> bytes:
     """The bytes that are kept under `key`; empty where there are none, or they are not in a private file of ours."""
     try:
@@ -108,6 +122,7 @@ def read(key: str) -> bytes:
 
 def entry(key: str) -> "Entry | None":
     """What is kept under `key`, whether it holds or not."""
+    file = kept_file(key)  # before it is read: a newer one is then told from what was read
     data = read(key)
     if not data or digest(data[16:]) != data[:16]:
         return None  # damaged: marshal must never see it
@@ -115,7 +130,7 @@ def entry(key: str) -> "Entry | None":
         stored_key, paths, listings, packed = marshal.loads(data[16:])  # noqa: S302 - a private file, checked above
     except (EOFError, ValueError, TypeError):
         return None
-    return Entry(data, paths, listings, packed) if stored_key == key else None
+    return Entry(file, paths, listings, packed) if stored_key == key else None
 
 
 def store(key: str, paths: "list[str]", listings: "list[str]", found: "Artefact", *, since_ns: int) -> None:

@@ -47,9 +47,9 @@ class Errand:
         self, session: Session, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, limits: CommandLimits
     ) -> None:
         self.supervisor = session.supervisor
-        self.command = command = session.begin(argv, env=env, cwd=cwd, limits=limits, kind=SHARED, stdio=(), held=True)
+        self.command = command = session.begin(argv, env=env, cwd=cwd, limits=limits, kind=SHARED)
         self.streams = dict(zip(("stdin", "stdout", "stderr"), map(Pipe, command.streams), strict=True))
-        command.streams = []
+        del command.streams[0]  # ours to close; what is read from is given back with the command
 
     def carry_out(self, data: bytes, timeout_s: float | None) -> tuple[bytes, bytes, bool]:
         """Write `data`, read both streams, wait for the end; what was read, and whether it was killed for its time."""
@@ -60,7 +60,7 @@ class Errand:
             command.control.fileno(),
             outlives=True,
             has_ended=lambda: supervisor.hear_out(command),
-            closing=True,
+            handle=command.telling,
         )
         supervisor.look_ahead()
         try:
@@ -68,11 +68,13 @@ class Errand:
             while late and not exchange.carry_out(time.monotonic() + KILL_INTERVAL_S):
                 command.send(9)
         finally:
-            self.close()
+            self.streams["stdin"].close()
+            if not command.outcome:
+                self.hang_up()
             supervisor.let_go(command)
         return bytes(exchange.read["stdout"]), bytes(exchange.read["stderr"]), late
 
-    def close(self) -> None:
-        """Close our ends of the pipes."""
-        for pipe in self.streams.values():
-            pipe.close()
+    def hang_up(self) -> None:
+        """Read no more of what runs on, so that it does not wait for us."""
+        while self.command.streams:
+            os.close(self.command.streams.pop())

@@ -38,8 +38,8 @@ def is_readable(descriptor: int, timeout_s: float | None) -> bool:
 class Exchange:
     """`streams` are `stdin`, `stdout` and `stderr`; `done` is readable from the command's end on, -1 after it.
 
-    Where it is readable before, `has_ended` says whether it has come to that. With `closing` each stream is closed as
-    soon as it has ended, and not by whoever owns it.
+    Where it is readable before, `has_ended` says whether it has come to that. `handle` is -1 or what hangs up at the
+    same time, and sooner: a descriptor of the process. `release` is for whoever is through with the exchange.
     With `outlives` others may hold the streams beyond the end: then what is in them at the end is all that is read.
     """
 
@@ -51,13 +51,15 @@ class Exchange:
         *,
         outlives: bool,
         has_ended: Callable[[], bool] = lambda: True,
-        closing: bool = False,
+        handle: int = -1,
+        release: Callable[[], None] = lambda: None,
     ) -> None:
         self.streams = streams
         self.left = memoryview(data)
         self.outlives = outlives
         self.has_ended = has_ended
-        self.closing = closing
+        self.handle = handle
+        self.release = release
         self.read = {"stdout": bytearray(), "stderr": bytearray()}
         self.open = {name: stream.fileno() for name, stream in streams.items() if not stream.closed}
         for name, descriptor in self.open.items():
@@ -78,16 +80,23 @@ class Exchange:
         """Go on until it is over, or until `deadline` (monotonic seconds), and then return False."""
         poller = select.poll()
         names = {descriptor: name for name, descriptor in self.open.items()}
+        if self.handle >= 0 and "done" in self.open:
+            del names[self.open["done"]]
+            poller.register(self.handle, 0)
         for descriptor, name in names.items():
             poller.register(descriptor, select.POLLOUT if name == "stdin" else select.POLLIN)
+        names[self.handle] = "done"
         while not self.is_over:
             found = poller.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000)
             if not found:
                 return False
             for descriptor, _ in found:
-                if self.serve(names[descriptor]):
+                name = names[descriptor]
+                if self.serve(name):
                     poller.unregister(descriptor)
-                    self.leave(names[descriptor])
+                    self.leave(name)
+                    if name == "done" and self.outlives:
+                        break  # what is in the streams is read below
         self.drain()
         return True
 
@@ -127,7 +136,7 @@ class Exchange:
     def leave(self, name: str) -> None:
         """Wait for one of `open` no longer; the command is told that there is no more input."""
         del self.open[name]
-        if name == "stdin" or (self.closing and name in self.streams):
+        if name == "stdin":
             self.streams[name].close()
 
     def write(self) -> bool:

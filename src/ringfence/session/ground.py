@@ -109,8 +109,11 @@ class Ground:
 
 
 def withdraw(created: "Created") -> None:
-    """Put the directory of a run that left nothing out of sight, to be removed in a moment; raise OSError."""
+    """Put the directory of a run that left nothing out of sight, to be removed in a moment, or from where it is."""
     aside = os.path.dirname(created.directory) + ASIDE
-    os.makedirs(aside, mode=0o700, exist_ok=True)
-    os.rename(created.directory, f"{aside}/.{created.run}")
+    try:
+        os.makedirs(aside, mode=0o700, exist_ok=True)
+        os.rename(created.directory, f"{aside}/.{created.run}")
+    except OSError:
+        return  # a full disk: nothing of the run hangs on it
     created.directory = f"{aside}/.{created.run}"

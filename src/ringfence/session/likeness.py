@@ -12,8 +12,8 @@ from /proc for the process that connected, by a descriptor on it that the kernel
 import _socket
 import ctypes
 import os
-import select
 
+from .readiness import is_readable
 from .resident import SHOWN
 
 TYPE_CHECKING = False  # for type checkers only
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SO_PEERPIDFD = 77  # <asm-generic/socket.h>
-NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts")
+NAMESPACES = tuple(
+    f"ns/{name}" for name in "cgroup ipc mnt net pid pid_for_children time time_for_children user uts".split()
+)
 STATUS = frozenset(
     "TracerPid Umask Uid Gid Groups CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters THP_enabled"
     " Speculation_Store_Bypass SpeculationIndirectBranch Cpus_allowed Mems_allowed".split()
 )
 FILES = ("cgroup", "limits", "oom_score_adj", "loginuid", "sessionid", "coredump_filter", "attr/current")
+OPTIONAL = ("attr/current", "loginuid", "sessionid")
 WALLS = frozenset("Uid Gid Groups CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters".split())
 # Fields of proc_pid_stat(5), counted from the one after the name, which may hold anything. We have no
 # terminal: whoever has one, which a command may open as /dev/tty, is not like us.
@@ -37,31 +40,87 @@ IOPRIO_WHO_PROCESS = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class Place:
+    """The directory of a process in /proc, held open; with `keeps`, for one that is looked at again, its files as well.
+
+    What is read from a file of /proc is of the moment in which it is read, however long it has been open.
+    """
+
+    def __init__(self, pid: "int | str", *, keeps: bool = False) -> None:
+        """Raise OSError for one that has gone."""
+        self.pid = 0 if pid == "self" else int(pid)
+        self.directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.keeps = keeps
+        self.kept: dict[str, int] = {}
+
+    def content(self, name: str, size: int = 65536) -> bytes:
+        """What a file says; raise OSError. No file here is longer, and a short read spares the kernel the rest."""
+        if name in self.kept:
+            return os.pread(self.kept[name], size, 0)
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.directory)
+        if self.keeps:
+            self.kept[name] = descriptor
+            return os.pread(descriptor, size, 0)
+        try:
+            return os.read(descriptor, size)
+        finally:
+            os.close(descriptor)
+
+    def read(self, name: str, *, optional: bool = False) -> str:
+        """The same as text; empty for an optional one that this kernel does not have."""
+        try:
+            return self.content(name).decode("utf-8", "replace")
+        except OSError:
+            if optional:
+                return ""
+            raise
+
+    def lines(self, wanted: "frozenset[str]") -> "list[str]":
+        """The wanted lines of its `status`; raise OSError."""
+        return [line for line in self.read("status").splitlines() if line.partition(":")[0] in wanted]
+
+    def view(self) -> "tuple[object, ...]":
+        """Its namespaces and its root; raise OSError."""
+        root = os.stat("root/", dir_fd=self.directory)
+        return ([os.readlink(link, dir_fd=self.directory) for link in NAMESPACES], root.st_dev, root.st_ino)
+
+    def memory_policy(self) -> bytes:
+        """What numactl(8) sets, as the first mapping shows it; empty on a kernel without."""
+        try:
+            return self.content("numa_maps", 64).split(b" ")[1]
+        except FileNotFoundError:
+            return b""
+
+    def likeness(self) -> "tuple[object, ...]":
+        """All that is compared; raise OSError for one that has gone or that we may not look at."""
+        fields = self.read("stat").rpartition(")")[2].split()
+        scheduling: list[object] = [fields[number] for number in (TERMINAL, PRIORITY, NICE, REALTIME, POLICY)]
+        scheduling += [io_priority(self.pid), self.memory_policy()]
+        files = [self.read(name, optional=name in OPTIONAL) for name in FILES]
+        return (self.view(), self.lines(STATUS), scheduling, files)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for descriptor in (*self.kept.values(), self.directory):
+            os.close(descriptor)
+
+
 def likeness(pid: "int | str") -> "tuple[object, ...]":
     """All that is compared of a process; raise OSError for one that has gone or that we may not look at."""
-    place = f"/proc/{pid}"
-    fields = read(f"{place}/stat").rpartition(")")[2].split()
-    scheduling: list[object] = [fields[number] for number in (TERMINAL, PRIORITY, NICE, REALTIME, POLICY)]
-    scheduling += [io_priority(0 if pid == "self" else int(pid)), memory_policy(place)]
-    files = [read(f"{place}/{name}", optional=name in ("attr/current", "loginuid", "sessionid")) for name in FILES]
-    return (view(place), lines(place, STATUS), scheduling, files)
+    place = Place(pid)
+    try:
+        return place.likeness()
+    finally:
+        place.close()
 
 
 def walls(pid: "int | str") -> "tuple[object, ...]":
     """What keeps a process from something as far as it can be seen, and no more; raise OSError as `likeness` does."""
-    place = f"/proc/{pid}"
-    return (view(place), lines(place, WALLS), read(f"{place}/attr/current", optional=True))
-
-
-def view(place: str) -> "tuple[object, ...]":
-    """The namespaces and the root of the process whose directory in /proc is `place`; raise OSError."""
-    root = os.stat(f"{place}/root/")
-    return ([os.readlink(f"{place}/ns/{name}") for name in NAMESPACES], root.st_dev, root.st_ino)
-
-
-def lines(place: str, wanted: "frozenset[str]") -> "list[str]":
-    """The wanted lines of its `status`; raise OSError."""
-    return [line for line in read(f"{place}/status").splitlines() if line.partition(":")[0] in wanted]
+    place = Place(pid)
+    try:
+        return (place.view(), place.lines(WALLS), place.read("attr/current", optional=True))
+    finally:
+        place.close()
 
 
 def io_priority(pid: int) -> int:
@@ -71,18 +130,6 @@ def io_priority(pid: int) -> int:
     if found < 0:
         raise OSError(ctypes.get_errno(), "ioprio_get")
     return found
-
-
-def memory_policy(place: str) -> bytes:
-    """What numactl(8) sets, as the first mapping shows it; empty on a kernel without."""
-    try:
-        descriptor = os.open(f"{place}/numa_maps", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return b""
-    try:
-        return os.read(descriptor, 64).split(b" ")[1]  # a short read spares the kernel the other mappings
-    finally:
-        os.close(descriptor)
 
 
 def show() -> None:
@@ -105,22 +152,10 @@ def looks_at_us(descriptor: int) -> bool:
     return (shown.st_dev, shown.st_ino) == (found.st_dev, found.st_ino)
 
 
-def read(path: str, *, optional: bool = False) -> str:
-    """The text of a file of /proc; empty for an optional one that this kernel does not have."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        if optional:
-            return ""
-        raise
-    try:
-        return os.read(descriptor, 65536).decode("utf-8", "replace")
-    except OSError:
-        if optional:
-            return ""
-        raise
-    finally:
-        os.close(descriptor)
+def lines(place: str, wanted: "frozenset[str]") -> "list[str]":
+    """The wanted lines of `status` of the process whose directory in /proc is `place`; raise OSError."""
+    with open(f"{place}/status", encoding="utf-8", errors="replace") as file:
+        return [line for line in file.read().splitlines() if line.partition(":")[0] in wanted]
 
 
 def is_like(
@@ -137,7 +172,7 @@ def is_like(
         if uid != os.getuid() or pid <= 0:
             return False
         same = seen(pid) == own
-        return same and not select.select([handle], [], [], 0)[0]  # what was read belonged to it: it is alive
+        return same and not is_readable(handle, 0)  # what was read belonged to it: it is alive
     except OSError:
         return False
     finally:

@@ -20,14 +20,15 @@ import select
 import time
 
 from ringfence.model.errors import RingfenceError
-from ringfence.sandbox import disk, launch
+from ringfence.sandbox import launch
 from ringfence.sandbox.artefact import loads
 from ringfence.workspace import removal
 
-from . import cache, places, titles
+from . import cache, places, terminal, titles
 from . import run as session
 from .ground import ASIDE
 from .options import Options, parse, workspace_of
+from .outlook import Outlook
 from .resident_request import BEGIN_TIMEOUT_S, DESCRIPTORS, PACKET_BYTES, Request
 
 TYPE_CHECKING = False  # for type checkers only
@@ -57,24 +58,33 @@ def is_kept_ready(artefact: "Artefact") -> bool:
     return not companions and mode in MODES and apply != "live"
 
 
-def outlook(artefact: "Artefact") -> "tuple[object, ...]":
-    """What the host looks like to a boundary: its mounts, and whatever is mounted from it."""
-    with open("/proc/self/mountinfo", "rb") as file:
-        mounts = file.read()
-    sources = [cache.stamp(path) for path, _ in artefact.sources]
-    lowers = [(found.st_dev, found.st_ino) for found in map(os.stat, artefact.lowers)]
-    return (mounts, sources, lowers)
+def moved(run: "Run", ground: "Ground", record: "Recorder", runs: str) -> int:
+    """Make a boundary that has waited one of `runs` that begins now; give what its command's process is to be told.
 
-
-def become(run: "Run", ground: "Ground", record: "Recorder", runs: str) -> None:
-    """Make a boundary that has waited the run that was asked for: from here on it is one of `runs` that begins now."""
+    Nothing of this concerns anybody else yet: a run that is given up now leaves nothing.
+    """
     ground.move(runs, run.argv[0])
     run.identifier = record.run = ground.created.run
     if run.supervisor:
-        run.supervisor.usage = disk.Usage(ground.uppers(), run.artefact.workspace_bytes)
-        if run.artefact.idmap:
-            launch.hand_over_pipes(run.supervisor.boundary, run.stdio)
+        run.supervisor.renew(ground.uppers())
+    return run.rest()
+
+
+def become(run: "Run", record: "Recorder", rest: int) -> None:
+    """Have it carry out what was asked for, with the streams that it has now.
+
+    What is to be executed is told first: the command's process prepares itself while the begin is recorded, and then
+    waits for the word.
+    """
+    supervisor = run.supervisor
+    if supervisor is None:
+        raise UnwantedError
+    if run.artefact.idmap:
+        launch.hand_over_pipes(supervisor.boundary, run.stdio)
+    run.streams = terminal.save(run.stdio)
+    supervisor.tell(rest, run.stdio)
     run.announce(record)
+    run.start(supervisor)
 
 
 def sweep(place: str) -> None:
@@ -114,17 +124,19 @@ class Member:
         self.entry = cache.entry(self.asked.key)
         self.request: Request | None = None
         self.options = Options()
-        self.outlook: tuple[object, ...] = ()
+        self.outlook: Outlook | None = None
 
     def carry_out(self) -> "tuple[Options, session.Finished]":
         """Build, wait, and be the run that is asked for; raise UnwantedError where none is.
 
         Whatever else is raised after `request` is there concerns that request.
         """
-        artefact = loads(self.entry.packed) if self.entry and self.entry.holds() else None
-        if artefact is None or not is_kept_ready(artefact):
+        artefact = loads(self.entry.packed) if self.entry else None
+        if self.entry is None or artefact is None or not is_kept_ready(artefact):
             raise UnwantedError
-        self.outlook = outlook(artefact)
+        self.outlook = Outlook(self.entry, artefact)
+        if not self.outlook.holds():
+            raise UnwantedError
         run = session.Run(artefact, [], self.asked.directory)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         run.own_signals = False
@@ -137,17 +149,24 @@ class Member:
 
     def take_on(self, run: "Run", ground: "Ground", record: "Recorder") -> None:
         """Wait for what the boundary is for, and become that. It is called by `Run.attend`."""
-        become(run, ground, record, self.wait(run))
+        request = self.wait(run)
+        rest = moved(run, ground, record, places.runs())  # while the client is about to send its streams
+        if not request.hear_begin():
+            os.close(rest)
+            raise UnwantedError
+        become(run, record, rest)
 
-    def wait(self, run: "Run") -> str:
-        """Wait for a request and become its run; return where that is to lie."""
-        if self.outlook != outlook(run.artefact):
+    def wait(self, run: "Run") -> Request:
+        """Wait for a request that fits, and make the run its own; its client has been told that we are ready."""
+        if self.outlook is None or not self.outlook.is_mounted():
             raise UnwantedError  # something has changed while it was being mounted
         try:
             self.channel.send(b"built")
-            boundary = run.supervisor.boundary.control if run.supervisor else self.channel
-            heard = select.select([self.channel, boundary], [], [], IDLE_S)[0]
-            if heard != [self.channel]:
+            poller = select.poll()
+            poller.register(self.channel, select.POLLIN)
+            if run.supervisor:
+                poller.register(run.supervisor.boundary.control, select.POLLIN)
+            if [descriptor for descriptor, _ in poller.poll(IDLE_S * 1000)] != [self.channel.fileno()]:
                 raise UnwantedError  # nobody asked, or it has been killed meanwhile: it has nothing to say before `go`
             request = take(self.channel)
             request.enter(self.environment)
@@ -159,13 +178,18 @@ class Member:
             request.client.send(b"ready")
         except OSError as error:
             raise UnwantedError from error
-        if asked is None or self.outlook != outlook(run.artefact):
+        if asked is None:
             raise StaleError
-        if not request.hear_begin():
-            raise UnwantedError
         self.options, run.argv, run.stdio = asked.options, asked.argv, (0, 1, 2)
         run.put_off, run.begun = request.put_off, lambda: request.attend(run)
-        return places.runs()
+        return request
+
+    def holds(self) -> bool:
+        """Whether everything that the boundary stands on is as it was."""
+        try:
+            return self.outlook is not None and self.outlook.holds()
+        except OSError:
+            return False
 
     def fitting(self, request: Request) -> "Asked | None":
         """The request as the launch cache sees it, if what it is for is what stands here."""
@@ -174,9 +198,9 @@ class Member:
             return None
         try:
             asked = Asked(request.words[1:])
-            if not asked.argv or asked.key != self.asked.key or cache.read(asked.key) != entry.data:
+            if not asked.argv or asked.key != self.asked.key or cache.kept_file(asked.key) != entry.file:
                 return None
-            return asked if entry.holds() else None
+            return asked if self.holds() else None
         except (RingfenceError, OSError):
             return None  # whoever carries it out instead will say so
 

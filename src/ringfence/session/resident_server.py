@@ -21,7 +21,7 @@ import time
 from ringfence.model.errors import RingfenceError
 from ringfence.sandbox import launch
 
-from . import likeness, loaded, options, pool, resident, resident_request, titles
+from . import afterwards, likeness, loaded, options, pool, resident, resident_request, titles
 from .resident_request import Request
 
 TYPE_CHECKING = False  # for type checkers only
@@ -110,6 +110,7 @@ class Server:
         self.kinds: dict[tuple[str, ...], Kind] = {}
         self.served = time.monotonic()
         self.careful_until = 0.0
+        self.is_failing = False
 
     def serve(self) -> None:
         """Serve until nobody has asked for a while, or this is not what would be started today."""
@@ -130,7 +131,13 @@ class Server:
             self.fill()
 
     def is_current(self) -> bool:
-        """Whether there is a reason to go on: somebody asks, our socket is there, nothing about us has changed."""
+        """Whether there is a reason to go on: somebody asks, our socket is there, nothing about us has changed.
+
+        A run that could not be finished after its answer is the last: the next one is cold, and says what is wrong.
+        """
+        if self.is_failing:
+            sys.stderr.write("a run could not be finished after its answer; `ringfence log` may say why\n")
+            return False
         idle = time.monotonic() - self.served >= IDLE_S and not any(not c.channel for c in self.children.values())
         return not idle and os.path.lexists(self.name) and likeness.likeness("self") == self.own
 
@@ -239,7 +246,8 @@ class Server:
     def hear(self, descriptor: int) -> None:
         """A child has ended, or a member has something to say."""
         if child := self.children.pop(descriptor, None):
-            os.waitpid(child.pid, 0)
+            _, status = os.waitpid(child.pid, 0)
+            self.is_failing = self.is_failing or os.waitstatus_to_exitcode(status) == afterwards.UNFINISHED
             os.close(child.handle)
             if child.kind:
                 if child.channel and not child.built:

@@ -10,6 +10,7 @@ from _signal import SIGKILL
 
 from ringfence.model.errors import HostError, SandboxError, UsageError
 from ringfence.sandbox import launch
+from ringfence.sandbox.artefact import environment
 
 from . import cache, places
 from .ground import Ground
@@ -18,7 +19,7 @@ from .places import installed_version
 
 TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot path
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ringfence.model.ports import Companion
     from ringfence.sandbox.artefact import Artefact
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
     from .egress import Way
     from .mirroring import Mirroring
     from .pool import Member
+    from .terminal import State
     from .vault import Vault
     from .wiring import Ending, Recorder
 
 
-DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 LOST_HINT = "`ringfence doctor` tests this host; `ringfence runs` lists what can still be applied"
 EMFILE = 24  # <asm-generic/errno-base.h>
 LEAST_FILES = 128  # 48 were enough with egress; as root one more is open for each place in the view
@@ -69,7 +70,8 @@ def prepared_run(options: Options, argv: "list[str]") -> "Run":
 def working_directory(options: Options) -> str:
     """The real path of the directory to work in; raise UsageError if there is none."""
     try:
-        directory = os.path.realpath(options.directory or os.getcwd())
+        # The kernel names the current directory by its real path.
+        directory = os.path.realpath(options.directory) if options.directory else os.getcwd()
     except FileNotFoundError as error:
         raise UsageError("the current directory no longer exists", hint="change to another one") from error
     if not os.path.isdir(directory):
@@ -119,8 +121,11 @@ class Run:
     `notice`, called with a line of text when the operator is asked something; `begun`, called at the command's start;
     `runs`, another place for the run's directory; `companions`, what serves the command from outside meanwhile;
     `assignment`, where the boundary is built before it is known what for: it says so, or that nobody wants it;
-    `put_off`, which gets what remains to be done, last first, once whoever waits has been told how the run ended.
+    `put_off`, which gets what remains to be done, the last of it first, once whoever waits has been told how the run
+    ended (afterwards.py).
     """
+
+    is_brief = True  # of a single command: nothing but its end is waited for
 
     def __init__(self, found: "Artefact", argv: "list[str]", directory: str) -> None:
         self.artefact = found
@@ -136,7 +141,8 @@ class Run:
         self.vault: Vault | None = None
         self.companions: list[Companion] = []
         self.early_signal = 0
-        self.is_recorded = self.has_started = False
+        self.is_recorded = self.has_started = self.is_spent = False
+        self.mounts: list[int] = []  # held: see garbage.py
         self.is_filled = True  # what stands for its secrets is known
         self.identifier = ""
         self.mirroring: Mirroring | None = None
@@ -145,6 +151,7 @@ class Run:
         self.unreached: list[str] = []
         self.assignment: Member | Standing | None = None
         self.put_off: list[Callable[[], object]] | None = None
+        self.streams: State | None = None  # how they were found
         self.begun: Callable[[], object] = lambda: None
 
     def carry_out(self) -> Finished:
@@ -156,7 +163,7 @@ class Run:
                 vault.begin(self)
             return self.build_wherever()
         except OSError as error:
-            if error.errno == EMFILE:
+            if error.errno == EMFILE and "inotify" not in str(error):  # that has a limit of its own
                 raise too_few_files() from error
             raise SandboxError(f"the boundary could not be built or was lost: {error}", hint=LOST_HINT) from error
         finally:
@@ -207,19 +214,23 @@ class Run:
         if self.put_off is None:
             step()
         else:
-            self.put_off.append(step)
+            self.put_off.insert(0, step)
 
     def take_down(self, boundary: launch.Boundary, created: "Created", groups: "list[str]") -> None:
         """Give back all that the boundary consists of; every process in it is dead but the first, which ends."""
-        from ringfence.sandbox import cgroup
+        from ringfence.sandbox import cgroup, garbage
 
         if self.supervisor:
-            if self.supervisor.is_hasty:
-                self.supervisor.settle()
+            self.supervisor.settle()
             self.supervisor.close()  # also where it has never run
+        garbage.leave(self.mounts)
         boundary.control.close()
         boundary.reap()
         cgroup.remove(groups)
+        if self.is_spent:
+            from ringfence.workspace import removal
+
+            removal.remove_tree(created.directory)
         created.release()
 
     def process_group(self) -> str:
@@ -239,7 +250,7 @@ class Run:
         created = ground.created
         record = wiring.Recorder(created.run, self.artefact.audit, self)
         way = self.way_out(created.directory, record.report)
-        state = terminal.save(self.stdio)
+        self.streams = terminal.save(self.stdio)
         self.supervisor = supervisor = self.supervision(boundary, record, group, ground.uppers())
         if self.early_signal:
             supervisor.send(self.early_signal)
@@ -250,6 +261,7 @@ class Run:
         try:
             self.wait_for_ready(supervisor, ground, record, group)
             ground.remove_stand_ins()
+            wiring.hold_mounts(self, supervisor)
             if way:
                 way.attach(supervisor.init)
                 supervisor.connecting, supervisor.outward = way.connecting, way.outward
@@ -259,17 +271,15 @@ class Run:
             joining.finish(supervisor.init)
             if self.assignment:
                 joining.finish(supervisor.command)  # which has a process already
-            if self.assignment:
                 self.assignment.take_on(self, ground, record)
                 tainting.directory = ground.directory
-                state = terminal.save(self.stdio)
-            supervisor.go(self.rest())
-            self.has_started = True
-            self.begun()
+            else:
+                self.start(supervisor)
             wiring.report_lost(os.path.dirname(ground.directory), record)
             self.mirroring = wiring.mirror(self.artefact, created)
-            supervisor.is_hasty = self.put_off is not None
-            outcome = supervisor.run(signals)
+            outcome = supervisor.serve(signals)
+            if self.put_off is None:
+                supervisor.end_watch()  # before its mounts go, whose end would wait for it
         except BaseException:
             if self.is_recorded and not self.has_started:
                 record.report("lost", "not-built", {})
@@ -281,12 +291,18 @@ class Run:
                 way.close()
             for companion in beside:
                 companion.close()
-            terminal.restore(state)
+            terminal.restore(self.streams)
             ground.remove_stand_ins()
             wiring.remove_skeleton(ground)
         if way and way.failure:
             raise way.failure
         return self.conclude(outcome, record, created, joining.groups)
+
+    def start(self, supervisor: "Supervisor") -> None:
+        """Have the command begin."""
+        supervisor.go()
+        self.has_started = True
+        self.begun()
 
     def wait_for_ready(self, supervisor: "Supervisor", ground: Ground, record: "Recorder", group: str) -> None:
         """Tell the order if it is not told yet, and wait for the boundary; raise where there is none."""
@@ -334,7 +350,8 @@ class Run:
         ending = wiring.finish(self, created, record, self.mirroring)
         fields = {outcome.kind: outcome.number, "duration_ms": int((time.monotonic() - outcome.started) * 1000)}
         record.report("exit", "", fields)
-        record.close()
+        record.finish()
+        self.in_time(record.make_durable)
         return Finished(created.run, outcome.status, self, ending)
 
     def announce(self, record: "Recorder") -> None:
@@ -357,9 +374,9 @@ class Run:
         found += [("env", f"{name}={value}") for name, value in self.environment()]
         return found + [("env", f"{name}={value}") for name, value in self.extra_environment.items()]
 
-    def rest(self) -> "list[int]":
-        """What goes with `go`, where it was not known at the start; whoever sends the descriptors closes the first."""
-        return [launch.memory_file("rest", launch.pairs(self.command())), *self.stdio] if self.assignment else []
+    def rest(self) -> int:
+        """What was not known at the start, as a descriptor."""
+        return launch.memory_file("rest", launch.pairs(self.command()))
 
     def environment(self) -> "list[tuple[str, str]]":
         """What the artefact passes and sets. SECURITY: a variable that a secret fills or is read from never passes."""
@@ -371,24 +388,6 @@ def too_few_files() -> HostError:
     """The error where the limit on open files ended a run before its command."""
     hint = f"allow at least {LEAST_FILES} open files (`ulimit -n`)"
     return HostError("this process may not open as many files as a run needs", hint=hint)
-
-
-def environment(wanted: "list[tuple[str, str | None]]", present: "Mapping[str, str]") -> "list[tuple[str, str]]":
-    """Resolve names to values: set ones as they are, passed ones from `present`, `NAME*` by prefix.
-
-    A PATH that is to pass and is not there is the usual one, as with a shell that was started without any.
-    """
-    found: dict[str, str] = {}
-    for name, value in wanted:
-        if value is not None:
-            found[name] = value
-        elif name.endswith("*"):
-            found.update({key: text for key, text in present.items() if key.startswith(name[:-1]) and key not in found})
-        elif name in present or name == "PATH":
-            found[name] = present.get(name, DEFAULT_PATH)
-    if "PATH" in found:
-        found["PATH"] = ":".join(place for place in found["PATH"].split(":") if place.startswith("/"))
-    return sorted(found.items())
 
 
 def block_signals() -> None:

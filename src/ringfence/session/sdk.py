@@ -25,7 +25,7 @@ from .sdk_session import SandboxSession
 
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
-    from .ahead import Ahead
+    from .ahead import Ahead, Standing
 
 
 class Policy:
@@ -85,15 +85,17 @@ class Process(Contained):
         self._error: BaseException | None = None
         self._ending = Ending()
         self._thread: threading.Thread | None = None
+        self._standing: Standing | None = None
         if standing := ahead.take(options) if ahead and argv else None:
             self._run = self.carried_out = standing.run
+            standing.conclude, standing.afterwards = self._conclude, self._look_ahead
+            standing.run.argv, standing.run.extra_environment = list(argv), dict(environment)
+            self._standing = standing
             try:
                 super().__init__(argv)
             except BaseException:
                 standing.dismiss()
                 raise
-            standing.conclude = self._conclude
-            standing.begin(list(argv), dict(environment), self.stdio)
             return
         self._run = self.carried_out = prepared_run(options, list(argv))
         super().__init__(argv)
@@ -111,13 +113,25 @@ class Process(Contained):
         except BaseException as error:  # handed to whoever waits
             caught = error
         self._conclude(finished, caught)
+        if finished:
+            self._look_ahead()
+
+    def connect(self) -> tuple[int, int, int]:
+        """Make the pipes; a boundary that stands is told at once, and the files around our ends are made meanwhile."""
+        ours = super().connect()
+        if self._standing:
+            self._standing.begin(self.stdio)
+        return ours
+
+    def _look_ahead(self) -> None:
+        """Have boundaries built for the next commands; after the caller has been told, who is waiting."""
+        if self._ahead:
+            self._ahead.fill(self._options)
 
     def _conclude(self, finished: Finished | None, error: BaseException | None) -> None:
         self._finished, self._error = finished, error
         self.close_theirs()
         self._ending.come()
-        if self._ahead and finished:
-            self._ahead.fill(self._options)
 
     @property
     def ending(self) -> Ending:

@@ -77,9 +77,19 @@ class Contained(abc.ABC):
     `ending` comes with the command's end. With `outlives`, what it has started may go on after it and hold its streams.
     """
 
-    def __init__(self, argv: Sequence[str], *, outlives: bool = False) -> None:
+    def __init__(self, argv: Sequence[str], *, outlives: bool = False, ours: Sequence[int] = ()) -> None:
         self.args = tuple(argv)
         self.outlives = outlives
+        self.theirs: list[int] = []
+        self.stdio = (-1, -1, -1)
+        if not ours:
+            ours = self.connect()
+        self.stdin: IO[bytes] = os.fdopen(ours[0], "wb", buffering=0)
+        self.stdout: IO[bytes] = os.fdopen(ours[1], "rb")
+        self.stderr: IO[bytes] = os.fdopen(ours[2], "rb")
+
+    def connect(self) -> tuple[int, int, int]:
+        """Make pipes: `theirs`, and our ends."""
         with ExitStack() as undo:
             ends = []
             for _ in range(3):
@@ -87,11 +97,9 @@ class Contained(abc.ABC):
                 undo.callback(os.close, ends[-1][0])
                 undo.callback(os.close, ends[-1][1])
             undo.pop_all()
-        self.stdin: IO[bytes] = os.fdopen(ends[0][1], "wb", buffering=0)
-        self.stdout: IO[bytes] = os.fdopen(ends[1][0], "rb")
-        self.stderr: IO[bytes] = os.fdopen(ends[2][0], "rb")
-        self.theirs = [ends[0][0], ends[1][1], ends[2][1]]
         self.stdio = (ends[0][0], ends[1][1], ends[2][1])
+        self.theirs = list(self.stdio)
+        return ends[0][1], ends[1][0], ends[2][0]
 
     @property
     @abc.abstractmethod
@@ -137,9 +145,12 @@ class Contained(abc.ABC):
     def communicate(self, data: bytes = b"", timeout_s: float | None = None) -> Completed:
         """Write `data`, read both streams to their end, wait; on time-out kill and raise CommandTimeoutError."""
         exchange = self.exchange(data)
-        late = not exchange.carry_out(None if timeout_s is None else time.monotonic() + timeout_s)
-        while late and not exchange.carry_out(time.monotonic() + KILL_INTERVAL_S):
-            self.kill()
+        try:
+            late = not exchange.carry_out(None if timeout_s is None else time.monotonic() + timeout_s)
+            while late and not exchange.carry_out(time.monotonic() + KILL_INTERVAL_S):
+                self.kill()
+        finally:
+            exchange.release()
         self.close()
         return self.judged(exchange, timeout_s if late else None)
 
@@ -153,16 +164,24 @@ class Contained(abc.ABC):
         except TimeoutError:
             late = True
         finally:
-            if not exchange.is_over:
+            try:
                 # Not awaited: a cancellation may be told again and again, and the command must be gone after all.
-                while not exchange.carry_out(time.monotonic() + KILL_INTERVAL_S):
+                while not exchange.is_over and not exchange.carry_out(time.monotonic() + KILL_INTERVAL_S):
                     self.kill()
+            finally:
+                exchange.release()
             self.close()
         return self.judged(exchange, timeout_s if late else None)
 
     def has_ended_within(self, timeout_s: float | None) -> bool:
         """Wait for the end, at most so long; whether it has come."""
-        return self.ending.has_come or is_readable(self.ending.descriptor, timeout_s)
+        watched = self.ending.watch()
+        if watched < 0:
+            return self.ending.has_come
+        try:
+            return is_readable(watched, timeout_s)
+        finally:
+            os.close(watched)
 
     def exchange(self, data: bytes) -> Exchange:
         """What is still to go through the streams."""
@@ -205,9 +224,13 @@ class Contained(abc.ABC):
 
 def check_command(argv: Sequence[str], env: Mapping[str, str]) -> None:
     """Refuse what cannot be a command or an environment; raise UsageError."""
-    if isinstance(argv, str) or not all(isinstance(word, str) for word in argv):
+    try:
+        text = None if isinstance(argv, str) else "".join(argv)
+    except TypeError:
+        text = None
+    if text is None:
         raise UsageError("the command must be a list of words", hint='["sh", "-c", "..."] runs a shell')
-    if any("\0" in word for word in (*argv, *env.values())):
+    if "\0" in text or any("\0" in value for value in env.values()):
         raise UsageError("a word of the command or a variable's value contains a NUL")
     for name in env:
         if not name.isascii() or not name.isidentifier():

@@ -11,6 +11,7 @@ from ringfence.sandbox.command import FRESH, SHARED, Command
 from ringfence.sandbox.ending import Ending
 
 from .errand import Errand
+from .exchange import Exchange
 from .options import Options
 from .run import Finished, Run
 from .sdk_process import CommandTimeoutError, Completed, Contained, check_command, encoded, lines, lines_async
@@ -30,17 +31,49 @@ class SessionProcess(Contained):
         limits: CommandLimits,
         fresh: bool,
     ) -> None:
-        super().__init__(argv, outlives=not fresh)
         self._run = session.run.identifier
+        self._supervisor = session.supervisor
+        if not fresh:
+            self._command = session.begin(argv, env=env, cwd=cwd, limits=limits, kind=SHARED)
+            self._share(argv)
+            return
+        super().__init__(argv)
         try:
-            kind = FRESH if fresh else SHARED
-            self._command = session.begin(argv, env=env, cwd=cwd, limits=limits, kind=kind, stdio=self.stdio)
+            self._command = session.begin(argv, env=env, cwd=cwd, limits=limits, kind=FRESH, stdio=self.stdio)
         except BaseException:
             for stream in self.streams.values():
                 stream.close()
             raise
         finally:
             self.close_theirs()
+
+    def _share(self, argv: Sequence[str]) -> None:
+        """Take over a command of the shared room with the pipes that it came with."""
+        command = self._command
+        ours, command.streams = command.streams, []
+        super().__init__(argv, outlives=True, ours=ours)
+        command.show_ending()
+        self._supervisor.let_go(command)
+        self._supervisor.look_ahead()
+
+    def exchange(self, data: bytes) -> Exchange:
+        """What is still to go through the streams; in the shared room the end is heard in the same loop."""
+        command, supervisor = self._command, self._supervisor
+        if command.kind == FRESH or not supervisor.hold(command):
+            return super().exchange(data)
+        try:
+            return Exchange(
+                self.streams,
+                data,
+                command.control.fileno(),
+                outlives=True,
+                has_ended=lambda: supervisor.hear_out(command),
+                handle=command.telling,
+                release=lambda: supervisor.let_go(command),
+            )
+        except BaseException:
+            supervisor.let_go(command)
+            raise
 
     @property
     def ending(self) -> Ending:
@@ -140,7 +173,7 @@ class SandboxSession:
             found = process.communicate(encoded(input), timeout_s)
         else:
             check_command(argv, env or {})
-            place = self._session.place(os.fspath(cwd))
+            place = self._session.place(os.fspath(cwd)) if cwd else ""
             errand = Errand(self._session, argv, env=env or {}, cwd=place, limits=limits)
             found = self._judged(errand, tuple(argv), encoded(input), timeout_s)
         return found.check() if check else found

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONTROL = "control"  # in a run's directory: where it listens to its operator (control.py)
+HOOKS = "hooks"  # in the place of a run's name: integrations/hook_resident.py
 SO_PEERCRED, SOL_SOCKET = 17, 1  # unix(7), <asm-generic/socket.h>
 
 
@@ -23,6 +24,22 @@ def at_short_path(directory: str, name: str, call: "Callable[[str], None]") -> N
 def shown_name(run: str) -> str:
     """What the file is called that a run's supervisor shows (walls.py); a process may have many runs."""
     return f"ringfence-{run}"
+
+
+def look(process: int, run: str) -> "list[int]":
+    """A descriptor of what a process shows; none where we may not look into it, or it shows nothing."""
+    place = f"/proc/{process}/fd"
+    try:
+        numbers = os.listdir(place)
+    except OSError:
+        return []
+    for number in numbers:
+        try:
+            if os.readlink(f"{place}/{number}") == f"/memfd:{shown_name(run)} (deleted)":
+                return [os.open(f"{place}/{number}", os.O_RDONLY | os.O_CLOEXEC)]
+        except OSError:
+            continue  # closed meanwhile, or not for us
+    return []
 
 
 def peer_pid(connected: "_socket.socket") -> int:

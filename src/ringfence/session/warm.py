@@ -4,6 +4,7 @@ It has one view, one overlay, one network and one record in the audit, all of th
 records, when it is begun and when it has ended.
 """
 
+import errno
 import itertools
 import os
 import threading
@@ -52,6 +53,8 @@ UNLIMITED = CommandLimits()
 
 class Serving(Run):
     """The run of a session."""
+
+    is_brief = False
 
     def __init__(self, found: Artefact, directory: str) -> None:
         super().__init__(found, [NAME], directory)
@@ -172,7 +175,10 @@ def is_open(descriptor: int) -> bool:
 def not_begun(number: int) -> SandboxError:
     """The error for a command that could not be begun."""
     why = os.strerror(number).lower()
-    return SandboxError(f"the command could not be begun: {why}", hint="too many processes run in the session")
+    hint = "too many processes run in the session"
+    if number == errno.ETOOMANYREFS:
+        hint = "programs of yours have too many descriptors on their way through sockets"
+    return SandboxError(f"the command could not be begun: {why}", hint=hint)
 
 
 class Session:
@@ -185,6 +191,7 @@ class Session:
         self.run.extra_environment = dict(env)
         self.finished: Finished | None = None
         self.error: BaseException | None = None
+        self.is_over = False
         self.numbers = itertools.count(1)
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.run.stdio = (self.null, self.null, 2 if is_open(2) else self.null)
@@ -198,6 +205,7 @@ class Session:
         except BaseException as error:  # handed to whoever waits
             self.error = error
         finally:
+            self.is_over = True
             if self.run.journal:
                 self.run.journal.close()
 
@@ -218,7 +226,7 @@ class Session:
     @property
     def supervisor(self) -> warm.WarmSupervisor:
         """Who stays beside it; raises what ended the session, or SandboxError."""
-        if self.run.warm is None or not self.thread.is_alive():
+        if self.run.warm is None or self.is_over:
             self.raise_error()
             raise SandboxError("the session has ended")
         return self.run.warm
@@ -231,13 +239,12 @@ class Session:
         cwd: str,
         limits: CommandLimits,
         kind: str,
-        stdio: tuple[int, ...],
-        held: bool = False,
+        stdio: tuple[int, ...] = (),
     ) -> Command:
         """Start a command; raises SandboxError where the session has ended, UsageError for a variable kept outside.
 
-        The caller hears out one that is `held` (`WarmSupervisor.hear_out`); only those that share a room can be, and
-        those may do without `stdio`: pipes come with them.
+        One that shares a room is held: the caller hears it out, or lets go of it (`WarmSupervisor`). It may do without
+        `stdio`: pipes come with it.
         """
         supervisor = self.supervisor
         if not argv:
@@ -251,12 +258,12 @@ class Session:
 
         def record() -> None:
             fields: Fields = {"command": number, "argv": list(argv), "cwd": cwd, "namespaces": kind}
-            (supervisor.defer if held else supervisor.report)("command", "begun", fields)
+            (supervisor.defer if kind == SHARED else supervisor.report)("command", "begun", fields)
 
         try:
-            spare = supervisor.spare(self.run.room_order) if kind == SHARED else None
-            number = next(self.numbers)
-            return supervisor.begin(Command(number, kind, spare, held=held), order, stdio, record)
+            command = supervisor.spare(self.run.room_order) if kind == SHARED else Command(0, FRESH)
+            command.number = number = next(self.numbers)
+            return supervisor.begin(command, order, stdio, record)
         except ConnectionError as error:
             raise SandboxError("the session has ended") from error
         except OSError as error:

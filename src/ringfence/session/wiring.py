@@ -7,6 +7,8 @@ import os
 import time
 
 from ringfence.audit.writer import AuditWriter
+from ringfence.model.errors import SandboxError
+from ringfence.sandbox import garbage
 from ringfence.workspace import layout
 
 from . import ground, places
@@ -106,14 +108,26 @@ class Recorder:
         if self.deferred:
             self.append([])
 
-    def close(self) -> None:
-        """Make the run's records durable as policy asks."""
+    def finish(self) -> None:
+        """Append what was deferred; the run says nothing any more."""
         self.flush()
         if self.journal:
             self.journal.close()
-        self.writer.close()
         if self.going_on.locked():
             self.going_on.release()
+
+    def make_durable(self) -> None:
+        """Bring the run's records to disk as policy asks; raise SandboxError if that fails, which is recorded."""
+        try:
+            self.writer.close()
+        except SandboxError as error:
+            self.report("lost", "unsynced", {"reason": str(error)})
+            raise
+
+    def close(self) -> None:
+        """Both."""
+        self.finish()
+        self.make_durable()
 
 
 def paints(terminal: int) -> bool:
@@ -121,6 +135,12 @@ def paints(terminal: int) -> bool:
     import termios
 
     return os.isatty(terminal) and not termios.tcgetattr(terminal)[3] & termios.ICANON
+
+
+def hold_mounts(run: "Run", supervisor: "Supervisor") -> None:
+    """Keep the end of a run from waiting until they are gone, where an answer does not come before that."""
+    if run.is_brief and run.put_off is None and not run.assignment:
+        run.mounts = garbage.hold_mounts(supervisor.init)
 
 
 def begin(artefact: "Artefact", created: "Created") -> None:
@@ -255,19 +275,18 @@ def mirror(artefact: "Artefact", created: "Created") -> "Mirroring | None":
 
 
 def finish(run: "Run", created: "Created", record: Recorder, mirroring: "Mirroring | None" = None) -> "Ending | None":
-    """Apply the overlay as policy asks, record what was held back, and remove an empty run directory."""
+    """Apply the overlay as policy asks, and record what was held back; a run that left nothing `is_spent`."""
     artefact = run.artefact
     if mirroring and mirroring.failure:
         record.report("limit", "live", {"target": mirroring.failure})
     mirrored = mirroring.applied if mirroring else frozenset()
     left = artefact.workspace[1] == "overlay" and written(created.directory, len(artefact.lowers))
     if not left and not mirrored:
-        from ringfence.workspace import removal
-
+        run.is_spent = True
         if run.put_off is not None:
             ground.withdraw(created)
-        run.in_time(lambda: removal.remove_tree(created.directory))
         return None
+    garbage.let_go(run.mounts)
     if run.supervisor:
         run.supervisor.settle()  # an overlay that is mounted is none of ours to change below
     from . import applying

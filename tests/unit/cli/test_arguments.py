@@ -44,6 +44,7 @@ def test_help_is_not_an_error(word: str) -> None:
         (["discard"], "`ringfence discard` needs the name of a run", "`ringfence runs` lists them; ringfence discard "),
         (["rollback"], "`ringfence rollback` needs the name of a run", "`ringfence runs` lists them"),
         (["allow"], "`ringfence allow` needs more words", "ringfence allow"),
+        (["policy"], "`ringfence policy` needs more words", "it is one of `check`, `show`"),
         (["policy", "check", "--scope", "me"], "`me` is not a value of `--scope`", "choose one of `managed`"),
     ],
 )

@@ -22,7 +22,10 @@ from ringfence.report.refusals import REFUSALS
         (["ENV", "$HOME"], "env", "HOME"),
         (["example.com"], "host", "example.com"),
         (["example.com:443"], "host", "example.com:443"),
+        (["docs.rs"], "host", "docs.rs"),
         (["localhost"], "host", "localhost"),
+        (["not-there-yet.txt"], "path", "not-there-yet.txt"),
+        (["tsconfig.json:80"], "host", "tsconfig.json:80"),
         (["build:8080"], "host", "build:8080"),
         (["192.0.2.1"], "host", "192.0.2.1"),
         (["::1"], "host", "::1"),
@@ -40,6 +43,20 @@ from ringfence.report.refusals import REFUSALS
 )
 def test_the_kind_is_recognised(target: list[str], kind: str, name: str) -> None:
     assert explain.classify(target) == (kind, name)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "note"),
+    [
+        (["not-there.md"], "host", "for a file of that name: `ringfence explain ./not-there.md`"),
+        (["host", "not-there.md"], "host", ""),
+        (["example.com"], "host", ""),
+        (["API_KEY"], "path", "for the variable: `ringfence explain env API_KEY`"),
+        (["OTHER"], "path", ""),
+    ],
+)
+def test_what_else_may_be_meant_is_said(target: list[str], kind: str, note: str) -> None:
+    assert explain.other_reading(target, kind, {"API_KEY": "x"}) == ((note,) if note else ())
 
 
 def test_a_file_that_is_there_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

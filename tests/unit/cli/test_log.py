@@ -50,3 +50,8 @@ def test_fields_that_say_nothing_are_left_out_and_the_target_comes_first() -> No
     )
     assert log.coloured(record) == "2024-01-02 03:04:05  R  denial     c  target=a:1 reason=r"
     assert '"pid": 0' in log.as_json(record)
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
+def test_one_is_not_many(number: int, said: str) -> None:
+    assert log.counted(number, "file") == said

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ringfence.sandbox.artefact import FIELDS, Artefact
-from ringfence.session.run import DEFAULT_PATH, Run, environment
+from ringfence.sandbox.artefact import DEFAULT_PATH, FIELDS, Artefact, environment
+from ringfence.session.run import Run
 
 
 def entering(

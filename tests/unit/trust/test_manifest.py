@@ -170,3 +170,12 @@ def test_fields_cannot_run_into_each_other() -> None:
     one = Manifest(entries=(Found(path="a", kind="link", digest="b1:c"),))
     two = Manifest(entries=(Found(path="a", kind="link", digest="b"), Found(path="c", kind="link", digest="")))
     assert one.digest != two.digest
+
+
+def test_what_a_comment_of_our_own_policy_speaks_of_is_not_called() -> None:
+    """`ringfence init` writes many, and they name commands and places."""
+    text = '# `$HOME/x`, ~/.config/ringfence/policy.toml\n  # tools/x.sh\nsource = { command = ["tools/y.sh"] }\n'
+    others = script("tools/x.sh"), script("tools/y.sh")
+    manifest = made(file("ringfence.toml", text, loader="ringfence"), *others)
+    assert (called(manifest), manifest.unresolved) == (["tools/y.sh"], ())
+    assert "tools/x.sh" in called(made(file("ringfence.toml", text, loader="directory"), *others))  # the control

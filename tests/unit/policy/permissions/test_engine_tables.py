@@ -28,6 +28,9 @@ RENAMED = {
     "ReadMcpResourceDir": "ReadMcpResourceDirTool",
     "ProposeGoal": "SetGoal",
 }
+LAUNCHERS = (
+    "python python3.11 node ruby perl php bash sh zsh npx npm pnpm yarn bun bunx uv uvx pipx deno env sudo xargs"
+)
 MANY = " ".join(f"w{number}" for number in range(63))
 
 
@@ -103,12 +106,14 @@ def test_the_directory_that_an_option_names_is_written(command: str) -> None:
         assert verdict(denied, "Bash", f"{command} {option} a") == "deny"
 
 
-@pytest.mark.parametrize(
-    "program",
-    "python python3.11 node ruby perl php bash sh zsh npx npm pnpm yarn bun bunx uv uvx pipx deno env sudo xargs".split(),
-)
+@pytest.mark.parametrize("program", LAUNCHERS.split())
 def test_an_allowance_of_what_runs_anything_is_none_in_the_mode_of_a_classifier(program: str) -> None:
     rule, command = f"Bash({program} x *)", f"{program} x y"
     assert verdict(settings(allow=[rule]), "Bash", command) == "allow"
     assert verdict(settings(allow=[rule], mode="auto"), "Bash", command) == "deny"
     assert verdict(settings(allow=["Bash(other x *)"], mode="auto"), "Bash", "other x y") == "allow"
+
+
+@pytest.mark.parametrize("rule", ["Bash", "Bash(*)", "Bash(:*)"])
+def test_neither_is_one_of_every_command(rule: str) -> None:
+    assert verdict(settings(allow=[rule], mode="auto"), "Bash", "other x y") == "deny"
