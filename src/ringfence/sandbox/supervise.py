@@ -121,7 +121,7 @@ class Supervisor:
         """Let the first process start the command."""
         try:
             self.boundary.control.send(b"go")
-        except BrokenPipeError:
+        except ConnectionError:
             if not self.is_told_what:
                 raise  # else it could not be prepared, has said why, and that is read next
         self.started = time.monotonic()

@@ -23,6 +23,9 @@ from ringfence.policy.permissions.words import plain_word
         ("[[ -a x || -a y ]]", True),
         ("[ -n -5 ]", True),
         ("docker ps", True),
+        ("fd x", True),
+        ("fdfind x", True),
+        ("fd x -x rm", False),
     ],
 )
 def test_what_only_reads(command: str, reads: bool) -> None:
