@@ -46,8 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     rules: tuple[Rule, ...]
     mode: Mode
     places: Places
-    contained: bool = False
-    uncontained: tuple[str, ...] = ()
+    contained: bool
+    uncontained: tuple[str, ...]
 
     @cached_property
     def by_tool(self) -> dict[tuple[Verdict, str], tuple[Rule, ...]]:

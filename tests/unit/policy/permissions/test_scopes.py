@@ -163,8 +163,8 @@ def test_a_linked_directory_is_added_by_both_names() -> None:
         def resolve(self, path: str) -> str:
             return path.replace("/srv", "/real")
 
-    user = scopes.Scope(name="user", source=Source(scope="user"), directories=("/srv",))
-    found = scopes.merge([user], scopes.Request(cwd=CWD, home=HOME), Linked())
+    project = scopes.Scope(name="project", source=Source(scope="project"), directories=("/srv",))
+    found = scopes.merge([project], scopes.Request(cwd=CWD, home=HOME), Linked())
     assert found.places.roots == (CWD, "/srv", "/real")
 
 
@@ -176,6 +176,15 @@ def test_only_the_managed_scope_silences_the_others() -> None:
     user = {**rules(allow=["Bash(x)"]), "allowManagedPermissionRulesOnly": True}
     assert verdict(merged(user=user), "Bash", "x") == "allow"
     assert verdict(merged(user=user, managed={"allowManagedPermissionRulesOnly": True}), "Bash", "x") == "ask"
+
+
+def test_a_managed_policy_of_ours_silences_nobody() -> None:
+    [allowed] = claude_settings.command_line(["Bash(x)"], cwd=CWD)
+    listed = [
+        scopes.Scope(name="managed", source=Source(scope="managed")),
+        scopes.Scope(name="user", source=Source(scope="user"), rules=(allowed,)),
+    ]
+    assert scopes.merge(listed, scopes.Request(cwd=CWD, home=HOME), Unresolved()).rules == (allowed,)
 
 
 @pytest.mark.parametrize(
