@@ -1,7 +1,8 @@
 """Compile the optional native programs into wheels and editable installations.
 
 The first process (src/ringfence/inside/init.c), what stages files as root
-(src/ringfence/sandbox/stage.c), and the command `ringfence` (src/ringfence/session/client.c), which
+(src/ringfence/sandbox/stage.c), what looks at many paths at once
+(src/ringfence/session/look.c), and the command `ringfence` (src/ringfence/session/client.c), which
 executes `ringfence-python` for all that the resident supervisor does not do. Without a C compiler, or on another system
 than Linux, the package is built without them and stays pure: slower and otherwise the same.
 """
@@ -19,6 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PROGRAMS = (
     ("ringfence/inside/native-init", (), "first process"),
     ("ringfence/sandbox/native-stage", ("--stage",), "stager"),
+    ("ringfence/session/native-look.so", ("--look",), "look"),
 )
 COMMAND = "ringfence"
 

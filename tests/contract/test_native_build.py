@@ -36,7 +36,7 @@ def build(tree: Path, **environment: str) -> tuple[zipfile.ZipFile, str]:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     (wheel,) = (tree / "dist").glob("*.whl")
@@ -46,7 +46,7 @@ def build(tree: Path, **environment: str) -> tuple[zipfile.ZipFile, str]:
 def chosen(tree: Path) -> str:
     """Ask which native first process a run from `tree` would take."""
     command = [sys.executable, "-c", WHICH]
-    done = subprocess.run(command, env={"PYTHONPATH": f"{tree}/src"}, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, env={"PYTHONPATH": f"{tree}/src"}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -55,7 +55,7 @@ def chosen(tree: Path) -> str:
 def test_a_wheel_holds_the_program_and_not_its_source(tree: Path) -> None:
     wheel, _ = build(tree)
     with wheel:
-        for name in ("inside/native-init", "sandbox/native-stage"):
+        for name in ("inside/native-init", "sandbox/native-stage", "session/native-look.so"):
             program = wheel.getinfo(f"ringfence/{name}")
             assert program.external_attr >> 16 & 0o777 == 0o755
             assert wheel.read(program)[:4] == b"\x7fELF"
@@ -75,11 +75,8 @@ def test_without_a_compiler_the_wheel_is_pure_and_the_build_says_so(tree: Path) 
         assert not [name for name in wheel.namelist() if "/native-" in name]
         assert wheel.read(f"{DATA}/scripts/ringfence").startswith(b"#!python")
         assert (wheel.filename or "").endswith("-py3-none-any.whl")
-    assert [what for what in ("first process", "stager", "command") if f"the native {what} was not built" in said] == [
-        "first process",
-        "stager",
-        "command",
-    ]
+    for what in ("first process", "stager", "look", "command"):
+        assert f"the native {what} was not built" in said
 
 
 def test_a_program_older_than_what_it_follows_is_not_taken(tree: Path) -> None:

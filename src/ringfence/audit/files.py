@@ -24,7 +24,7 @@ HEAD = "head"
 HEAD_BYTES = 20 + 1 + 64 + 1
 
 _OPEN = os.O_NOFOLLOW | os.O_CLOEXEC
-_CHUNK_BYTES = 8192
+_CHUNK_BYTES = 2048
 _LOCK_TIMEOUT_S = 10.0
 _LOCK_POLL_S = 0.001
 
@@ -39,9 +39,14 @@ def default_directory(environment: "os._Environ[str] | dict[str, str]") -> str:
 
 def open_directory(path: str, *, create: bool = False) -> int:
     """Open the audit directory, making it (0700) if `create`; raise `SandboxError` if it is not ours alone."""
-    if create:
+    flags = os.O_RDONLY | os.O_DIRECTORY | _OPEN
+    try:
+        directory = os.open(path, flags)
+    except FileNotFoundError:
+        if not create:
+            raise
         _make_directories(path)
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN)
+        directory = os.open(path, flags)
     if create:
         try:
             _require_private(os.fstat(directory), path, 0o700)

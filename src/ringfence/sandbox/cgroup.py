@@ -145,8 +145,8 @@ def out_of_memory(groups: "list[str]") -> bool:
                 found = os.read(descriptor, 4096).split()
             finally:
                 os.close(descriptor)
-            if b"oom_kill" in found and int(found[found.index(b"oom_kill") + 1]) > 0:
-                return True
+            if b"oom_kill" in found:
+                return int(found[found.index(b"oom_kill") + 1]) > 0
     return False
 
 

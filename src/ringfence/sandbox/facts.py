@@ -18,6 +18,8 @@ from ringfence.model.errors import HostError
 from ringfence.model.paths import HostPath
 from ringfence.model.plan import HostFacts, PathFact, PathKind
 
+from . import native
+
 TEXT_LIMIT_BYTES = 64 << 10
 LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_CREATE_RULESET_VERSION = 1
@@ -119,27 +121,13 @@ def _recent(path: str) -> bool:
 
 
 def native_init() -> HostPath:
-    """The compiled first process beside inside/init.py; empty where there is none or it may be out of date.
-
-    Where its source stands beside it, in a developer's tree, it must not be older than that nor than the Python it
-    follows: an edit of either is never without effect. A wheel holds the program without its source.
-    """
-    return current(native_init_places())
+    """The compiled first process beside inside/init.py; empty where there is none or it may be out of date."""
+    return HostPath(native.current(native_init_places()))
 
 
 def native_stage() -> HostPath:
     """The same for what stages as root, stage.c."""
-    return current(native_stage_places())
-
-
-def current(places: tuple[str, ...]) -> HostPath:
-    """The first of `places` if it is a program and no older than the others, of which the first is its source."""
-    binary, source, *reference = places
-    if not (os.path.isfile(binary) and os.access(binary, os.X_OK)):
-        return HostPath("")
-    sources = [source, *reference] if os.path.exists(source) else []
-    current = all(os.stat(binary).st_mtime_ns >= os.stat(path).st_mtime_ns for path in sources)
-    return HostPath(binary if current else "")
+    return HostPath(native.current(native_stage_places()))
 
 
 def native_init_places() -> tuple[str, ...]:

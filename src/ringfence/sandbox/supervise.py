@@ -157,7 +157,8 @@ class Supervisor:
                     self.answer(poller, state)
                 else:
                     self.observe()
-            self.watch_limits()
+            if not self.is_told:
+                self.watch_limits()
         if not self.is_told:
             self.settle()  # SECURITY: a first process that was killed has not waited for the others
         self.observe()

@@ -15,6 +15,7 @@ the resident supervisor is never built ahead here.
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
 from signal import SIGKILL
 
@@ -26,7 +27,8 @@ from . import afterwards, cache, likeness, places, pool
 from . import run as session
 from .exchange import is_readable
 from .ground import ASIDE, Ground
-from .options import Options, workspace_of
+from .kind import Kind
+from .options import Options
 from .outlook import Outlook
 from .run import Finished
 from .wiring import Recorder
@@ -34,24 +36,16 @@ from .wiring import Recorder
 STANDING = 2  # for one sandbox
 REST_S = 0.05  # after a command, whose caller is busy with what it said
 IDLE_S = 60.0
-
-
-class Request:
-    """What a command asks of a boundary: known by its key, under this process's environment and in its directory."""
-
-    def __init__(self, options: Options) -> None:
-        self.directory = session.working_directory(options)
-        self.key = session.request_key(options, self.directory, workspace_of(self.directory))
+GIVE_WAY_S = 0.002  # to the caller, who needs the interpreter to take the answer
 
 
 class Standing:
     """One boundary that waits, in a thread of its own, which `conclude`s when the command that it got has ended."""
 
-    def __init__(self, request: Request, entry: cache.Entry, artefact: Artefact, ahead: "Ahead") -> None:
-        self.request = request
-        self.entry = entry
+    def __init__(self, kind: Kind, entry: cache.Entry, artefact: Artefact, ahead: "Ahead") -> None:
+        self.kind = kind
         self.inherited = inherited(ahead.own)
-        self.outlook = Outlook(entry, artefact)
+        self.outlook = Outlook(entry, artefact, kind.seen)
         self.ground: Ground | None = None
         self.record: Recorder | None = None
         self.failure: BaseException | None = None
@@ -60,7 +54,7 @@ class Standing:
         self.word = Ending()
         self.conclude: Callable[[Finished | None, BaseException | None], None] = lambda finished, error: None
         self.afterwards: Callable[[], None] = lambda: None  # when it has ended, and all that is left of it is gone
-        self.run = session.Run(artefact, [], request.directory)
+        self.run = session.Run(artefact, [], kind.directory)
         self.run.own_signals = False
         self.run.runs = places.runs() + ASIDE
         self.run.assignment = self
@@ -82,6 +76,7 @@ class Standing:
             self.ahead.is_closed = True  # what cannot be built now is not tried again for every command
         os.close(null)
         self.conclude(finished, error)
+        time.sleep(GIVE_WAY_S)
         if not afterwards.carry_out(self.run.put_off or []):
             self.ahead.give_up()  # the next command meets what is wrong, in front of its caller
         self.outlook.close()
@@ -107,13 +102,11 @@ class Standing:
         if self.failure:
             raise self.failure
 
-    def fits(self, request: Request) -> bool:
+    def fits(self, options: Options) -> bool:
         """Whether it is what would be built now."""
         try:
-            if request.key != self.request.key or cache.kept_file(request.key) != self.entry.file:
-                return False
-            return self.outlook.holds() and inherited(self.ahead.own) == self.inherited
-        except OSError:
+            return self.kind.is_of(options, self.outlook) and inherited(self.ahead.own) == self.inherited
+        except (RingfenceError, OSError):
             return False  # whoever builds another will say why
 
     def begin(self, stdio: "tuple[int, int, int]") -> None:
@@ -155,14 +148,13 @@ class Ahead:
         """One that fits, and is nobody else's from now on; those that do not fit any more end."""
         if not self.is_ours():
             return None
-        request = Request(options)
         while True:
             with self.lock:
                 found = next((one for one in self.standing if one.is_built), None)
                 if found is None:
                     return None
                 self.standing.remove(found)
-            if found.fits(request):
+            if found.fits(options):
                 return found
             found.dismiss()
 
@@ -181,25 +173,25 @@ class Ahead:
         with self.lock:
             self.threads.append(threading.current_thread())  # which nobody else waits for
         try:
-            request = Request(options)
-            is_repeated, self.asked = request.key == self.asked, request.key
+            kind = Kind(options)
+            is_repeated, self.asked = kind.key == self.asked, kind.key
             if is_repeated:
-                self.build(request)
+                self.build(kind)
         except (RingfenceError, OSError, RuntimeError):
             pass  # none can be had: a convenience
 
-    def build(self, request: Request) -> None:
+    def build(self, kind: Kind) -> None:
         """Begin to build what is missing; raise OSError, or RuntimeError where no thread can be had."""
         with self.lock:
             self.threads = [thread for thread in self.threads if thread.is_alive()]
             if self.is_closed or len(self.standing) >= STANDING:
                 return
-            entry = cache.entry(request.key)
+            entry = kind.entry
             artefact = loads(entry.packed) if entry else None
             if entry is None or artefact is None or not pool.is_kept_ready(artefact):
                 return
             while len(self.standing) < STANDING:
-                one = Standing(request, entry, artefact, self)
+                one = Standing(kind, entry, artefact, self)
                 if not one.outlook.holds():
                     one.outlook.close()
                     return

@@ -14,6 +14,8 @@ TYPE_CHECKING = False  # for type checkers only: `typing` costs 10 ms on the hot
 if TYPE_CHECKING:
     from ringfence.sandbox.artefact import Artefact
 
+    Stamp = tuple[int, ...] | None
+
 KEEP = 256
 CLOCK_NS = 20_000_000  # files get the time of the last tick: 10 ms at CONFIG_HZ=100
 
@@ -71,8 +73,8 @@ class Entry:
     def __init__(
         self,
         file: "tuple[int, ...] | None",
-        paths: "list[tuple[str, object]]",
-        listings: "list[tuple[str, object]]",
+        paths: "list[tuple[str, Stamp]]",
+        listings: "list[tuple[str, Stamp]]",
         packed: bytes,
     ) -> None:
         self.file = file
@@ -97,8 +99,13 @@ def load(key: str) -> "Artefact | None":
 
 def kept_file(key: str) -> "tuple[int, ...] | None":
     """Which file is kept under `key`: each is written once, and a later one has another number or time."""
+    return file_stamp(file_of(key))
+
+
+def file_stamp(path: str) -> "tuple[int, ...] | None":
+    """All that tells a file from any other and from itself at another time."""
     try:
-        found = os.lstat(file_of(key))
+        found = os.lstat(path)
     except OSError:
         return None
     number = (found.st_dev, found.st_ino)

@@ -42,7 +42,7 @@ def weighed(findings: list[Finding]) -> list[Finding]:
 
 
 def _weighed(found: Finding) -> Finding:
-    place = places.elsewhere() or search()
+    place = places.elsewhere(places.state()) or search()
     if not place:
         return found
     space = os.statvfs(os.path.dirname(os.path.dirname(place)))
@@ -53,7 +53,7 @@ def _weighed(found: Finding) -> Finding:
 
 def move() -> str:
     """Search, and let runs lie there from now on; empty if there is no place, or they lie elsewhere already."""
-    if places.elsewhere():
+    if places.elsewhere(places.state()):
         return ""
     place = search()
     if place:

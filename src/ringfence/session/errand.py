@@ -10,34 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from ringfence.sandbox.command import SHARED
 
-from .exchange import Exchange
+from .exchange import NAMES, Exchange, Pipe
 from .warm import CommandLimits, Session
 
 KILL_INTERVAL_S = 0.05
-
-
-class Pipe:
-    """One end of a pipe, as much of a file as an `Exchange` wants."""
-
-    __slots__ = ("descriptor",)
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    @property
-    def closed(self) -> bool:
-        """Whether it has been closed."""
-        return self.descriptor < 0
-
-    def fileno(self) -> int:
-        """Its descriptor."""
-        return self.descriptor
-
-    def close(self) -> None:
-        """Close it, if that has not been done."""
-        descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
 
 
 class Errand:
@@ -48,7 +24,7 @@ class Errand:
     ) -> None:
         self.supervisor = session.supervisor
         self.command = command = session.begin(argv, env=env, cwd=cwd, limits=limits, kind=SHARED)
-        self.streams = dict(zip(("stdin", "stdout", "stderr"), map(Pipe, command.streams), strict=True))
+        self.streams = dict(zip(NAMES, map(Pipe, command.streams), strict=True))
         del command.streams[0]  # ours to close; what is read from is given back with the command
 
     def carry_out(self, data: bytes, timeout_s: float | None) -> tuple[bytes, bytes, bool]:

@@ -9,23 +9,53 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import IO
 
 PART_BYTES = 1 << 16  # a pipe holds that much (pipe(7))
+NAMES = ("stdin", "stdout", "stderr")
 
 
-class Stream(Protocol):
-    """Our end of one stream: a file, or as much of one as is wanted here."""
+class Pipe:
+    """Our end of one stream: a descriptor, with a file around it from the moment in which somebody wants one."""
+
+    __slots__ = ("_file", "descriptor")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._file: IO[bytes] | None = None
+
+    def file(self, mode: str) -> IO[bytes]:
+        """The file, which has the descriptor from now on; what is written is not buffered."""
+        if self._file is None:
+            self._file = os.fdopen(self.descriptor, mode, buffering=0 if mode == "wb" else -1)
+        return self._file
 
     @property
     def closed(self) -> bool:
         """Whether it has been closed."""
+        return self._file.closed if self._file else self.descriptor < 0
 
     def fileno(self) -> int:
         """Its descriptor."""
+        return self.descriptor
+
+    def left(self) -> bytes:
+        """What the file has read already, or can read at once."""
+        return self._file.read1() or b"" if isinstance(self._file, io.BufferedReader) else b""
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, if that has not been done."""
+        if self._file:
+            self._file.close()
+            return
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def forget(self) -> None:
+        """Close the descriptor, unless it is a file's, which somebody may still have."""
+        if self._file is None:
+            self.close()
 
 
 def is_readable(descriptor: int, timeout_s: float | None) -> bool:
@@ -45,7 +75,7 @@ class Exchange:
 
     def __init__(
         self,
-        streams: Mapping[str, Stream],
+        streams: Mapping[str, Pipe],
         data: bytes,
         done: int,
         *,
@@ -65,7 +95,7 @@ class Exchange:
         for name, descriptor in self.open.items():
             os.set_blocking(descriptor, False)
             if name in self.read:
-                self.read[name] += left_in(streams[name])
+                self.read[name] += streams[name].left()
         if done >= 0:
             self.open["done"] = done
         if not data and "stdin" in self.open:
@@ -162,8 +192,3 @@ class Exchange:
                     continue
             except BlockingIOError:
                 continue
-
-
-def left_in(stream: Stream) -> bytes:
-    """What a buffered file has read already, or can read at once."""
-    return stream.read1() or b"" if isinstance(stream, io.BufferedReader) else b""

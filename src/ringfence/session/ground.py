@@ -103,17 +103,24 @@ class Ground:
         run = layout.new_run()
         workspace = self.artefact.workspace[0]
         layout.write_metadata(self.directory, workspace, argv0, state="running", start_ns=time.time_ns())
-        os.makedirs(runs, mode=0o700, exist_ok=True)
-        os.rename(self.directory, f"{runs}/{run}")
+        rename_into(runs, self.directory, run)
         self.created.run, self.created.directory = run, f"{runs}/{run}"
+
+
+def rename_into(directory: str, path: str, name: str) -> None:
+    """Put `path` into `directory`, which is made if need be, as `name`; raise OSError."""
+    try:
+        os.rename(path, f"{directory}/{name}")
+    except FileNotFoundError:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        os.rename(path, f"{directory}/{name}")
 
 
 def withdraw(created: "Created") -> None:
     """Put the directory of a run that left nothing out of sight, to be removed in a moment, or from where it is."""
     aside = os.path.dirname(created.directory) + ASIDE
     try:
-        os.makedirs(aside, mode=0o700, exist_ok=True)
-        os.rename(created.directory, f"{aside}/.{created.run}")
+        rename_into(aside, created.directory, "." + created.run)
     except OSError:
         return  # a full disk: nothing of the run hangs on it
     created.directory = f"{aside}/.{created.run}"

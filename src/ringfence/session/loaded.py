@@ -19,6 +19,21 @@ def files() -> "list[str]":
     return [path for path in found if path.startswith(root)]
 
 
+class Code:
+    """The files that our code came from, as they are now."""
+
+    def __init__(self) -> None:
+        from . import look
+
+        self.files = files()
+        self.was = stamps(self.files)
+        self.together = look.Look([look.known(path) for path in self.files])
+
+    def is_the_same(self) -> bool:
+        """Whether that is still what lies on disk."""
+        return self.together.is_the_same() or stamps(self.files) == self.was
+
+
 def stamps(paths: "list[str]") -> "list[tuple[int, int, int]]":
     """What tells whether files are the same; empty where one has gone."""
     try:

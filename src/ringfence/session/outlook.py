@@ -1,10 +1,11 @@
 """What one boundary stands on, and whether that is still so: exactly, in as few system calls as that takes.
 
 SECURITY: this decides whether a boundary that was built ahead is used (pool.py), so every short cut here is one that
-nothing can slip through. Two are taken.
+nothing can slip through. Three are taken.
 1. The kernel tells whoever holds the table of mounts open that it has changed (proc(5), mountinfo). Only then is it
    read again, and compared.
-2. An entry appears in a directory, leaves it or is renamed only together with a change of the directory's ctime, which
+2. All paths are looked at by one call where that was compiled (look.py).
+3. An entry appears in a directory, leaves it or is renamed only together with a change of the directory's ctime, which
    nobody can set. So names that were missing there are missing as long as it is the same directory with the same ctime.
    That is relied on only where the time was old when we looked, since the clock of a file system has steps; on file
    systems of which we know it; and not where a key could make names readable. Elsewhere each path is looked up.
@@ -15,10 +16,12 @@ import os
 import select
 import time
 
-from . import cache
+from . import cache, look
 
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ringfence.sandbox.artefact import Artefact
 
 RELIABLE = frozenset((b"ext4", b"xfs", b"tmpfs"))
@@ -74,14 +77,14 @@ class Missing:
         self.directory = directory
         self.paths = paths
         self.mark = None
-        if len(paths) > 1 and directory and (found := mark(directory)) and kinds.get(found[0]) in RELIABLE:
+        if len(paths) > 1 and directory and (found := look.mark(directory)) and kinds.get(found[0]) in RELIABLE:
             is_old = time.time_ns() - found[2] >= SETTLED_NS
             if is_old and is_plain(directory) and all(is_missing(f"{directory}/{name}") for name in names):
                 self.mark = found
 
     def are_missing(self) -> bool:
         """Whether none of them is there."""
-        if self.mark is not None and mark(self.directory) == self.mark:
+        if self.mark is not None and look.mark(self.directory) == self.mark:
             return True
         return all(cache.stamp(path) is None for path in self.paths)
 
@@ -89,23 +92,36 @@ class Missing:
 class Outlook:
     """What a boundary for this entry of the launch cache stands on; to be made before anything is mounted."""
 
-    def __init__(self, entry: cache.Entry, artefact: "Artefact") -> None:
-        """Raise OSError where something cannot be looked at."""
+    def __init__(self, entry: cache.Entry, artefact: "Artefact", seen: "Sequence[look.Known]" = ()) -> None:
+        """Raise OSError where something cannot be looked at; `seen` is what there is besides (kind.py)."""
         self.entry = entry
         self.mounts = Mounts()
         known = dict(entry.paths)
-        self.there = [(path, was) for path, was in entry.paths if was is not None]
-        self.sources = [(path, cache.stamp(path)) for path, _ in artefact.sources]
+        self.there: list[tuple[str, cache.Stamp]] = [(path, was) for path, was in entry.paths if was is not None]
+        self.sources = [(path, cache.stamp(path)) for path in sorted({path for path, _ in artefact.sources})]
         self.there += [(path, was) for path, was in self.sources if known.get(path) is None]
-        self.lowers = [(path, identity(path)) for path in artefact.lowers]
+        self.lowers = [(path, look.place(path)) for path in artefact.lowers]
         self.missing = missing([path for path, was in entry.paths if was is None], self.mounts.kinds())
+        self.together = look.Look([*self.everything(), *seen])
+
+    def everything(self) -> "list[look.Known]":
+        """All that was looked at."""
+        found: list[look.Known] = []
+        found += [(look.STAMP, path, was) if was else (look.ABSENT, path, ()) for path, was in self.there]
+        for missing in self.missing:
+            if missing.mark:
+                found.append((look.MARK, missing.directory, missing.mark))
+            else:
+                found += [(look.ABSENT, path, ()) for path in missing.paths]
+        found += [(look.LISTING, path, was) if was else (look.ABSENT, path, ()) for path, was in self.entry.listings]
+        return found + [(look.PLACE, path, was) for path, was in self.lowers]
 
     def is_mounted(self) -> bool:
         """Whether what was to be mounted still is what was looked at, now that it is mounted; may raise OSError."""
         return (
             self.mounts.are_the_same()
             and all(cache.stamp(path) == was for path, was in self.sources)
-            and all(identity(path) == was for path, was in self.lowers)
+            and all(look.place(path) == was for path, was in self.lowers)
         )
 
     def holds(self) -> bool:
@@ -116,27 +132,16 @@ class Outlook:
             and all(stamp(path) == was for path, was in self.there)
             and all(missing.are_missing() for missing in self.missing)
             and all(listing_stamp(path) == was for path, was in self.entry.listings)
-            and all(identity(path) == was for path, was in self.lowers)
+            and all(look.place(path) == was for path, was in self.lowers)
         )
+
+    def is_plainly_the_same(self) -> bool:
+        """Whether that is so, and of `seen` as well, as far as a compiled look can tell: True is certain."""
+        return self.mounts.are_the_same() and self.together.is_the_same()
 
     def close(self) -> None:
         """Give the descriptor back."""
         self.mounts.close()
-
-
-def identity(path: str) -> "tuple[int, int]":
-    """Which directory it is; raise OSError."""
-    found = os.stat(path)
-    return (found.st_dev, found.st_ino)
-
-
-def mark(directory: str) -> "tuple[int, int, int] | None":
-    """What changes with the entries of a directory; None where there is none."""
-    try:
-        found = os.stat(directory)
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino, found.st_ctime_ns)
 
 
 def missing(paths: "list[str]", kinds: "dict[int, bytes]") -> list[Missing]:

@@ -16,10 +16,7 @@ ELSEWHERE = "runs-elsewhere"
 
 def home() -> str:
     """The home directory: $HOME where it is an absolute path to a directory, else the account's."""
-    named = os.environ.get("HOME", "")
-    if named.startswith("/") and os.path.isdir(named):
-        return named
-    return account_home()
+    return _named()[0] or account_home()
 
 
 def account_home() -> str:
@@ -37,17 +34,19 @@ def own_home() -> str:
 
     What root makes there would lock its owner out.
     """
-    found = home()
-    if os.geteuid() == 0 and _owner(found) not in (0, OVERFLOW_UID):
-        return account_home()
-    return found
+    found, owner = _named()
+    return found if found and (os.geteuid() or owner in (0, OVERFLOW_UID)) else account_home()
 
 
-def _owner(path: str) -> int:
+def _named() -> "tuple[str, int]":
+    """$HOME and who owns it; empty where that is no absolute path to a directory."""
+    named = os.environ.get("HOME", "")
     try:
-        return os.stat(path).st_uid
-    except OSError:
-        return 0
+        found = os.stat(named)
+    except (OSError, ValueError):
+        return "", 0
+    is_usable = named.startswith("/") and found.st_mode & 0o170000 == 0o040000
+    return (named, found.st_uid) if is_usable else ("", 0)
 
 
 def _base(variable: str, default: str, where: "Callable[[], str]" = own_home) -> str:
@@ -87,9 +86,10 @@ def runs() -> str:
 
     Raises HostError if somebody else made that place.
     """
-    place = elsewhere()
+    own = state()
+    place = elsewhere(own)
     if not place:
-        return state() + "/runs"
+        return own + "/runs"
     parent = os.path.dirname(place)
     try:
         os.mkdir(parent, 0o700)
@@ -101,10 +101,10 @@ def runs() -> str:
     return place
 
 
-def elsewhere() -> str:
-    """The place of runs that was found for this state directory; empty where they lie in it."""
+def elsewhere(own: str) -> str:
+    """The place of runs that was found for the state directory `own`; empty where they lie in it."""
     try:
-        descriptor = os.open(f"{state()}/{ELSEWHERE}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(f"{own}/{ELSEWHERE}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return ""
     try:
@@ -119,8 +119,16 @@ def project_policy(workspace: str) -> str:
 
 
 def installed_version() -> str:
-    """What tells one installation from another, an edited tree included: its version and its folders' times."""
-    return f"{__version__} {folder_times(('inside', 'planner', 'policy', 'sandbox', 'session'))}"
+    """What tells one installation from another, an edited tree included: its version and its folders' times.
+
+    It is that of the code that runs, so it is looked up once: what is installed later is another installation.
+    """
+    if not _installed:
+        _installed.append(f"{__version__} {folder_times(('inside', 'planner', 'policy', 'sandbox', 'session'))}")
+    return _installed[0]
+
+
+_installed: "list[str]" = []
 
 
 def folder_times(names: "tuple[str, ...]") -> "list[int]":

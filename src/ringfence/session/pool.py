@@ -24,10 +24,11 @@ from ringfence.sandbox import launch
 from ringfence.sandbox.artefact import loads
 from ringfence.workspace import removal
 
-from . import cache, places, terminal, titles
+from . import places, terminal, titles
 from . import run as session
 from .ground import ASIDE
-from .options import Options, parse, workspace_of
+from .kind import Kind
+from .options import Options, parse
 from .outlook import Outlook
 from .resident_request import BEGIN_TIMEOUT_S, DESCRIPTORS, PACKET_BYTES, Request
 
@@ -81,7 +82,6 @@ def become(run: "Run", record: "Recorder", rest: int) -> None:
         raise UnwantedError
     if run.artefact.idmap:
         launch.hand_over_pipes(supervisor.boundary, run.stdio)
-    run.streams = terminal.save(run.stdio)
     supervisor.tell(rest, run.stdio)
     run.announce(record)
     run.start(supervisor)
@@ -101,16 +101,6 @@ def sweep(place: str) -> None:
             continue  # another one is at it
 
 
-class Asked:
-    """A request, under this process's environment and in its directory, with its key in the launch cache."""
-
-    def __init__(self, words: "list[str]") -> None:
-        self.options, self.argv = parse(words)
-        self.directory = session.working_directory(self.options)
-        workspace = workspace_of(self.directory)
-        self.key = session.request_key(self.options, self.directory, workspace)
-
-
 class Member:
     """One boundary that waits for a request of a known kind; `channel` leads to the resident supervisor.
 
@@ -120,8 +110,7 @@ class Member:
     def __init__(self, channel: "_socket.socket", words: "list[str]", environment: "list[bytes]") -> None:
         self.channel = channel
         self.environment = environment
-        self.asked = Asked(words)
-        self.entry = cache.entry(self.asked.key)
+        self.kind = Kind(parse(words)[0])
         self.request: Request | None = None
         self.options = Options()
         self.outlook: Outlook | None = None
@@ -131,13 +120,14 @@ class Member:
 
         Whatever else is raised after `request` is there concerns that request.
         """
-        artefact = loads(self.entry.packed) if self.entry else None
-        if self.entry is None or artefact is None or not is_kept_ready(artefact):
+        entry = self.kind.entry
+        artefact = loads(entry.packed) if entry else None
+        if entry is None or artefact is None or not is_kept_ready(artefact):
             raise UnwantedError
-        self.outlook = Outlook(self.entry, artefact)
+        self.outlook = Outlook(entry, artefact, self.kind.seen)
         if not self.outlook.holds():
             raise UnwantedError
-        run = session.Run(artefact, [], self.asked.directory)
+        run = session.Run(artefact, [], self.kind.directory)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         run.own_signals = False
         run.runs = places.runs() + ASIDE
@@ -154,6 +144,7 @@ class Member:
         if not request.hear_begin():
             os.close(rest)
             raise UnwantedError
+        run.streams = terminal.save(run.stdio)
         become(run, record, rest)
 
     def wait(self, run: "Run") -> Request:
@@ -180,29 +171,20 @@ class Member:
             raise UnwantedError from error
         if asked is None:
             raise StaleError
-        self.options, run.argv, run.stdio = asked.options, asked.argv, (0, 1, 2)
+        self.options, run.argv = asked
+        run.stdio = (0, 1, 2)
         run.put_off, run.begun = request.put_off, lambda: request.attend(run)
         return request
 
-    def holds(self) -> bool:
-        """Whether everything that the boundary stands on is as it was."""
+    def fitting(self, request: Request) -> "tuple[Options, list[str]] | None":
+        """The options and the command that are asked for, if what they are for is what stands here."""
         try:
-            return self.outlook is not None and self.outlook.holds()
-        except OSError:
-            return False
-
-    def fitting(self, request: Request) -> "Asked | None":
-        """The request as the launch cache sees it, if what it is for is what stands here."""
-        entry = self.entry
-        if entry is None:
-            return None
-        try:
-            asked = Asked(request.words[1:])
-            if not asked.argv or asked.key != self.asked.key or cache.kept_file(asked.key) != entry.file:
-                return None
-            return asked if self.holds() else None
+            options, argv = parse(request.words[1:])
+            if argv and self.outlook and self.kind.is_of(options, self.outlook):
+                return options, argv
         except (RingfenceError, OSError):
-            return None  # whoever carries it out instead will say so
+            pass  # whoever carries it out instead will say so
+        return None
 
 
 def take(channel: "_socket.socket") -> Request:

@@ -104,8 +104,7 @@ class Server:
         self.own = likeness.likeness("self")
         self.own_state = resident.own_state()
         self.words = titles.words()
-        self.files = loaded.files()
-        self.code = loaded.stamps(self.files)
+        self.code = loaded.Code()
         self.children: dict[int, Child] = {}
         self.kinds: dict[tuple[str, ...], Kind] = {}
         self.served = time.monotonic()
@@ -208,7 +207,7 @@ class Server:
         alike = likeness.is_like(peer, self.own) and os.fsdecode(request.own_state) == self.own_state
         if not alike or not likeness.looks_at_us(request.look):
             return UNLIKE
-        return SERVED if loaded.stamps(self.files) == self.code else OUTDATED
+        return SERVED if self.code.is_the_same() else OUTDATED
 
     def begin(self, kind: Kind, peer: socket.socket, request: Request) -> None:
         """Fork a supervisor for a request that no boundary waits for; raise OSError."""

@@ -121,6 +121,7 @@ class Process(Contained):
         ours = super().connect()
         if self._standing:
             self._standing.begin(self.stdio)
+            self.close_theirs()  # it has its own
         return ours
 
     def _look_ahead(self) -> None:

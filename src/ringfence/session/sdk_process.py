@@ -19,7 +19,7 @@ import msgspec
 from ringfence.model.errors import UsageError
 from ringfence.sandbox.ending import Ending
 
-from .exchange import Exchange, is_readable
+from .exchange import NAMES, Exchange, Pipe, is_readable
 
 KILL_INTERVAL_S = 0.05
 
@@ -84,9 +84,7 @@ class Contained(abc.ABC):
         self.stdio = (-1, -1, -1)
         if not ours:
             ours = self.connect()
-        self.stdin: IO[bytes] = os.fdopen(ours[0], "wb", buffering=0)
-        self.stdout: IO[bytes] = os.fdopen(ours[1], "rb")
-        self.stderr: IO[bytes] = os.fdopen(ours[2], "rb")
+        self.streams = dict(zip(NAMES, map(Pipe, ours), strict=True))
 
     def connect(self) -> tuple[int, int, int]:
         """Make pipes: `theirs`, and our ends."""
@@ -196,9 +194,19 @@ class Contained(abc.ABC):
         return completed
 
     @property
-    def streams(self) -> dict[str, IO[bytes]]:
-        """Our ends of the pipes."""
-        return {"stdin": self.stdin, "stdout": self.stdout, "stderr": self.stderr}
+    def stdin(self) -> IO[bytes]:
+        """Our end of its standard input, as a binary file without a buffer."""
+        return self.streams["stdin"].file("wb")
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """Our end of its standard output, as a binary file."""
+        return self.streams["stdout"].file("rb")
+
+    @property
+    def stderr(self) -> IO[bytes]:
+        """Our end of its standard error, as a binary file."""
+        return self.streams["stderr"].file("rb")
 
     def close(self) -> None:
         """Close our ends of the pipes, and what nobody waits for any more."""
@@ -209,6 +217,11 @@ class Contained(abc.ABC):
                 continue
         if self.ending.has_come:
             self.ending.close()
+
+    def __del__(self) -> None:
+        """A command that its caller has forgotten keeps no descriptor."""
+        for stream in getattr(self, "streams", {}).values():
+            stream.forget()
 
     def __enter__(self) -> Self:
         return self

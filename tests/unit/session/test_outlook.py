@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ringfence.sandbox.artefact import FIELDS, Artefact
-from ringfence.session import cache, outlook
+from ringfence.session import cache, look, outlook
 from ringfence.session.outlook import Missing, Mounts, Outlook
 from tests.house.sources import ROOT
 
@@ -108,12 +108,14 @@ CHANGES: dict[str, Callable[[Host], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_seen(settled: Callable[[], Host], change: str) -> None:
+def test_a_change_is_seen(settled: Callable[[], Host], monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    monkeypatch.setattr(Mounts, "are_the_same", lambda self: True)  # whatever else is mounted on this machine meanwhile
     host = settled()
     found = host.looked_at()
     assert found.holds() and found.holds()
+    assert found.is_plainly_the_same() == (look.together is not None)
     CHANGES[change](host)
-    assert not found.holds()
+    assert not found.holds() and not found.is_plainly_the_same()
     found.close()
 
 
@@ -132,7 +134,9 @@ def test_what_is_missing_is_looked_up_once_for_a_directory_where_that_can_be_rel
     found.close()
 
 
-def test_where_no_rule_holds_each_path_is_looked_up(settled: Callable[[], Host], tmp_path: Path) -> None:
+def test_where_no_rule_holds_each_path_is_looked_up(
+    settled: Callable[[], Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host = settled()
     kinds = Mounts().kinds()
     names, paths = {"one", "two"}, [str(host.root / "one"), str(host.root / "two")]
@@ -142,6 +146,7 @@ def test_where_no_rule_holds_each_path_is_looked_up(settled: Callable[[], Host],
     assert not Missing(str(host.root), names, paths, {}).mark
     assert not Missing(str(host.root), {"one", "file"}, paths, {**kinds, device: b"ext4"}).mark  # one is there
     assert not Missing("", names, paths, kinds).mark
+    monkeypatch.setattr(outlook, "SETTLED_NS", 3600 * 10**9)  # then every directory of this test is young
     young = Missing(str(tmp_path), {"a", "b"}, [f"{tmp_path}/a", f"{tmp_path}/b"], {tmp_path.stat().st_dev: b"ext4"})
     assert not young.mark and young.are_missing()
     (tmp_path / "a").touch()
