@@ -157,17 +157,27 @@ def store(key: str, paths: "list[str]", listings: "list[str]", found: "Artefact"
         status = os.lstat(directory)
         if status.st_uid != os.getuid() or status.st_mode & 0o077:
             return
-        temporary = f"{place}.{os.getpid()}"
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-        try:
-            packed = marshal.dumps(record)
-            os.write(descriptor, digest(packed) + packed)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, place)
+        packed = marshal.dumps(record)
+        write(place, digest(packed) + packed)
         prune(directory)
     except OSError:
         return
+
+
+def write(place: str, data: bytes) -> None:
+    """Put a file of ours there in one step, or none; raise OSError."""
+    temporary = f"{place}.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+    try:
+        is_whole = os.write(descriptor, data) == len(data)
+    except OSError:
+        is_whole = False
+    finally:
+        os.close(descriptor)
+    if is_whole:
+        os.rename(temporary, place)
+    else:
+        os.unlink(temporary)  # the disk is full
 
 
 def prune(directory: str) -> None:

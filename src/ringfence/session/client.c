@@ -163,7 +163,7 @@ static int ask(const char *installation, char **words) {
         for (char *digit = answer + 5; *digit >= '0' && *digit <= '9'; digit++) status = status * 10 + *digit - '0';
         return status;
     }
-    complain("ringfence: the run was lost: its supervisor has ended\n", "", "");
+    complain("ringfence: the run was lost: its supervisor has ended; `ringfence diff` shows what it changed\n", "", "");
     return LOST;
 }
 

@@ -155,7 +155,7 @@ def wait(channel: "_socket.socket") -> int:
         answer = b""
     if answer.startswith(b"exit "):
         return int(answer[5:])
-    sys.stderr.write("ringfence: the run was lost: its supervisor has ended\n")
+    sys.stderr.write("ringfence: the run was lost: its supervisor has ended; `ringfence diff` shows what it changed\n")
     return LOST
 
 

@@ -1,5 +1,6 @@
 """A remembered launch is used only while everything it was made from is unchanged, and only if it is surely ours."""
 
+import errno
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -9,8 +10,10 @@ import pytest
 
 from ringfence.sandbox.artefact import FIELDS, Artefact
 from ringfence.session import cache
+from tests.paths import wait_until
 
 KEY = "key"
+LONG_AGO_NS = 10**18
 LATER_NS = 1 << 62  # everything was looked at long after it was made
 
 
@@ -33,6 +36,8 @@ class Remembered:
         self.file.write_text("content")
         self.directory.mkdir()
         self.listing.mkdir()
+        for path in (self.linked, self.file, self.directory, self.listing):
+            os.utime(path, ns=(LONG_AGO_NS, LONG_AGO_NS))  # a change within one tick of the clock is one all the same
         self.store()
 
     def store(self, key: str = KEY, program: str = "/bin/program") -> None:
@@ -209,6 +214,23 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
     assert cache.load(KEY) is None
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_full_disk_leaves_nothing_half_written(
+    remembered: Remembered, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    whole = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        if fails:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(descriptor, data[:10])
+
+    before = os.listdir(os.path.dirname(cache.file_of(KEY)))
+    monkeypatch.setattr(os, "write", write)
+    remembered.store("another")
+    assert os.listdir(os.path.dirname(cache.file_of(KEY))) == before
+
+
 def test_it_stays_small(remembered: Remembered) -> None:
     for number in range(cache.KEEP + 10):
         cache.store(f"key {number}", [], [], artefact(), since_ns=LATER_NS)
@@ -231,6 +253,13 @@ def test_a_directory_that_changed_while_it_was_searched_is_not_remembered(rememb
 
 def test_a_directory_s_time_that_was_set_back_is_noticed(remembered: Remembered) -> None:
     before = remembered.listing.stat()
+    clock = remembered.listing.with_name("clock")
+
+    def has_ticked() -> bool:
+        clock.touch()
+        return clock.stat().st_ctime_ns > before.st_ctime_ns
+
+    assert wait_until(has_ticked)
     (remembered.listing / "new").write_text("")
     os.utime(remembered.listing, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert remembered.load() is None
