@@ -1,7 +1,7 @@
 """Run a project's tests without trusting them: they see the project and the system, and change nothing.
 
 The workspace is read-only, so a test that rewrites sources fails instead of succeeding quietly. Exit status: pytest's.
-Try: `python examples/run_tests.py path/to/project -q`.
+Try: `python examples/run_tests.py path/to/project -q`, where the system's `python3` has pytest.
 """
 
 import sys

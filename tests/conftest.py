@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import native, requirements
@@ -29,9 +30,17 @@ FOREIGN = (
 )
 
 
+# How long an example takes says something about the machine, and nothing about the product.
+hypothesis.settings.register_profile(
+    "ringfence", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+
+
 def pytest_configure() -> None:
-    """Watch the pure packages in every test of this process; see tests/purity.py."""
+    """Watch the pure packages in every test of this process; see tests/purity.py. No example is timed."""
     Guard().install()
+    if hypothesis.settings.get_current_profile_name() == "default":  # scripts/mutate has one of its own
+        hypothesis.settings.load_profile("ringfence")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

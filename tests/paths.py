@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 TAKEN = os.environ.get("RINGFENCE_TEST_PATH", "cold")
 NOTES = os.environ.get("RINGFENCE_TEST_NOTES", "")
-PATIENCE_S = 20.0
-BUILDING_S = 3.0
+PATIENCE_S = 60.0
+BEGINNING_S = 5.0
+REMOVAL_S = 20.0
 NOT_ON = "on this path: "
 _never_built: set[Hashable] = set()
 
@@ -65,14 +66,20 @@ def make_ready(run: Callable[[], object], state: Path, taken: str = TAKEN, *, ki
     if taken == "pooled" and kind not in _never_built:
         for _ in range(2):
             run()
-        if not wait_until(lambda: members(state) == 2, BUILDING_S) and members(state) == 0 and kind is not None:
+        wait_until(lambda: bool(pool(state)), BEGINNING_S)
+        wait_until(lambda: members(state) == 2 or not pool(state))  # however slowly they are built
+        if members(state) == 0 and kind is not None:
             _never_built.add(kind)
 
 
 def members(state: Path) -> int:
     """How many boundaries stand and wait: the first process of each has made that of its command."""
-    pool = [pid for pid in children(server(state)) if name_of(pid) == "ringfence-pool"]
-    return sum(bool(children(first)) for pid in pool for below in children(pid) for first in children(below))
+    return sum(bool(children(first)) for pid in pool(state) for below in children(pid) for first in children(below))
+
+
+def pool(state: Path) -> list[int]:
+    """The processes of which each builds a boundary, or waits with one."""
+    return [pid for pid in children(server(state)) if name_of(pid) == "ringfence-pool"]
 
 
 def children(pid: int) -> list[int]:
@@ -81,6 +88,21 @@ def children(pid: int) -> list[int]:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is no more; one that only waits to be collected has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_for_end(pids: Iterable[int]) -> list[int]:
+    """Wait until none of these processes is left, or patience is over; give those that are."""
+    left = list(pids)
+    wait_until(lambda: all(has_ended(pid) for pid in left))
+    return [pid for pid in left if not has_ended(pid)]
 
 
 def name_of(pid: int) -> str:
@@ -130,12 +152,23 @@ def ended(state: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        while pid := server(state):
+        end(state)
+
+
+def end(state: Path, *, may_leave: bool = False) -> None:
+    """End whoever listens there, and see all go that it has forked, and what it had waiting unless that may stay."""
+    while pid := server(state):
+        with suppress(ProcessLookupError):  # it has just ended by itself
             handle = os.pidfd_open(pid)
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-            select.select([handle], [], [])
-            os.close(handle)
-            wait_until(lambda: not any((state / "runs-waiting").glob("*")))
+            try:
+                signal.pidfd_send_signal(handle, signal.SIGSTOP)  # from now on it forks no more
+                left = children(pid)
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                select.select([handle], [], [])
+            finally:
+                os.close(handle)
+            wait_for_end(left)
+        wait_until(lambda: may_leave or not any((state / "runs-waiting").glob("*")), REMOVAL_S)
 
 
 def wait_until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:

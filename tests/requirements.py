@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 ROOT_ONLY = frozenset({"root", "ordinary-user"})
-PROBE_TIMEOUT_S = 20
+PROBE_TIMEOUT_S = 60
 
 
 def bubblewrap() -> Path | None:

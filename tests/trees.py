@@ -7,6 +7,7 @@ import stat
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ringfence.workspace.filter import Rules, review
 from tests import requirements
 
 LONG_AGO_NS = 1_600_000_000_123_456_789
+STAMPING_CLOCK = 5  # CLOCK_REALTIME_COARSE: what is changed has the time of its latest tick, before Linux 6.13
 Facts = tuple[str, int, int, bytes]
 
 # What runs inside the boundary, for tests that need the kernel to write the upper layer.
@@ -106,6 +108,7 @@ class Place:
         """Start and end a run; its upper layer is still to be filled."""
         created = layout.create(self.runs, workspace=str(self.workspace), argv0="true")
         os.close(created.lock_fd)
+        let_a_tick_pass()
         return runs.load(HostPath(created.directory))
 
     @property
@@ -140,6 +143,13 @@ class Place:
     def unfiltered(self) -> list[Reviewed]:
         """Read the run's changes and allow them all."""
         return [Reviewed(change=change) for change in overlay.changes(self.run.upper, self.run.workspace)]
+
+
+def let_a_tick_pass() -> None:
+    """Wait until an edit has a later time than what began before this was called."""
+    now_ns = time.time_ns()
+    while time.clock_gettime_ns(STAMPING_CLOCK) <= now_ns:
+        time.sleep(0.001)
 
 
 def outcomes(results: list[Result]) -> dict[str, str]:

@@ -31,7 +31,7 @@ PYTHON = next(
 SOURCE = Path(ringfence.__file__).parent.parent
 # -P: no module of the working directory takes the place of one of ours, as with the installed script.
 RINGFENCE = [sys.executable, "-P", "-c", "from ringfence.cli.entry import main; main()"]
-LIMIT_S = 30
+LIMIT_S = 60
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -192,10 +192,13 @@ class Arena:
         )
         ran = Ran(started=process.pid, confined=confined)
         try:
-            if attack.hold:
+            if attack.hold or attack.meanwhile:
                 ran.output = _until_ready(process)
+            if attack.hold:
                 ran.pids = tuple(self._marked() - ({process.pid} if confined else set()))
                 ran.achieved = attack.evidence(self, ran)
+            if attack.meanwhile:
+                attack.meanwhile(self, ran)
             rest, _ = process.communicate(timeout=LIMIT_S)
             ran.output += (rest or b"").decode("utf-8", "replace")
             ran.status = process.returncode
@@ -222,13 +225,20 @@ def _until_ready(process: "subprocess.Popen[bytes]") -> str:
 
 
 def remove(root: Path) -> None:
-    """Take a directory away; overlayfs leaves directories in it that even their owner may not enter."""
+    """Take a directory away, also where what is ending just now still makes or removes names in it."""
+    assert paths.wait_until(lambda: _is_removed(root))
+
+
+def _is_removed(root: Path) -> bool:
+    """Remove what can be removed; overlayfs leaves directories that even their owner may not enter."""
     for folder, folders, _ in os.walk(root):
         for name in folders:
             path = os.path.join(folder, name)
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
-    shutil.rmtree(root)
+            with contextlib.suppress(FileNotFoundError):
+                if not os.path.islink(path):
+                    os.chmod(path, 0o700)
+    shutil.rmtree(root, ignore_errors=True)
+    return not root.exists()
 
 
 def process_ids() -> list[int]:

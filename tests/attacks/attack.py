@@ -7,6 +7,8 @@ script could not have guessed.
 """
 
 import dataclasses
+import os
+import select
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tests.lab import Lab
 
 Evidence = Callable[[Arena, Ran], bool]
+STOPPED_S = 30.0
 
 
 def leaked(arena: Arena, ran: Ran) -> bool:
@@ -61,6 +64,14 @@ def nothing(arena: Arena) -> None:
     """Prepare nothing."""
 
 
+def to_be_stopped(arena: Arena, ran: Ran) -> None:
+    """Leave a boundary the time to end a script that waits; unconfined nobody would."""
+    if ran.confined:
+        handle = os.pidfd_open(ran.started)
+        select.select([handle], [], [], STOPPED_S)
+        os.close(handle)
+
+
 def here(arena: Arena) -> list[str]:
     """Run the unconfined script where the test runs."""
     return []
@@ -77,7 +88,8 @@ class Attack:
 
     `code` is what the audit must say of it; where the kernel tells nobody, `unseen` says why, and the record of the
     launch and of the end must do. `tainted`: the audit must also say that the run was tainted. `hold`: the script
-    prints `ready` and waits, and the evidence is taken meanwhile. `refused` says why the kernel refuses the attack to
+    prints `ready` and waits for the end of its input, and the evidence is taken meanwhile. `meanwhile` is what happens
+    on the host while it waits so; the evidence is taken at the end. `refused` says why the kernel refuses the attack to
     an ordinary user even unconfined; `only` is `root` or `user` where the other has no such attack. `options` and
     `policy` are the operator's. `cut_off`: the supervisor does not live to record the end; the next run must. `world`
     is a command that runs the unconfined script where it can do no harm. `not_on` says on which path the attack has no
@@ -92,6 +104,7 @@ class Attack:
     tainted: bool = False
     shell: bool = False
     hold: bool = False
+    meanwhile: Callable[[Arena, Ran], None] | None = None
     options: tuple[str, ...] = ()
     policy: str = ""
     prepare: Callable[[Arena], None] = nothing

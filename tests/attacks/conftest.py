@@ -7,6 +7,7 @@ import pytest
 
 from tests.attacks import keeping
 from tests.attacks.attack import Attack, check
+from tests.attacks.crossing import settle
 from tests.lab import Lab
 from tests.requirements import require
 
@@ -22,6 +23,7 @@ def carry_out() -> Callable[[Attack], None]:
 def carry_out_in_lab(lab: Lab) -> Callable[[Attack], None]:
     """Give the judge of attacks on the network: `carry_out_in_lab(attack)`."""
     require("bubblewrap", "overlay")
+    settle(lab)
     return lambda attack: check(attack, root=os.geteuid() == 0, lab=lab)
 
 
@@ -29,4 +31,5 @@ def carry_out_in_lab(lab: Lab) -> Callable[[Attack], None]:
 def carry_out_kept(lab: Lab) -> Callable[[Attack], None]:
     """Give the judge of attacks on kept secrets: `carry_out_kept(attack)`."""
     require("bubblewrap", "overlay")
+    settle(lab)
     return lambda attack: keeping.carry_out(attack, lab)

@@ -6,11 +6,13 @@ the aim can be named to the proxy. What arrived outside is judged, from the lab'
 """
 
 import json
+import socket
 
+from tests import paths
 from tests.attacks.arena import PYTHON, Arena, Ran
 from tests.attacks.attack import Attack, Evidence
 from tests.integration.lab import world
-from tests.lab import Entry
+from tests.lab import Entry, Lab
 
 GOOD = "www.public.example.net"
 EVIL = "git.example.com"
@@ -21,7 +23,8 @@ PRELUDE = rf"""
 import os, socket, ssl, struct, sys
 GOOD, EVIL, PUBLIC, MARK = {GOOD!r}, {EVIL!r}, {world.PUBLIC!r}, "@mark@"
 INSIDE = "HTTPS_PROXY" in os.environ
-socket.setdefaulttimeout(1)
+socket.setdefaulttimeout(20)
+QUIET = 10 if INSIDE else 1  # seconds; what was sent outside has arrived, whether it is answered or not
 
 def attempt(step):
     # One way of several: what goes wrong with it says nothing of the others.
@@ -35,6 +38,7 @@ def direct(host, port):
 
 def heard(link):
     data = b""
+    link.settimeout(QUIET)
     try:
         while b"LOOPBACK" not in data and (part := link.recv(65536)):  # the lab's service of the host does not end
             data += part
@@ -98,23 +102,46 @@ def spelled(text, host, port=80):
     attempt(lambda: get(direct(GOOD if INSIDE else host, port), text))
 """
 
-# Ten round trips to the lab's echo: each turn of its loop takes one more of the packets that came before.
+# Round trips to the lab's echo: each turn of its loop takes one more of the packets that came before.
+TURNS = 10
 FENCE = f"""
 import socket
 link = socket.socket(type=socket.SOCK_DGRAM)
-link.settimeout(2)
-for number in range(10):
+link.settimeout(30)
+for number in range({TURNS}):
     link.sendto(b"fence", ("{world.REMOTE}", {world.UDP_ECHO_PORT}))
     link.recv(9)
 """
 
 
+def settle(lab: Lab) -> None:
+    """Wait until all that was sent before is on the lab's log: both its sides answer us behind it, and log us, too."""
+    began = lab.mark()
+    done = lab.run([PYTHON, "-I", "-S", "-c", FENCE])
+    assert done.returncode == 0, done.stderr
+    assert paths.wait_until(lambda: len([one for one in lab.since(began, "flow") if is_fence(one)]) >= TURNS)
+    with socket.socket(socket.AF_UNIX) as host:
+        host.settimeout(30)
+        host.connect(str(lab.place / "host.sock"))
+        host.sendall(b"fence")
+        host.recv(99)
+
+
+def is_fence(entry: Entry) -> bool:
+    """Whether it is of `settle`, and not of an attack."""
+    return entry.get("port") == world.UDP_ECHO_PORT or entry.get("service") == "HOST-UNIX"
+
+
+def settled(lab: Lab, mark: int) -> list[Entry]:
+    """What the lab saw since, to the end of it."""
+    settle(lab)
+    return [entry for entry in lab.since(mark) if not is_fence(entry)]
+
+
 def entries(arena: Arena) -> list[Entry]:
     """What the lab saw of this arena, to the end of it."""
     assert arena.lab is not None
-    done = arena.lab.run([PYTHON, "-I", "-S", "-c", FENCE])
-    assert done.returncode == 0, done.stderr
-    return [entry for entry in arena.lab.since(arena.began) if entry.get("port") != world.UDP_ECHO_PORT]
+    return settled(arena.lab, arena.began)
 
 
 def arrives(*names: str) -> Evidence:

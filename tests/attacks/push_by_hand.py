@@ -1,6 +1,8 @@
 """Pushes as a client makes them that is not git: bytes by hand, sent through the proxy's own code."""
 
+import contextlib
 import http.client
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ REPOSITORY = "/o/p.git"
 RECEIVE = f"{REPOSITORY}/git-receive-pack"
 TYPE = "application/x-git-receive-pack-request"
 FLUSH, ZERO = b"0000", "0" * 40
+TIMEOUT_S = 60
 CAPABILITIES = "report-status side-band-64k"
 
 
@@ -48,13 +51,20 @@ def name(bench: Bench, revision: str = "HEAD") -> str:
 def send(url: str, body: bytes, headers: Mapping[str, str], path: str = RECEIVE) -> tuple[int, bytes]:
     """Send a push by hand, through a proxy at `url`."""
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=TIMEOUT_S)
     try:
-        connection.request("POST", f"http://{HOST}{path}", body, {"Content-Type": TYPE, **headers})
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may be answered before it has all come
+            connection.request("POST", f"http://{HOST}{path}", body, {"Content-Type": TYPE, **headers})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+def connect(url: str) -> socket.socket:
+    """A connection to a proxy at `url`."""
+    place = urlsplit(url)
+    return socket.create_connection((place.hostname or "", place.port or 0), timeout=TIMEOUT_S)
 
 
 def tried(bench: Bench, body: bytes, headers: Mapping[str, str] = {}, path: str = RECEIVE, **rule: object) -> str:

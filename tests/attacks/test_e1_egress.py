@@ -22,24 +22,26 @@ for family, size in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
     body = struct.pack("BBBBBBBBI", family, 0, 0, 0, 255, 4, 254, 2, 0) + struct.pack("HHI", 8, 4, 1)
     netlink.send(struct.pack("IHHII", 16 + len(body), 24, 0x505, 1, 0) + body)
     netlink.recv(999)
-heard = open(sys.argv[1], "ab", buffering=0)
+heard, once = open(sys.argv[1], "ab", buffering=0), threading.Event()
+def serve(server):
+    while True:
+        if server.type == socket.SOCK_STREAM:
+            with server.accept()[0] as peer: data = peer.recv(999)
+        else:
+            data = server.recv(999)
+        if heard.write(data): once.set()
 def listen(family, kind, port):
     server = socket.socket(family, kind)
     server.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
     if kind == socket.SOCK_STREAM:
         server.listen()
-        while True:
-            with server.accept()[0] as peer: heard.write(peer.recv(999))
-    while True: heard.write(server.recv(999))
-started = []
+    threading.Thread(target=serve, args=(server,), daemon=True).start()
 for port in (25, 53, 80, 443):
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        threading.Thread(target=listen, args=(socket.AF_INET, kind, port), daemon=True).start()
-threading.Thread(target=listen, args=(socket.AF_INET6, socket.SOCK_STREAM, 443 + 1), daemon=True).start()
-import time
-time.sleep(0.1)
+        listen(socket.AF_INET, kind, port)
+listen(socket.AF_INET6, socket.SOCK_STREAM, 443 + 1)
 subprocess.run(sys.argv[2:])
-time.sleep(0.05)
+once.wait(30)
 """
 ON_UNIX = "sendmsg(2) is not observed: its address lies in memory; without a route it fails with ENETUNREACH"
 
@@ -65,7 +67,7 @@ def sends(name: str, body: str, *, unseen: str = "") -> Attack:
 
 
 def tcp(name: str, host: str, port: int) -> Attack:
-    return sends(name, f"socket.create_connection(('{host}', {port}), 2).send(b'@mark@')")
+    return sends(name, f"socket.create_connection(('{host}', {port}), 20).send(b'@mark@')")
 
 
 def udp(name: str, host: str, port: int) -> Attack:

@@ -169,11 +169,13 @@ def query(name, kind, more=b""):
 
 def udp(server, data, port=53):
     link = socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM)
+    link.settimeout(QUIET)
     link.sendto(data, (server, port))
     return link.recv(999)
 
 def tcp(server, data):
     link = direct(server, 53)
+    link.settimeout(QUIET)
     link.sendall(len(data).to_bytes(2, "big") + data)
     return link.recv(999)
 """

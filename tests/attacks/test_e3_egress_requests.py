@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.attack import Attack, cases
-from tests.attacks.crossing import ALLOW, EVIL, GOOD, arrives, crossing
+from tests.attacks.crossing import ALLOW, EVIL, GOOD, arrives, crossing, settle
 from tests.house.sources import ROOT
 from tests.lab import Lab
 
@@ -315,7 +315,7 @@ def test_what_speaks_of_other_hosts_and_hops_ends_here(lab: Lab, open_path: Path
     """Such fields are no reason to refuse a request: clients send them by themselves."""
     fields = [word for name, value in NOT_FORWARDED.items() for word in ("-H", f"{name}: {value}")]
     fields += ["-H", "Connection: Upgrade, HTTP2-Settings", "-H", "X-Kept: yes"]
-    curl = ["curl", "-sSk", "-m9", "--noproxy", "*", *fields, f"http://{GOOD}/", f"https://{GOOD}/"]
+    curl = ["curl", "-sSk", "-m25", "--noproxy", "*", *fields, f"http://{GOOD}/", f"https://{GOOD}/"]
     seen = []
     for words in (curl, ["ringfence", "run", *ALLOW, "--", *curl]):
         mark = lab.mark()
@@ -333,8 +333,9 @@ def test_domain_fronting_is_what_inspection_is_for(lab: Lab, open_path: Path, de
     (open_path / "policy.toml").write_text(
         f'version = 1\n[network]\nallow = [{{ host = "{GOOD}", inspection = "{depth}" }}]\n'
     )
+    settle(lab)
     mark = lab.mark()
-    curl = ["curl", "-sSk", "-m9", "-H", f"Host: {EVIL}", f"https://{GOOD}/fronted"]
+    curl = ["curl", "-sSk", "-m50", "-H", f"Host: {EVIL}", f"https://{GOOD}/fronted"]
     lab.run(["ringfence", "run", "--policy", "policy.toml", "--", *curl], cwd=open_path)
     assert [entry["host"] for entry in lab.since(mark, "http")] == ([EVIL] if passes else [])
     assert "domain fronting" in (ROOT / "docs/egress.md").read_text()

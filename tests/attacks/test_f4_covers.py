@@ -1,8 +1,6 @@
 """F4: getting around a denied path: other names, other ways of opening, moved parents, links, time."""
 
-import threading
 from collections.abc import Callable
-from typing import Any
 
 from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, cases, holds, present
@@ -72,27 +70,22 @@ def test_denied_read(attack: Attack, carry_out: Callable[[Attack], None]) -> Non
     carry_out(attack)
 
 
-def appears_later(arena: Arena) -> dict[str, Any]:
-    """While the script waits, the user writes the denied file."""
-    timer = threading.Timer(0.8, lambda: arena.write("@workspace@/.env", arena.canary, mode=0o644))
-    timer.start()
-    arena.closing.callback(timer.join)
-    return {}
+def appears_later(arena: Arena, ran: Ran) -> None:
+    """While the script looks, the user writes the denied file."""
+    arena.write("@workspace@/.env", arena.canary, mode=0o644)
 
 
-def replaced_later(arena: Arena) -> dict[str, Any]:
-    """While the script waits, the user's editor saves the denied file by renaming a new one over it."""
-
-    def save() -> None:
-        arena.write("@workspace@/.env.new", arena.canary, mode=0o644).rename(arena.workspace / ".env")
-
-    timer = threading.Timer(0.8, save)
-    timer.start()
-    arena.closing.callback(timer.join)
-    return {}
+def replaced_later(arena: Arena, ran: Ran) -> None:
+    """While the script looks, the user's editor saves the denied file by renaming a new one over it."""
+    arena.write("@workspace@/.env.new", arena.canary, mode=0o644).rename(arena.workspace / ".env")
 
 
-POLL = "for i in $(seq 60); do cat .env 2>/dev/null; sleep 0.02; done; cat .env"
+# Before it is there, at every moment around that, and once more when it is there for certain.
+POLL = (
+    "cat .env 2>/dev/null; echo; echo ready\n"
+    "while :; do cat .env 2>/dev/null; sleep 0.02; done &\n"
+    "read end; sleep 0.2; kill $!; cat .env"
+)
 
 
 @cases(
@@ -111,7 +104,7 @@ POLL = "for i in $(seq 60); do cat .env 2>/dev/null; sleep 0.02; done; cat .env"
         shell=True,
         evidence=printed,
         options=ENV,
-        redirect=appears_later,
+        meanwhile=appears_later,
         unseen="the name is kept from appearing in the view: it stays ENOENT",
     ),
     Attack(
@@ -121,7 +114,7 @@ POLL = "for i in $(seq 60); do cat .env 2>/dev/null; sleep 0.02; done; cat .env"
         evidence=printed,
         options=ENV,
         prepare=present("@workspace@/.env", "old\n"),
-        redirect=replaced_later,
+        meanwhile=replaced_later,
         code="path-protected",
     ),
 )

@@ -26,7 +26,7 @@ def git(arena: Arena, *words: str) -> None:
     """Run git as the user does, in the arena's workspace; how it ends says nothing."""
     environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     environment |= CONFIGURATION | {"HOME": str(arena.home)}
-    subprocess.run(["git", *words], cwd=arena.workspace, env=environment, capture_output=True, timeout=20)
+    subprocess.run(["git", *words], cwd=arena.workspace, env=environment, capture_output=True, timeout=60)
 
 
 def repository(arena: Arena) -> None:

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -29,6 +28,7 @@ from tests.attacks.push_by_hand import (
     TYPE,
     ZERO,
     command,
+    connect,
     good,
     lines,
     name,
@@ -264,10 +264,8 @@ def test_a_directory_by_another_mode(mode: str, bench: Bench) -> None:
 def connected(bench: Bench, **rule: object) -> Iterator[tuple[socket.socket, Supervisor]]:
     """Give a connection to the proxy."""
     rules = egress([remote(Case(name="", rule=rule))])
-    with proxying(rules, ("127.0.0.1", bench.server.port)) as (url, supervisor):
-        place = urlsplit(url)
-        with socket.create_connection((place.hostname or "", place.port or 0), timeout=20) as client:
-            yield client, supervisor
+    with proxying(rules, ("127.0.0.1", bench.server.port)) as (url, supervisor), connect(url) as client:
+        yield client, supervisor
 
 
 def head(method: str, path: str, *fields: str) -> bytes:

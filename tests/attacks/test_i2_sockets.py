@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from pathlib import Path
 from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, cases
 
+PATIENCE_S = 30.0
 OWN_NETWORK = "the network namespace is the sandbox's own, where such an address is local: being refused is no denial"
 OTHER_INODE = "the overlay shows the name, but another inode: ECONNREFUSED, as where nobody listens"
 SENDS = (
-    "import socket\npeer = socket.socket({family}, {kind})\npeer.settimeout(2)\n"
+    "import socket\npeer = socket.socket({family}, {kind})\npeer.settimeout(20)\n"
     "try: peer.connect({address}); peer.send(b'@mark@')\nexcept OSError as error: print(error)"
 )
 
@@ -21,7 +23,7 @@ SENDS = (
 def received(arena: Arena, ran: Ran) -> bool:
     """Tell whether the host's service heard the script."""
     for thread in arena.__dict__.get("threads", []):
-        thread.join(0.3 if ran.confined else 5)  # it ends when it has heard something
+        thread.join(0.3 if ran.confined else PATIENCE_S)  # it ends when it has heard something
     return arena.values["mark"] in arena.root.joinpath("received").read_text("utf-8")
 
 
@@ -36,20 +38,27 @@ def serve(family: int, kind: int, place: Callable[[Arena], str | tuple[str, int]
             server.listen()
         if family != socket.AF_UNIX:
             arena.values["port"] = str(server.getsockname()[1])
-        thread = threading.Thread(target=_listen, args=(server, kind, heard), daemon=True)
+        end, ending = os.pipe()
+        thread = threading.Thread(target=_listen, args=(server, kind, heard, end))
+        arena.closing.callback(os.close, end)
+        arena.closing.callback(thread.join)
+        arena.closing.callback(os.close, ending)
         thread.start()
         arena.__dict__["threads"] = [thread]
 
     return start
 
 
-def _listen(server: socket.socket, kind: int, heard: Path) -> None:
-    server.settimeout(5)
+def _listen(server: socket.socket, kind: int, heard: Path, end: int) -> None:
+    """Wait for one message, or for the end of what can be read from `end`."""
+    if server.fileno() not in select.select([server.fileno(), end], [], [])[0]:
+        return
     with contextlib.suppress(OSError):
         if kind == socket.SOCK_DGRAM:
             heard.write_bytes(server.recv(200))
             return
         with server.accept()[0] as peer:
+            peer.settimeout(PATIENCE_S)
             heard.write_bytes(peer.recv(200))
 
 

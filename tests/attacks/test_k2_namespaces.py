@@ -15,8 +15,18 @@ USER, MOUNT, NETWORK, PID, IPC, UTS, CGROUP, TIME = (
     0x02000000,
     0x00000080,
 )
-# A child does it, so that the parent shows the difference.
-IN_CHILD = "if os.fork() == 0:\n    {}\n    import signal; signal.pause()\nimport time; time.sleep(0.15)"
+
+
+def in_child(body: str) -> str:
+    """Have a child do it, so that the parent shows the difference; go on when it is done."""
+    return (
+        "read, write = os.pipe()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        f"    {body}; os.write(write, b'1')\n"
+        "    import signal; signal.pause()\n"
+        "os.close(write); os.read(read, 1)\n"
+    )
 
 
 def cleaned(body: str) -> str:
@@ -30,7 +40,7 @@ POWER = f"call('unshare', {USER | MOUNT})\n"
 
 
 def unshares(flags: int) -> str:
-    return cleaned(IN_CHILD.format(f"show(call('unshare', {flags}))"))
+    return cleaned(in_child(f"show(call('unshare', {flags}))"))
 
 
 def namespace(name: str, flags: int) -> Attack:
@@ -53,14 +63,9 @@ CLONE3 = cleaned(
     "if pid == 0:\n    import signal; signal.pause()\nshow(pid)"
 )
 SETNS = cleaned(
-    "read, write = os.pipe()\n"
-    "child = os.fork()\n"
-    "if child == 0:\n"
-    f"    call('unshare', {USER}); os.write(write, b'1')\n    import signal; signal.pause()\n"
-    "os.read(read, 1)\n"
-    "if os.fork() == 0:\n"
-    f"    show(call('setns', os.open(f'/proc/{{child}}/ns/user', 0), {USER}))\n    import signal; signal.pause()\n"
-    "import time; time.sleep(0.15)"
+    in_child(f"call('unshare', {USER})")
+    + "other = child\n"
+    + in_child(f"show(call('setns', os.open(f'/proc/{{other}}/ns/user', 0), {USER}))")
 )
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 from tests.attacks.arena import Arena, Ran
-from tests.attacks.attack import Attack, cases
+from tests.attacks.attack import Attack, cases, to_be_stopped
 
 LIMIT = '[limits]\nmemory = "64MiB"\ntmp-size = "32MiB"\nshm-size = "32MiB"\nrun-size = "8MiB"\nhome-size = "32MiB"\n'
 WANTED_MIB = 160  # well above the limit, well below what a small machine has
-# What is held must stay: the watchdog looks ten times a second.
-STAY = "\nimport time\ntime.sleep(1)\nopen('survived', 'w').write('pwned')\n"
+# What is held must stay until somebody looks: the watchdog does so ten times a second where it gets the time.
+STAY = "\nimport sys\nprint('ready', flush=True)\nsys.stdin.read()\nopen('survived', 'w').write('pwned')\n"
 
 
 def survived(arena: Arena, ran: Ran) -> bool:
@@ -17,7 +17,13 @@ def survived(arena: Arena, ran: Ran) -> bool:
 
 def hoards(name: str, body: str, code: str = "memory", unseen: str = "") -> Attack:
     return Attack(
-        name=name, script=body + STAY, evidence=survived, policy=LIMIT, code="" if unseen else code, unseen=unseen
+        name=name,
+        script=body + STAY,
+        meanwhile=to_be_stopped,
+        evidence=survived,
+        policy=LIMIT,
+        code="" if unseen else code,
+        unseen=unseen,
     )
 
 
@@ -25,10 +31,13 @@ def hoards(name: str, body: str, code: str = "memory", unseen: str = "") -> Atta
     hoards("private", f"kept = bytearray({WANTED_MIB} << 20)"),
     Attack(
         name="many-processes",
-        script="import os, time\nfor number in range(8):\n    if os.fork() == 0:\n"
-        f"        kept = bytearray({WANTED_MIB // 8} << 20); time.sleep(1)\n"
-        "        open(f'survived-{number}', 'w').write('pwned'); os._exit(0)\n"
+        script="import os, sys\nread, write = os.pipe()\nfor number in range(8):\n    if os.fork() == 0:\n"
+        f"        kept = bytearray({WANTED_MIB // 8} << 20); os.write(write, b'1'); os.close(write)\n"
+        "        sys.stdin.read(); open(f'survived-{number}', 'w').write('pwned'); os._exit(0)\n"
+        "os.close(write)\nif sum(len(os.read(read, 1)) for number in range(8)) < 5: sys.exit('killed')\n"
+        "print('ready', flush=True)\n"
         "for number in range(8): os.wait()",
+        meanwhile=to_be_stopped,
         evidence=lambda arena, ran: len(list(arena.workspace.glob("survived-*"))) > 4,
         policy=LIMIT,
         code="memory",

@@ -1,16 +1,15 @@
 """L2: processes, open files and time without end."""
 
-import os
 from collections.abc import Callable
 
 from tests.attacks.arena import Arena, Ran
-from tests.attacks.attack import Attack, cases
-from tests.attacks.kernel import status_field
+from tests.attacks.attack import Attack, cases, to_be_stopped
+from tests.attacks.kernel import links, status_field
 
 LIMIT = "[limits]\nprocesses = 310\nopen-files = 256\n"
 BOMB = (
     "import os, sys, time\nMARK = '@mark@'\nstarted = 0\n"
-    "try:\n    while started < 420:\n        if os.fork() == 0: time.sleep(20); os._exit(0)\n        started += 1\n"
+    "try:\n    while started < 420:\n        if os.fork() == 0: time.sleep(100); os._exit(0)\n        started += 1\n"
     "except OSError as error: print(error)\nprint('ready', flush=True)\nsys.stdin.read()\n"
     "import signal; signal.signal(15, signal.SIG_IGN); os.killpg(0, 15)\n"
 )
@@ -37,7 +36,7 @@ def many_threads(arena: Arena, ran: Ran) -> bool:
 
 
 def many_files(arena: Arena, ran: Ran) -> bool:
-    return any(len(os.listdir(f"/proc/{pid}/fd")) > 400 for pid in ran.pids)
+    return any(len(list(links((pid,), "fd"))) > 400 for pid in ran.pids)
 
 
 @cases(
@@ -67,7 +66,8 @@ def many_files(arena: Arena, ran: Ran) -> bool:
     ),
     Attack(
         name="time",
-        script="import time\ntime.sleep(2)\nopen('survived', 'w').write('pwned')",
+        script="import sys\nprint('ready', flush=True)\nsys.stdin.read()\nopen('survived', 'w').write('pwned')",
+        meanwhile=to_be_stopped,
         evidence=lambda arena, ran: (arena.workspace / "survived").exists(),
         policy='[limits]\nwall-time = "1s"\n',
         code="wall-time",

@@ -1,10 +1,11 @@
 """L3: filling the host's disk: much data, sparse files, many names, files without a name."""
 
+import contextlib
 import os
 from collections.abc import Callable
 
 from tests.attacks.arena import Arena, Ran
-from tests.attacks.attack import Attack, cases
+from tests.attacks.attack import Attack, cases, to_be_stopped
 
 LIMIT = '[limits]\nworkspace-size = "16MiB"\nfile-size = "16MiB"\n'
 
@@ -14,21 +15,25 @@ def on_disk(arena: Arena, ran: Ran) -> bool:
 
     The watchdog looks every 10 ms while the disk fills; a page cache takes up to 100 MiB in the time it needs to act.
     """
-    held = sum(os.lstat(path).st_blocks * 512 for path in arena.home.rglob("*"))
+    held = 0
+    for folder, folders, files in os.walk(arena.home):
+        for name in (*folders, *files):
+            with contextlib.suppress(FileNotFoundError):  # it is just being removed
+                held += os.lstat(f"{folder}/{name}").st_blocks * 512
     return held > 256 << 20 or (arena.workspace / "survived").exists()
 
 
+# What is held must stay until somebody looks.
+STAY = "\nimport sys\nprint('ready', flush=True)\nsys.stdin.read()\nopen('survived', 'w').write('pwned')\n"
 # Files that nobody finds by a name: each is unlinked at once, and then kept in another way.
 NAMELESS = """
-import mmap, os, socket, time
+import mmap, os, socket
 kept = []
 for number in range(24):
     file = os.open(f"filling-{number}", os.O_CREAT | os.O_RDWR)
     os.unlink(f"filling-{number}")
     os.write(file, bytes(8 << 20))
     KEEP
-time.sleep(4)
-open("survived", "w").write("pwned")
 """
 HELD = {
     "open": "kept.append(file)",
@@ -41,7 +46,8 @@ HELD = {
     *(
         Attack(
             name=f"unlinked-and-{name}",
-            script=NAMELESS.replace("KEEP", how),
+            script=NAMELESS.replace("KEEP", how) + STAY,
+            meanwhile=to_be_stopped,
             evidence=on_disk,
             policy=LIMIT,
             code="workspace-size",
@@ -50,8 +56,10 @@ HELD = {
     ),
     Attack(
         name="much-data",
-        script="for number in range(64):\n    open(f'filling-{number}', 'wb').write(bytes(8 << 20))\n"
-        "import os, time; time.sleep(1)\nopen('survived', 'w').write('pwned')",
+        # At full speed to six times the limit; the rest where nobody stops it, however late.
+        script="import sys\nfor number in range(34):\n    open(f'filling-{number}', 'wb').write(bytes(8 << 20))\n"
+        "    if number == 11: print('ready', flush=True); sys.stdin.read()\nopen('survived', 'w').write('pwned')",
+        meanwhile=to_be_stopped,
         evidence=on_disk,
         policy=LIMIT,
         code="workspace-size",

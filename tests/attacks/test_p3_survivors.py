@@ -3,9 +3,9 @@
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable
 
+from tests import paths
 from tests.attacks.arena import Arena, Ran, command_line, process_ids
 from tests.attacks.attack import Attack, cases
 
@@ -30,9 +30,13 @@ def marked(arena: Arena) -> list[int]:
 
 def survivors(arena: Arena, ran: Ran) -> bool:
     """Tell whether anything of the script is still alive, after a while in which the kernel may finish; end it."""
-    deadline = time.monotonic() + 0.5
-    while (left := marked(arena)) and time.monotonic() < deadline:
-        time.sleep(0.02)  # there is no event for the end of somebody else's child
+    return left_over(lambda: set(marked(arena)), paths.PATIENCE_S if ran.confined else 0.2)
+
+
+def left_over(look: Callable[[], set[int]], patience_s: float) -> bool:
+    """Wait until no process is left, or patience is over; tell whether there are, and end those."""
+    paths.wait_until(lambda: not look(), patience_s)  # there is no event for the end of somebody else's child
+    left = look()
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -61,7 +65,6 @@ STUBBORN = (
     "    time.sleep(60)\n"
     "os.wait()\n"
 )
-GRACE_S = 8.0  # supervise.GRACE_S and some time to spare
 
 
 def struck_with(number: int) -> Callable[[Arena, Ran], bool]:
@@ -69,13 +72,8 @@ def struck_with(number: int) -> Callable[[Arena, Ran], bool]:
 
     def look(arena: Arena, ran: Ran) -> bool:
         os.kill(ran.started, number)
-        deadline = time.monotonic() + (GRACE_S if ran.confined else 0.2)  # unconfined nobody ends it
-        while (left := set(marked(arena)) - {ran.started}) and time.monotonic() < deadline:
-            time.sleep(0.02)  # there is no event for the end of somebody else's child
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return bool(left)
+        # Unconfined nobody ends it.
+        return left_over(lambda: set(marked(arena)) - {ran.started}, paths.PATIENCE_S if ran.confined else 0.2)
 
     return look
 

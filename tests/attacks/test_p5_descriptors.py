@@ -1,7 +1,9 @@
 """P5: inherited descriptors: a directory, our own, a redirected file opened again with more rights."""
 
+import contextlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.attacks.arena import Arena, Ran
@@ -32,7 +34,12 @@ def log_file(arena: Arena) -> dict[str, Any]:
 
 def of_ours(arena: Arena, ran: Ran) -> bool:
     """Tell whether the script could write to the lock file of its own run."""
-    return any(b"pwned" in path.read_bytes() for path in (arena.home / ".local/state").rglob("lock"))
+    locks = [Path(folder, "lock") for folder, _, names in os.walk(arena.home / ".local/state") if "lock" in names]
+    for lock in locks:
+        with contextlib.suppress(FileNotFoundError):  # of a boundary that waited, and has just been removed
+            if b"pwned" in lock.read_bytes():
+                return True
+    return False
 
 
 def close(name: str, *descriptors: int) -> Attack:

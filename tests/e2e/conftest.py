@@ -2,20 +2,23 @@
 
 import os
 import pwd
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import requirements
+from tests import paths, requirements
 from tests.e2e.commands import Commands
 
 
 @pytest.fixture(params=["own", "ordinary"])
-def ringfence(request: pytest.FixtureRequest, open_path: Path) -> Commands:
+def ringfence(request: pytest.FixtureRequest, open_path: Path) -> Iterator[Commands]:
     """Give the command line with a home and a workspace; for root a second time as an account without privileges."""
-    if request.param == "own":
-        return Commands(open_path, pwd.getpwuid(os.geteuid()))
-    requirements.require("ordinary-user")
-    account = requirements.ordinary_user()
+    account: pwd.struct_passwd | None = pwd.getpwuid(os.geteuid())
+    if request.param == "ordinary":
+        requirements.require("ordinary-user")
+        account = requirements.ordinary_user()
     assert account is not None
-    return Commands(open_path, account)
+    commands = Commands(open_path, account)
+    with paths.ended(commands.state):  # a supervisor that stays would build boundaries for nobody
+        yield commands

@@ -9,13 +9,13 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 import pyte
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 ROWS, COLUMNS = 24, 100
 CONTROL_C, CONTROL_D, CONTROL_Z, CONTROL_BACKSLASH = b"\x03", b"\x04", b"\x1a", b"\x1c"
 
@@ -73,15 +73,11 @@ class Terminal:
         os.write(self.person, keys.encode() if isinstance(keys, str) else keys)
 
     def insist(self, keys: bytes, pattern: str) -> None:
-        """Type `keys`, again each second, until the screen shows `pattern`: readline loses a key between two waits."""
-        for _ in range(int(TIMEOUT_S)):
-            self.send(keys)
-            try:
-                self.expect(pattern, within_s=1)
-            except AssertionError:
-                continue
-            return
-        self.expect(pattern)
+        """Type `keys`, again each second, until the terminal has got `pattern`: readline loses a key between two waits.
+
+        Whoever is slow gets some of them later.
+        """
+        self._again_and_again(keys, lambda: self.expect(pattern, within_s=1))
 
     def expect(self, pattern: str, *, within_s: float = TIMEOUT_S) -> "re.Match[bytes]":
         """Wait until the screen shows `pattern` after what was expected before; give the match."""
@@ -108,16 +104,22 @@ class Terminal:
         self.painted = len(self.screen)
         return "\n".join(self.display.display)
 
-    def press(self, keys: bytes, pattern: str) -> None:
-        """Type `keys`, again each second, until `pattern` is to be read on the screen."""
-        for _ in range(int(TIMEOUT_S)):
+    def press(self, keys: bytes, pattern: str, *, every_s: float = 1.0) -> None:
+        """Type `keys`, again after a while, until `pattern` is to be read on the screen."""
+        self._again_and_again(keys, lambda: self.shows(pattern, within_s=every_s))
+
+    def _again_and_again(self, keys: bytes, wait: Callable[[], object]) -> None:
+        """Type `keys` until `wait` fails no more."""
+        end = time.monotonic() + TIMEOUT_S
+        while True:
             self.send(keys)
             try:
-                self.shows(pattern, within_s=1)
+                wait()
             except AssertionError:
-                continue
-            return
-        self.shows(pattern)
+                if time.monotonic() > end or self.process.poll() is not None:
+                    raise
+            else:
+                return
 
     def _read(self, longest_s: float) -> bool:
         if not select.select([self.person], [], [], longest_s)[0]:
@@ -133,7 +135,8 @@ class Terminal:
         """Read to the end and give the status of the session's leader."""
         end = time.monotonic() + TIMEOUT_S
         while self.process.poll() is None and time.monotonic() < end:
-            self._read(0.05)
+            if not self._read(0.05):
+                time.sleep(0.01)  # where nobody holds the other end nothing is waited for
         return self.process.wait(1)
 
     def attributes(self) -> Attributes:

@@ -28,7 +28,7 @@ print("ANSWER", answer.allowed, answer.lasting.value, answer.reason, flush=True)
 def asking(tmp_path: Path) -> Iterator[Terminal]:
     """Give a terminal on which a question is about to be asked."""
     environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]}
-    with Terminal([sys.executable, "-c", ASK, "20"], directory=tmp_path, environment=environment, account={}) as person:
+    with Terminal([sys.executable, "-c", ASK, "60"], directory=tmp_path, environment=environment, account={}) as person:
         person.expect("ready")
         yield person
 

@@ -64,6 +64,12 @@ def test_apply_brings_in_what_is_not_held(worked: Commands) -> None:
     assert worked.json("runs")[0]["state"] == "applied"
 
 
+def test_what_was_applied_as_a_whole_is_not_called_unchanged(worked: Commands) -> None:
+    run = run_of(worked)
+    worked.good("apply", run, "--held", ".github/workflows/ci.yml", "--held", ".github/workflows/cd.yml")
+    assert f"all that run {run} changed is in {worked.workspace}; `ringfence rollback {run}`" in worked.good("diff")
+
+
 def test_apply_takes_only_the_paths_named(worked: Commands) -> None:
     worked.good("apply", "new/file")
     assert (text(worked, "new/file"), text(worked, "new/other"), text(worked, "a.txt")) == ("x\n", None, "one\n")

@@ -51,3 +51,14 @@ def test_a_state_directory_that_cannot_be_had_is_found(ringfence: Commands) -> N
     assert done.returncode == 3
     assert "missing" in done.stdout
     assert "XDG_STATE_HOME" in done.stdout
+    assert done.stdout.count("state directory") == 1  # and not a second time as one that is not there yet
+
+
+def test_a_run_that_is_refused_tells_its_own_remedy(ringfence: Commands) -> None:
+    ringfence.good("run", "--", "true")
+    (ringfence.state / "audit").chmod(0o755)
+    done = ringfence("doctor", "--json")
+    assert done.returncode == 3
+    (finding,) = [item for item in json.loads(done.stdout)["findings"] if item["status"] == "missing"]
+    assert finding["name"] == "a contained command"
+    assert finding["remedy"] == "run `ringfence log verify`, then `chmod 700` it"

@@ -34,7 +34,7 @@ def test_completion_is_a_script_of_its_shell(ringfence: Commands, shell: str) ->
     script = ringfence.good("completion", shell)
     assert "explain" in script
     if program := shutil.which(shell):
-        done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, timeout=20)
+        done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
 
 
@@ -55,7 +55,7 @@ def test_bash_completes(ringfence: Commands, words: list[str], completions: list
         'COMP_WORDS=(ringfence "$@"); COMP_CWORD=$#; _ringfence; printf "%s\\n" "${COMPREPLY[@]}"'
     )
     done = subprocess.run(
-        ["bash", "-c", script, "bash", *words], cwd=ringfence.home, capture_output=True, text=True, timeout=20
+        ["bash", "-c", script, "bash", *words], cwd=ringfence.home, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split() == completions, done.stderr
 

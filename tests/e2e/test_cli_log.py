@@ -69,6 +69,13 @@ def test_words_that_mean_nothing_are_refused(ringfence: Commands, words: list[st
     ringfence.refused(2, "log", *words)
 
 
+def test_a_run_of_which_nothing_is_recorded_is_said(logged: Commands) -> None:
+    told = logged.refused(2, "log", "--run", "nosuch")
+    assert "no record of a run `nosuch`" in told and "ringfence log --kind launch" in told
+    run = str(records(logged)[0]["run"])
+    assert records(logged, "--run", run, "--denied") == []  # a run that there is, of which nothing was refused
+
+
 def test_names_cannot_steer_the_terminal(ringfence: Commands) -> None:
     assert ringfence("run", "--", "true", "\x1b]0;owned\x07").returncode == 0
     assert "\x1b" not in ringfence.good("log") + ringfence.good("log", "--json")

@@ -164,7 +164,7 @@ def test_a_standby_that_does_not_answer_is_ended(ringfence: Commands) -> None:
         "fcntl.flock(lock, fcntl.LOCK_EX)\n"
         "listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
         "listener.bind(sys.argv[1]); listener.listen()\n"
-        "print('ready', flush=True); time.sleep(60)\n"
+        "print('ready', flush=True); time.sleep(300)\n"
     )
     user = ringfence.account.pw_uid if ringfence.account.pw_uid != os.geteuid() else None
     with subprocess.Popen([ringfence.words()[0], "-c", code, str(place)], stdout=subprocess.PIPE, user=user) as process:
@@ -172,7 +172,7 @@ def test_a_standby_that_does_not_answer_is_ended(ringfence: Commands) -> None:
             assert process.stdout is not None
             process.stdout.readline()
             assert f"kill -9 {process.pid}" in ringfence.good("doctor", "--mend", "--yes")
-            assert process.wait(10) == -signal.SIGKILL
+            assert process.wait(60) == -signal.SIGKILL
         finally:
             process.kill()
     assert not place.exists()
@@ -228,7 +228,7 @@ def test_each_is_asked_about_on_a_terminal(ringfence: Commands, answer: str, sta
                 said += data
         except OSError:
             pass  # EIO: the other end has been closed
-        assert process.wait(30) == status
+        assert process.wait(60) == status
     os.close(ours)
     assert b"do this? [y/N]" in said
     assert place.exists() == bool(status)

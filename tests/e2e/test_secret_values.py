@@ -45,7 +45,7 @@ odd = os.environ["ODD"]
 def send(path="/seen/odd", data=None, **headers):
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request("https://git.example.com" + path, data, fields)
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.status
 send(X_Api_Key=odd)
 send(Authorization="Basic " + base64.b64encode(("user:" + odd).encode()).decode())
@@ -87,7 +87,7 @@ query = urllib.parse.urlencode({"key": odd})
 for path, headers in (("", {"Authorization": "Basic " + mixed}), ("?" + query, {})):
     request = urllib.request.Request("https://git.example.com/seen/odd" + path, headers=headers)
     try:
-        urllib.request.urlopen(request, timeout=20)
+        urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
         print(error.code)
 """
@@ -102,7 +102,7 @@ def test_a_value_never_becomes_a_line_of_its_own(client: Client) -> None:
 
 
 def test_a_secret_of_the_command_line(client: Client) -> None:
-    words = ("curl", "-sS", "-m20", "-H", "Authorization: Bearer $GITHUB_TOKEN", "https://api.github.com/user")
+    words = ("curl", "-sS", "-m60", "-H", "Authorization: Bearer $GITHUB_TOKEN", "https://api.github.com/user")
     script = " ".join(f'"{word}"' for word in words)
     options = ("--allow", "api.github.com", "--secret", "GITHUB_TOKEN@api.github.com")
     done = client.run("ringfence", "run", *options, "--", "sh", "-c", script, GITHUB_TOKEN=accounts.GITHUB_TOKEN)
@@ -135,7 +135,7 @@ import sys, urllib.request, os
 def who():
     headers = {"Authorization": "Bearer " + os.environ["FILED"]}
     request = urllib.request.Request("https://git.example.com/echo-in/raw", headers=headers)
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.read().decode()
 print(who(), flush=True)
 sys.stdin.readline()

@@ -40,7 +40,7 @@ def call(method, path, body=None):
     headers = {"Authorization": "Bearer " + os.environ["GITHUB_TOKEN"], "Accept": "application/vnd.github+json"}
     request = urllib.request.Request("https://api.github.com" + path, data, headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.headers.get("X-Ringfence", "") or error.read().decode()
@@ -101,7 +101,7 @@ def test_curl_with_a_netrc_works_as_well(client: Client) -> None:
         host = "api.github.com"
         secret = "github"
     """)
-    words = ("curl", "-sS", "-m20", "--netrc", "https://api.github.com/user")
+    words = ("curl", "-sS", "-m60", "--netrc", "https://api.github.com/user")
     done = client.run("ringfence", "run", *policy, "--", *words, GITHUB_TOKEN=accounts.GITHUB_TOKEN)
     assert '"login": "lab"' in done.stdout, done.stderr
     reading = ("sh", "-c", "cat ~/.netrc; printenv GITHUB_TOKEN; true")
@@ -118,7 +118,7 @@ def test_two_runs_have_two_placeholders(client: Client) -> None:
 UPLOAD = (
     "curl",
     "-sS",
-    "-m20",
+    "-m60",
     "-o",
     "answer",
     "-w",
@@ -208,7 +208,7 @@ inject = [{ host = "api.github.com", header = "authorization" }]
 RENEW = """
 import json, os, urllib.request
 def post(url, body, **headers):
-    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=60) as answer:
         return json.loads(answer.read())
 token = os.environ["REFRESH_TOKEN"]
 for _ in range(2):
@@ -217,7 +217,7 @@ for _ in range(2):
     token = found["refresh_token"]
     bearer = {"Authorization": "Bearer " + found["access_token"]}
     request = urllib.request.Request("https://api.github.com/user", headers=bearer)
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         print(answer.read().decode())
     print(json.dumps(found))
 """
@@ -250,7 +250,7 @@ variables = ["AWS_SECRET_ACCESS_KEY"]
 
 @pytest.mark.parametrize("data", [(), ("-d", "Action=GetCallerIdentity&Version=2011-06-15")], ids=["get", "post"])
 def test_requests_are_signed_anew_for_aws(client: Client, data: tuple[str, ...]) -> None:
-    curl = f"""curl -sS -m20 --aws-sigv4 aws:amz:us-east-1:sts {" ".join(f"'{word}'" for word in data)} \
+    curl = f"""curl -sS -m60 --aws-sigv4 aws:amz:us-east-1:sts {" ".join(f"'{word}'" for word in data)} \
         --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" 'https://sts.us-east-1.amazonaws.com/?a=b%20c'"""
     keys = {"AWS_ACCESS_KEY_ID": accounts.AWS_KEY_ID, "AWS_SECRET_ACCESS_KEY": accounts.AWS_SECRET}
     script = curl + "; printenv AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY"

@@ -12,7 +12,10 @@ from tests.ecosystem.checks import Check, all_checks
 ALL = all_checks()
 
 
-@pytest.mark.parametrize("check", [check for check in ALL if not check.hand], ids=str)
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param(one, marks=pytest.mark.timeout(3 * one.timeout_s), id=str(one)) for one in ALL if not one.hand],
+)
 def test_catalogue(check: Check, bench: Bench) -> None:
     carry_out(check, bench)
 

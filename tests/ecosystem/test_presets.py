@@ -36,7 +36,7 @@ PRIVATE: dict[Ecosystem, tuple[str, ...]] = {
 @pytest.fixture
 def plain(open_path: Path) -> Bench:
     """A workspace and a home, without a network."""
-    return Bench(open_path / "root", None, 60)
+    return Bench(open_path / "root", None, 100)
 
 
 def brought(preset: Ecosystem) -> list[str]:

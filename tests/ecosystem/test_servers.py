@@ -1,12 +1,13 @@
 """Servers inside and the operator's clients outside: what is published is reached, everything else is not."""
 
+import random
 import signal
 import socket
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -14,14 +15,15 @@ from tests.ecosystem.bench import Bench
 from tests.ecosystem.checks import Check, one
 
 SERVER = "/usr/bin/python3 -u -m http.server --bind 127.0.0.1"
-END_S = 20
+END_S = 60
 
 
 def free_port() -> int:
-    """Find a port of this host's loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Find a port of this host's loopback that nobody listens on, and that is given to nobody who wants any."""
+    while True:
+        port = random.randrange(20_000, 30_000)  # net.ipv4.ip_local_port_range begins at 32,768
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextmanager

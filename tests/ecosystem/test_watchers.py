@@ -17,7 +17,7 @@ echo more >>src/own
 until grep -q own $log; do :; done
 kill $watcher; cat $log src/edited; rm $log
 """
-END_S = 20
+END_S = 60
 
 
 def seen(watching: subprocess.Popen[bytes], bench: Bench) -> list[bytes]:

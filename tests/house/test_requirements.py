@@ -52,4 +52,4 @@ def test_the_home_is_empty_and_not_the_real_one(home: Path) -> None:
 def test_another_user_reaches_the_open_path(open_path: Path, ordinary_user: str) -> None:
     (open_path / "note").write_text("here")
     command = ["runuser", "-u", ordinary_user, "--", "cat", str(open_path / "note")]
-    assert subprocess.run(command, capture_output=True, text=True, timeout=20).stdout == "here"
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "here"

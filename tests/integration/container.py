@@ -21,7 +21,7 @@ from tests.lab import Lab
 BASE = "localhost/ringfence-base:test"
 IMAGE = "localhost/ringfence:test"
 BUILD_TIMEOUT_S = 500
-RUN_TIMEOUT_S = 60
+RUN_TIMEOUT_S = 300
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 # Without one of them podman would take a higher limit than it may.
 LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests import requirements
 
-_CURL = 'for url in "$@"; do echo "== $url"; curl -sS -m10 %s "$url" 2>&1; done'
-_WGET = 'for url in "$@"; do echo "== $url"; wget -nv -T10 -t1 -O- --content-on-error "$url" 2>&1; done; true'
+_CURL = 'for url in "$@"; do echo "== $url"; curl -sS -m50 %s "$url" 2>&1; done'
+_WGET = 'for url in "$@"; do echo "== $url"; wget -nv -T50 -t1 -O- --content-on-error "$url" 2>&1; done; true'
 
 _PYTHON = """
 import sys
@@ -24,15 +24,15 @@ for url in sys.argv[1:]:
     except Exception as error:
         print(type(error).__name__, error, flush=True)
 """
-_URLLIB = "import urllib.request\ndef fetch(url): return urllib.request.urlopen(url, timeout=10).read().decode()"
-_REQUESTS = "import requests\ndef fetch(url): return requests.get(url, timeout=10).text"
-_HTTPX = "import httpx\ndef fetch(url): return httpx.get(url, timeout=10).text"
+_URLLIB = "import urllib.request\ndef fetch(url): return urllib.request.urlopen(url, timeout=50).read().decode()"
+_REQUESTS = "import requests\ndef fetch(url): return requests.get(url, timeout=50).text"
+_HTTPX = "import httpx\ndef fetch(url): return httpx.get(url, timeout=50).text"
 _HTTP_CLIENT = """
 import http.client, urllib.parse
 def fetch(url):
     parts = urllib.parse.urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=10)
+    connection = kind(parts.netloc, timeout=50)
     connection.request("GET", parts.path)
     return connection.getresponse().read().decode()
 """
@@ -40,7 +40,7 @@ _SOCKETS = """
 import socket, ssl, urllib.parse
 def fetch(url):
     parts = urllib.parse.urlsplit(url)
-    link = socket.create_connection((parts.hostname, 443 if parts.scheme == "https" else 80), 10)
+    link = socket.create_connection((parts.hostname, 443 if parts.scheme == "https" else 80), 50)
     if parts.scheme == "https":
         link = ssl.create_default_context().wrap_socket(link, server_hostname=parts.hostname)
     link.sendall(f"GET {parts.path} HTTP/1.1\\r\\nHost: {parts.netloc}\\r\\nConnection: close\\r\\n\\r\\n".encode())
@@ -53,7 +53,7 @@ async def get(parts):
     reader, writer = await asyncio.open_connection(parts.hostname, 443 if secure else 80, ssl=secure or None)
     writer.write(f"GET {parts.path} HTTP/1.1\\r\\nHost: {parts.netloc}\\r\\nConnection: close\\r\\n\\r\\n".encode())
     return (await reader.read()).decode()
-def fetch(url): return asyncio.run(asyncio.wait_for(get(urllib.parse.urlsplit(url)), 10))
+def fetch(url): return asyncio.run(asyncio.wait_for(get(urllib.parse.urlsplit(url)), 50))
 """
 
 _NODE_FETCH = """
@@ -84,10 +84,10 @@ import java.net.http.*;
 import java.time.Duration;
 public class Fetch {
   public static void main(String[] urls) throws Exception {
-    HttpClient client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(10)).build();
+    HttpClient client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(50)).build();
     for (String url : urls) {
       System.out.println("== " + url);
-      HttpRequest request = HttpRequest.newBuilder(URI.create(url)).timeout(Duration.ofSeconds(10)).build();
+      HttpRequest request = HttpRequest.newBuilder(URI.create(url)).timeout(Duration.ofSeconds(50)).build();
       try {
         System.out.println(client.send(request, HttpResponse.BodyHandlers.ofString()).body());
       } catch (java.io.IOException error) {
@@ -110,7 +110,7 @@ import (
 )
 
 func main() {
-	client := http.Client{Timeout: 10 * time.Second}
+	client := http.Client{Timeout: 50 * time.Second}
 	for _, url := range os.Args[1:] {
 		fmt.Println("== " + url)
 		answer, err := client.Get(url)

@@ -5,14 +5,14 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.lab import Lab
 from tests.posture.live import children
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 LOOK_S = 0.02
 Found = TypeVar("Found")
 
@@ -53,13 +53,18 @@ class Running:
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
         """The records of the latest run."""
-        found = [json.loads(line) for line in (self.state / "audit/audit.jsonl").read_text().splitlines()]
+        written = (self.state / "audit/audit.jsonl").read_text().rpartition("\n")[0]  # a record may be on its way
+        found = [json.loads(line) for line in written.splitlines()]
         return [one for one in found if one["run"] == found[-1]["run"] and one["kind"] in kinds]
 
 
 def proxies(supervisor: int) -> list[int]:
     """The proxies among the children of a process."""
-    return [pid for pid in children(supervisor) if "egress_worker" in Path(f"/proc/{pid}/cmdline").read_text()]
+    found = []
+    for pid in children(supervisor):
+        with suppress(OSError):  # it has just ended
+            found += [pid] if "egress_worker" in Path(f"/proc/{pid}/cmdline").read_text() else []
+    return found
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from tests.attacks.git_cases import EVIL, FILE
 from tests.integration.git_server import Server, serving
 
-TIMEOUT_S = 60
+TIMEOUT_S = 100
 IDENTITY = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "agent@example.com"}
 IDENTITY |= {"GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "agent@example.com"}
 TEMPLATE = f"""

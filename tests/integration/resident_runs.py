@@ -1,16 +1,22 @@
-"""Run `ringfence run` on each path of a supervised installation, and know for certain which one it took."""
+"""Run `ringfence run` on each path of a supervised installation, and know for certain which one it took.
+
+In the SDK such a path is that of boundaries built ahead: `stand_ready`.
+"""
 
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ringfence import Sandbox
+from ringfence.session.ahead import Ahead
 from tests import paths
 from tests.house.sources import ROOT
 
 TIMEOUT_S = 60
+TRIES = 30
 ENTRY = "from ringfence.cli.entry import main; main()"
 UNANSWERED = 97
 ASK = f"""
@@ -21,6 +27,26 @@ from ringfence.session import resident
 status = resident.ask(sys.argv[1:])
 os._exit({UNANSWERED} if status is None else status)
 """
+
+
+def answered(
+    attempt: Callable[[], "subprocess.CompletedProcess[bytes]"], tries: int = TRIES
+) -> "subprocess.CompletedProcess[bytes]":
+    """What an attempt comes to; once more where nobody answered in time, on a busy machine: then nothing was begun."""
+    done = attempt()
+    while done.returncode == UNANSWERED and tries > 1:
+        done, tries = attempt(), tries - 1
+    return done
+
+
+def stand_ready(box: Sandbox) -> Ahead:
+    """Have the boundaries that a sandbox builds ahead in its `with` block, where `RINGFENCE_SUPERVISOR` is not 0."""
+    for _ in range(2):
+        box.run(["true"])
+    ahead = box._ahead
+    assert ahead
+    assert paths.wait_until(lambda: len(ahead.standing) == 2 and all(one.is_built for one in ahead.standing))
+    return ahead
 
 
 class Installation:
@@ -71,14 +97,30 @@ class Installation:
         options: Sequence[str] = (),
         *,
         data: bytes | None = None,
-        tries: int = 5,
+        tries: int = TRIES,
         **more: Any,
     ) -> "subprocess.CompletedProcess[bytes]":
-        """Carry a run out; once more where nobody answered in time, on a busy machine, for then nothing was begun."""
+        """Carry a run out; see `answered`."""
         if data is not None:
             more["stdin"] = subprocess.PIPE
-        with self.start(argv, options, **more) as process:
-            out, error = process.communicate(data, TIMEOUT_S)
-        if process.returncode == UNANSWERED and tries > 1:
-            return self.run(argv, options, data=data, tries=tries - 1, **more)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+        def attempt() -> "subprocess.CompletedProcess[bytes]":
+            with self.start(argv, options, **more) as process:
+                out, error = process.communicate(data, TIMEOUT_S)
+            return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+        return answered(attempt, tries)
+
+    def begin(
+        self, argv: Sequence[str], options: Sequence[str] = (), *, said: bytes = b"ready\n", **more: Any
+    ) -> "subprocess.Popen[bytes]":
+        """Start a run whose command says a line first, which has been read; again where nobody answered in time."""
+        for _ in range(TRIES):
+            process = self.start(argv, options, **more)
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if line or process.wait(TIMEOUT_S) != UNANSWERED:
+                assert line == said
+                return process
+            process.communicate()
+        raise AssertionError("nobody answers")

@@ -7,6 +7,7 @@ API is a server on loopback for the real `aws`.
 import json
 import os
 import pwd
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ class Session:
         self.bus = self._start("dbus-daemon", f"--config-file={file}", "--nofork", "--nopidfile")
         self.daemon = self.bus
         try:
-            wait_for((place / "bus").is_socket, START_S)
+            wait_for(lambda: listens(place / "bus"), START_S)
             self._serve("--unlock", told="password of the session")
         except BaseException:
             self.close()
@@ -106,6 +107,12 @@ class Session:
         if self.account.pw_uid == os.geteuid():
             return {}
         return {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": []}
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody does at a socket, which is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        return peer.connect_ex(str(path)) == 0
 
 
 # ---- AWS

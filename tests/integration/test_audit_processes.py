@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -23,6 +23,7 @@ _ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ringfence.model.errors.__fi
 _WRITERS = 8
 _EACH = 50
 _KILLS = 20
+_PATIENCE_S = 90
 
 _WRITE = """
 import sys
@@ -53,7 +54,7 @@ def _release(writer: subprocess.Popen[bytes]) -> None:
 
 
 def _finish(writer: subprocess.Popen[bytes]) -> int:
-    writer.communicate(timeout=90)
+    writer.communicate(timeout=_PATIENCE_S)
     return writer.returncode
 
 
@@ -118,8 +119,10 @@ def test_a_name_that_is_taken_is_not_overwritten(tmp_path: Path) -> None:
 def test_killed_writers_lose_at_most_the_record_being_written(tmp_path: Path) -> None:
     """A fatal signal is looked at between the pages of a write; long records make it likely to strike within one."""
     directory = tmp_path / "audit"
-    for number in range(_KILLS):
-        writer = _start(directory, f"run{number:02d}", count=3, length=2_000_000, rotate_bytes=0)
+    killed, end = 0, time.monotonic() + _PATIENCE_S
+    # Where both share a processor few of the kills strike: as many are needed as it takes for one to do so.
+    while killed < _KILLS or not (verify(str(directory)).problems or time.monotonic() > end):
+        writer = _start(directory, f"run{killed:03d}", count=3, length=2_000_000, rotate_bytes=0)
         assert writer.stdout is not None
         writer.stdout.readline()
         size = (directory / CURRENT).stat().st_size
@@ -130,6 +133,7 @@ def test_killed_writers_lose_at_most_the_record_being_written(tmp_path: Path) ->
             pass  # until its second record begins to appear
         os.kill(writer.pid, signal.SIGKILL)
         assert _finish(writer) == -signal.SIGKILL
+        killed += 1
     AuditWriter(str(directory)).record_fields("exit", "last", 1, "", fields={})
 
     report = verify(str(directory))
@@ -138,8 +142,8 @@ def test_killed_writers_lose_at_most_the_record_being_written(tmp_path: Path) ->
     runs: dict[str, list[object]] = {}
     for record in read(str(directory)):
         runs.setdefault(record.run, []).append(record.fields.get("number"))
-    for number in range(_KILLS):
-        assert runs[f"run{number:02d}"] in ([0], [0, 1])
+    for number in range(killed):
+        assert runs[f"run{number:03d}"] in ([0], [0, 1])
 
 
 def test_one_killed_among_several_does_not_disturb_the_others(tmp_path: Path) -> None:
@@ -171,21 +175,33 @@ def test_the_lock_is_not_awaited_for_ever(tmp_path: Path, monkeypatch: pytest.Mo
     assert verify(str(directory)).records == 2
 
 
+class Clock:
+    """Of a machine on which somebody writes to `head` in every second that is waited for, `busy_s` long."""
+
+    def __init__(self, head: IO[bytes], busy_s: int) -> None:
+        self.head, self.busy_s, self.now_s = head, busy_s, 0
+
+    def monotonic(self) -> float:
+        """The time, as time.monotonic(3)."""
+        return self.now_s
+
+    def sleep(self, _: float) -> None:
+        """Let a second pass."""
+        self.now_s += 1
+        os.utime(self.head.fileno(), (self.now_s, self.now_s))
+        if self.now_s == self.busy_s:
+            fcntl.flock(self.head, fcntl.LOCK_UN)
+
+
 def test_the_lock_is_awaited_as_long_as_others_get_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand that write at once: each of them waits for longer than a stopped process would be waited for."""
-    monkeypatch.setattr(files, "_LOCK_TIMEOUT_S", 0.5)
     directory = tmp_path / "audit"
     writer = AuditWriter(str(directory))
     writer.record_fields("exit", "r", 1, "", fields={})
     with (directory / HEAD).open("rb") as head:
         fcntl.flock(head, fcntl.LOCK_EX)
-        late = threading.Thread(target=writer.record_fields, args=("exit", "late", 1, ""), kwargs={"fields": {}})
-        late.start()
-        began = time.monotonic()
-        while time.monotonic() < began + 2:
-            os.utime(directory / HEAD)
-            time.sleep(0.01)
-        assert late.is_alive()
-        fcntl.flock(head, fcntl.LOCK_UN)
-    late.join(30)
+        clock = Clock(head, busy_s=100)
+        monkeypatch.setattr(files, "time", clock)
+        writer.record_fields("exit", "late", 1, "", fields={})
+    assert clock.now_s == 100 > 5 * files._LOCK_TIMEOUT_S
     assert verify(str(directory)).records == 2

@@ -127,8 +127,8 @@ def test_npm_installs(lab: Lab, open_path: Path, proxies: str) -> None:
 @pytest.mark.parametrize(("host", "said"), [(HOST, "refused"), ("denied.example.com", "resolve")])
 def test_ssh_is_refused_at_once(lab: Lab, open_path: Path, host: str, said: str) -> None:
     mark = lab.mark()
-    options = ["-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
-    done = contained(lab, open_path, "timeout", "10", "ssh", *options, f"git@{host}", "true")
+    options = ["-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=70"]
+    done = contained(lab, open_path, "timeout", "50", "ssh", *options, f"git@{host}", "true")
     assert done.returncode == 255 and said in done.stderr, done.stderr
     assert not lab.since(mark, "tcp")
 
@@ -145,8 +145,8 @@ def tried(call, *arguments):
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 print(tried(udp.sendto, b"x", ("{world.REMOTE}", 9001)))
 print(tried(udp.sendto, b"x", ("{HOST}", 443)))
-print(tried(socket.create_connection, ("{world.REMOTE}", 80), 5))
-print(tried(socket.create_connection, ("{HOST}", 9000), 5))
+print(tried(socket.create_connection, ("{world.REMOTE}", 80), 50))
+print(tried(socket.create_connection, ("{HOST}", 9000), 50))
 print(tried(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1))
 print(tried(socket.socket, socket.AF_PACKET, socket.SOCK_RAW, 0))
 """

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-la
 HOST = "www.public.example.net"
 WAYS = pytest.mark.parametrize("way", [(), WITHOUT_PROXIES], ids=["with-proxies", "without"])
 UPLOAD_BYTES = 3 << 20
+TIMEOUT_S = 110
 
 
 def contained(lab: Lab, place: Path, *words: str, allow: tuple[str, ...] = (HOST,), policy: str = "") -> str:
@@ -24,7 +25,7 @@ def contained(lab: Lab, place: Path, *words: str, allow: tuple[str, ...] = (HOST
     if policy:
         (place / "policy.toml").write_text(f"version = 1\n[network]\n{policy}\n")
         rules += ["--policy", str(place / "policy.toml")]
-    done = lab.run(["ringfence", "run", *rules, "--", *words], cwd=place)
+    done = lab.run(["ringfence", "run", *rules, "--", *words], cwd=place, timeout_s=TIMEOUT_S)
     assert done.returncode != 125, done.stderr
     return done.stdout + done.stderr
 
@@ -45,7 +46,7 @@ def test_uploads_arrive_whole(lab: Lab, open_path: Path, way: tuple[str, ...], f
     data = os.urandom(UPLOAD_BYTES)
     (open_path / "data").write_bytes(data)
     header = ["-H", "Transfer-Encoding: chunked"] if framing == "chunked" else []
-    text = contained(lab, open_path, *way, "curl", "-sS", "-m20", *header, "-T", "data", f"https://{HOST}/upload")
+    text = contained(lab, open_path, *way, "curl", "-sS", "-m100", *header, "-T", "data", f"https://{HOST}/upload")
     digest = subprocess.run(["sha256sum", open_path / "data"], capture_output=True, text=True).stdout.split()[0]
     found = json.loads(text)
     assert (found["bytes"], found["sha256"]) == (UPLOAD_BYTES, digest)
@@ -53,7 +54,7 @@ def test_uploads_arrive_whole(lab: Lab, open_path: Path, way: tuple[str, ...], f
 
 @WAYS
 def test_downloads_arrive_whole(lab: Lab, open_path: Path, way: tuple[str, ...]) -> None:
-    words = ["curl", "-sS", "-m30", "-o", "/dev/null", "-w", "%{size_download} %{http_code}"]
+    words = ["curl", "-sS", "-m100", "-o", "/dev/null", "-w", "%{size_download} %{http_code}"]
     assert contained(lab, open_path, *way, *words, f"https://{HOST}/big") == "52428800 200"
 
 
@@ -67,12 +68,15 @@ def test_every_kind_of_body_passes(lab: Lab, open_path: Path, way: tuple[str, ..
 
 @WAYS
 def test_events_come_as_they_are_sent(lab: Lab, open_path: Path, way: tuple[str, ...]) -> None:
+    """The second is sent when somebody who has seen the first has said so."""
     code = f"""
-import time, urllib.request
-lines = [time.monotonic() for line in urllib.request.urlopen("https://{HOST}/sse") if line.startswith(b"data")]
-print(len(lines), lines[-1] - lines[0] > 0.3)
+from urllib.request import urlopen
+with urlopen("https://{HOST}/held/{open_path.name}", timeout=50) as events:
+    said = [events.readline()]
+    urlopen("https://{HOST}/release/{open_path.name}", timeout=50).read()
+    print(said + events.readlines())
 """
-    assert contained(lab, open_path, *way, "python3", "-c", code).split() == ["3", "True"]
+    assert contained(lab, open_path, *way, "python3", "-c", code).count("data: ") == 2
 
 
 @WAYS
@@ -81,7 +85,9 @@ def test_an_upload_may_wait_for_leave_or_be_refused_early(lab: Lab, open_path: P
     words = [
         "curl",
         "-sS",
-        "-m20",
+        "-m50",
+        "--expect100-timeout",
+        "40",  # by itself it goes on after a second, and may meet an end of the connection while it sends
         "-o",
         "/dev/null",
         "-w",
@@ -100,7 +106,7 @@ def test_an_upload_may_wait_for_leave_or_be_refused_early(lab: Lab, open_path: P
 def test_websockets_pass(lab: Lab, open_path: Path, secure: bool) -> None:
     code = f"""
 import socket, ssl
-s = socket.create_connection(({HOST!r}, {443 if secure else 80}), 5)
+s = socket.create_connection(({HOST!r}, {443 if secure else 80}), 50)
 if {secure}:
     s = ssl.create_default_context().wrap_socket(s, server_hostname={HOST!r})
 s.sendall(b"GET /ws HTTP/1.1\\r\\nHost: {HOST}\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n"
@@ -118,7 +124,7 @@ for word in (b"one", b"two"):
 @WAYS
 def test_a_redirect_is_a_new_decision(lab: Lab, open_path: Path, way: tuple[str, ...]) -> None:
     mark = lab.mark()
-    words = ["curl", "-sSL", "-m10"]
+    words = ["curl", "-sSL", "-m50"]
     for scheme in ("http", "https"):
         url = f"{scheme}://{HOST}/redirect/denied.example.com/x"
         assert "OK remote" not in contained(lab, open_path, *way, *words, url)
@@ -185,7 +191,7 @@ def test_a_host_that_cannot_be_reached_is_said_to_be(lab: Lab, open_path: Path) 
 
 @pytest.mark.parametrize("name", ["both-framings", "two-lengths", "bad-chunk"])
 def test_answers_with_two_meanings_are_not_passed_on(lab: Lab, open_path: Path, name: str) -> None:
-    words = ["curl", "-sS", "-i", "-m10", f"https://{HOST}/evil/{name}"]
+    words = ["curl", "-sS", "-i", "-m50", f"https://{HOST}/evil/{name}"]
     said = contained(lab, open_path, *words)
     assert "hello" not in said and "HTTP/1.1 200 OK\n\n" not in said.replace("\r", ""), said
 
@@ -194,7 +200,7 @@ def test_a_body_that_ends_too_early_does_not_look_whole(lab: Lab, open_path: Pat
     words = [
         "sh",
         "-c",
-        'for p in evil/short reset; do curl -sS -o /dev/null -m10 "$0/$p" 2>&1; echo "status $?"; done',
+        'for p in evil/short reset; do curl -sS -o /dev/null -m50 "$0/$p" 2>&1; echo "status $?"; done',
     ]
     said = contained(lab, open_path, *words, f"http://{HOST}")
     assert "status 0" not in said and said.count("status") == 2, said
@@ -242,7 +248,7 @@ done; true
 def test_tls_passes_unopened_where_a_rule_says_so(lab: Lab, open_path: Path) -> None:
     policy = f'allow = [{{ host = "{HOST}", inspection = "sni" }}]'
     (open_path / "ca.crt").write_bytes((lab.place / "ca.crt").read_bytes())
-    curl = ["curl", "-sS", "-m10", "--cacert", "ca.crt"]
+    curl = ["curl", "-sS", "-m50", "--cacert", "ca.crt"]
     good = contained(lab, open_path, *curl, f"https://{HOST}/sni", policy=policy, allow=())
     assert "OK remote443 GET /sni" in good
     mark = lab.mark()
@@ -255,8 +261,8 @@ def test_tls_passes_unopened_where_a_rule_says_so(lab: Lab, open_path: Path) -> 
 def test_methods_and_paths_are_decided_by_request(lab: Lab, open_path: Path) -> None:
     policy = f'allow = [{{ host = "{HOST}", methods = ["GET"], paths = ["/good/**"] }}]'
     script = f"""
-for path in /good/x /bad/x /good/../bad/x /good/%2e%2e/bad/x; do curl -sS -m9 --path-as-is https://{HOST}$path; done
-curl -sS -m9 -d x https://{HOST}/good/x
+for path in /good/x /bad/x /good/../bad/x /good/%2e%2e/bad/x; do curl -sS -m25 --path-as-is https://{HOST}$path; done
+curl -sS -m25 -d x https://{HOST}/good/x
 """
     mark = lab.mark()
     said = contained(lab, open_path, "sh", "-c", script, policy=policy, allow=())
@@ -271,7 +277,7 @@ def test_http2_passes_where_a_rule_asks_for_it(lab: Lab, open_path: Path, host: 
         "curl",
         "-sS",
         "-i",
-        "-m20",
+        "-m100",
         "--http2",
         "--suppress-connect-headers",
         "-H",

@@ -134,8 +134,12 @@ def posture(pid: int) -> dict[str, Any]:
 
 
 def descriptors(pid: int) -> list[str]:
-    """What a process holds open."""
-    return [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    """What a process holds open, but for what it has just closed."""
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(path))
+    return found
 
 
 def kinds(links: list[str]) -> Counter[str]:
@@ -172,7 +176,7 @@ def test_it_is_confined_as_one_that_was_started_for_the_run(lab: Lab, open_path:
     with live(lab, open_path, use="0") as own, forked(lab, open_path, zygote) as other:
         assert parent(proxy_of(own)) == own.supervisor.pid
         pids = proxy_of(own), proxy_of(other)
-        wait_for(lambda: posture(pids[1]) == posture(pids[0]), 5)  # also the connections of before have been closed
+        wait_for(lambda: posture(pids[1]) == posture(pids[0]))  # also the connections of before have been closed
         wanted = posture(pids[0])
         assert wanted["Seccomp"] == "2" and wanted["NoNewPrivs"] == "1"  # it is something
 
@@ -188,12 +192,19 @@ def test_nobody_holds_what_is_another_s(lab: Lab, open_path: Path, zygote: int) 
     with forked(lab, open_path, zygote) as one, forked(lab, open_path, zygote) as other:
         nobodys = {"/dev/null", "anon_inode:[eventpoll]", "anon_inode:[pidfd]", "anon_inode:[eventfd]"}
         pids = {"one": proxy_of(one), "other": proxy_of(other), "zygote": zygote, "its run": other.supervisor.pid}
-        held = {name: set(descriptors(pid)) - nobodys for name, pid in pids.items()}
+
+        def holdings() -> dict[str, set[str]]:
+            return {name: set(descriptors(pid)) - nobodys for name, pid in pids.items()}
+
+        def is_apart() -> bool:
+            held = holdings()
+            pairs = [*itertools.combinations(("zygote", "one", "other"), 2), ("one", "its run")]
+            shared = [(first, second) for first, second in pairs if held[first] & held[second]]
+            return not shared and not [link for link in held["zygote"] if "/runs/" in link]
+
+        wait_for(is_apart)  # what is handed over, the standby holds until it has been
+        held = holdings()
         assert len(held["one"]) > 5
-        for first, second in itertools.combinations(("zygote", "one", "other"), 2):
-            assert not held[first] & held[second], (first, second)
-        assert not held["one"] & held["its run"]
-        assert not [link for link in held["zygote"] if "/runs/" in link]
         (log,) = (link for link in held["one"] if link.startswith("/") and "memfd:" not in link)
         assert log.endswith("/proxy.log")
 
@@ -204,15 +215,20 @@ def test_nothing_of_a_run_is_in_the_standby_or_in_the_next_proxy(
 ) -> None:
     with forked(lab, open_path, zygote, "--allow", OTHER) as run:
         fetch(run, OTHER)
-        wait_for(lambda: [pid for pid in of(home, titles.PROXY) if pid != proxy_of(run)])
-        (waiting,) = [pid for pid in of(home, titles.PROXY) if pid != proxy_of(run)]
+        own = proxy_of(run)
+
+        def others() -> list[int]:
+            found = [pid for pid in of(home, titles.PROXY) if pid != own]
+            return found if len(found) == 1 else []
+
+        (waiting,) = wait_for(others)
         pem = (run.directory / "trust.authority").read_bytes().splitlines()[-3]  # of the signature
         for what in (OTHER.encode(), pem):
-            assert any(what in piece for piece in memory(proxy_of(run))), "the control"
+            assert any(what in piece for piece in memory(own)), "the control"
             for pid in (zygote, waiting):
                 assert not any(what in piece for piece in memory(pid)), (what, pid)
-        own = keys(proxy_of(run)) - keys(zygote)
-        assert own and not own & keys(waiting)
+        secret = keys(own) - keys(zygote)
+        assert secret and not secret & keys(waiting)
 
 
 def test_no_two_have_a_key_or_a_number_in_common(lab: Lab, open_path: Path, zygote: int) -> None:

@@ -33,7 +33,7 @@ inject = [{{ host = "{GOOD}", header = "authorization", paths = ["/ok/**", "/hdr
 variables = ["TOKEN"]
 [leaks]
 """
-CURL = 'curl -sS -m9 --unix-socket "$WEB"'
+CURL = 'curl -sS -m50 --unix-socket "$WEB"'
 AS_USER = '-H "Authorization: Bearer $TOKEN"'
 
 
@@ -52,7 +52,7 @@ def records(lab: Lab, place: Path) -> list[dict[str, object]]:
 
 HTTPX = """
 import httpx, os
-client = httpx.Client(transport=httpx.HTTPTransport(uds=os.environ["WEB"]), timeout=9)
+client = httpx.Client(transport=httpx.HTTPTransport(uds=os.environ["WEB"]), timeout=50)
 head = {"Authorization": "Bearer " + os.environ["TOKEN"]}
 for _ in range(2):
     print(client.get("http://anything/ok/a", headers=head).text)
@@ -108,7 +108,7 @@ def test_node(lab: Lab, open_path: Path) -> None:
 
 
 def test_in_the_clear_to_the_host_s_own_loopback(lab: Lab, open_path: Path) -> None:
-    script = "curl -sS -m9 --unix-socket /run/ringfence/gateway/local.sock http://localhost/x"
+    script = "curl -sS -m50 --unix-socket /run/ringfence/gateway/local.sock http://localhost/x"
     assert "HOST-LOOPBACK" in inside(lab, open_path, "sh", "-c", script)
 
 
@@ -120,7 +120,7 @@ DENIED = {
     "a tunnel": (f"{CURL} -X CONNECT --request-target {EVIL}:443 http://{GOOD}/", "bad-request"),
     "a placeholder elsewhere": (f'{CURL} -H "X-A: $TOKEN" http://{GOOD}/ok/x', "secret-misuse"),
     "a placeholder in a body": (f'{CURL} -d "$TOKEN" http://{GOOD}/seen/x', "secret-misuse"),
-    "TLS": ('curl -skS -m9 --unix-socket "$WEB" https://localhost/ok/x', "bad-request"),
+    "TLS": ('curl -skS -m50 --unix-socket "$WEB" https://localhost/ok/x', "bad-request"),
 }
 
 

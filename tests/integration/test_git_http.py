@@ -175,7 +175,7 @@ def test_what_the_server_says_to_a_push_is_heard(bench: Bench) -> None:
     with through(bench) as (url, _):
         done = bench.shell(f"git push http://{HOST}/o/none.git HEAD:refs/heads/agent/x", http_proxy=url)
         place = urlsplit(url)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=100)
         for _ in range(2):
             connection.request("GET", f"http://{HOST}/o/none.git/info/refs?service=git-receive-pack")
             answer = connection.getresponse()
@@ -238,7 +238,7 @@ def test_what_is_refused_is_told_by_git(what: str, bench: Bench) -> None:
 def asked(url: str, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> int:
     """Send one request; the status of its answer."""
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=100)
     try:
         connection.request(method, f"http://{HOST}{path}", body or None, {"Content-Type": kind})
         return connection.getresponse().status

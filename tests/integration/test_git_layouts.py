@@ -19,7 +19,7 @@ SETTINGS = (
 
 
 def git(place: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", place, *SETTINGS, *words], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["git", "-C", place, *SETTINGS, *words], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -14,6 +14,7 @@ from ringfence.session.exchange import is_readable
 from ringfence.session.options import Options
 from tests import paths
 from tests.house.sources import ROOT
+from tests.integration.resident_runs import stand_ready
 
 pytestmark = pytest.mark.require("bubblewrap", "userns", "overlay")
 POLICY = 'version = 1\n[limits]\nworkspace-size = "4MiB"\n'
@@ -22,11 +23,11 @@ MANY = """
 import os, time
 for _ in range(150):
     if not os.fork():
-        time.sleep(60)
+        time.sleep(600)
 for number in range(9):
     with open(f"filled{number}", "wb") as file:
         file.write(b"x" * (3 << 20))
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -66,14 +67,9 @@ def test_the_descriptor_of_a_command_that_waits_is_not_for_other_programs(
     """Whatever else is started by the process that embeds us must not hold what answers the command's calls."""
     monkeypatch.setenv("RINGFENCE_SUPERVISOR", "1")
     with Sandbox(directory=open_path) as box:
-        for _ in range(2):
-            box.run(["true"])
-        ahead = box._ahead
-        assert ahead
-        paths.wait_until(lambda: any(one.is_built for one in ahead.standing))
-        waiting = [one.run.supervisor for one in ahead.standing if one.is_built]
-        assert waiting[0] and waiting[0].listener > 2
-        assert not os.get_inheritable(waiting[0].listener)
+        for one in stand_ready(box).standing:
+            assert one.run.supervisor and one.run.supervisor.listener > 2
+            assert not os.get_inheritable(one.run.supervisor.listener)
 
 
 IGNORING = """
@@ -90,7 +86,7 @@ def test_a_run_ends_under_a_program_that_ignores_the_end_of_its_children(open_pa
     words = [sys.executable, "-c", IGNORING]
     with subprocess.Popen(words, cwd=open_path, env=environment, stdout=subprocess.PIPE) as process:
         try:
-            assert process.communicate(timeout=30)[0] == b"ended\n"
+            assert process.communicate(timeout=paths.PATIENCE_S)[0] == b"ended\n"
         finally:
             process.kill()
     assert process.returncode == 0

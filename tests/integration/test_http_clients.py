@@ -37,6 +37,7 @@ from ringfence.network.stream import Stream
 from ringfence.network.synthetic import SyntheticAddresses
 
 HOST = "api.test"
+PATIENCE_S = 100
 SIZE = 30 << 20
 LARGE = os.urandom(1 << 20) * 30
 DIGEST = hashlib.sha256(LARGE).hexdigest()
@@ -112,12 +113,12 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()
-        self._thread.join(20)
+        self._thread.join(PATIENCE_S)
         self.captured.close()
         self.explicit.close()
 
@@ -232,7 +233,7 @@ class Table:
         }
         trust = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"), str(self.bundle))
         proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "http_proxy"), self.url)
-        done = subprocess.run(argv, input=stdin, capture_output=True, timeout=60, env=kept | trust | proxies)
+        done = subprocess.run(argv, input=stdin, capture_output=True, timeout=PATIENCE_S, env=kept | trust | proxies)
         assert done.returncode == 0, done.stderr.decode()[-2000:]
         return done.stdout
 
@@ -247,7 +248,7 @@ def table(tmp_path: Path) -> Iterator[Table]:
         yield Table(proxy, bundle)
 
 
-CURL = ("curl", "-sS", "--fail-with-body", "--max-time", "50")
+CURL = ("curl", "-sS", "--fail-with-body", "--max-time", "90")
 
 
 @pytest.mark.require("curl")
@@ -281,7 +282,7 @@ def test_curl_can_read_why_it_is_refused(table: Table) -> None:
     done = subprocess.run(
         [*CURL, "-x", table.url, "--cacert", table.bundle, "-X", "TRACE", f"https://{HOST}/"],
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.startswith(b"ringfence: bad-request: ")
 
@@ -293,7 +294,7 @@ PYTHON = {
         "print(s.post('https://api.test/', data=sys.stdin.buffer).json()['sha256'])"
     ),
     "httpx": (
-        "import httpx, sys, hashlib; s = httpx.Client(timeout=50);"
+        "import httpx, sys, hashlib; s = httpx.Client(timeout=90);"
         "print(hashlib.sha256(s.get('https://api.test/large').content).hexdigest());"
         "print(s.post('https://api.test/', content=sys.stdin.buffer.read()).json()['sha256'])"
     ),
@@ -394,14 +395,14 @@ def test_http2_from_curl_to_node(http2_table: Table) -> None:
 def test_http2_early_answers_to_large_uploads(http2_table: Table) -> None:
     for _ in range(3):
         options = ("--http2", "-T", "-", "-X", "POST", "-w", "%{http_code}")
-        argv = ["curl", "-sS", "--max-time", "20", "-x", http2_table.url, "--cacert", str(http2_table.bundle), *options]
-        done = subprocess.run([*argv, f"https://{HOST}/early"], input=LARGE, capture_output=True, timeout=30)
+        argv = ["curl", "-sS", "--max-time", "90", "-x", http2_table.url, "--cacert", str(http2_table.bundle), *options]
+        done = subprocess.run([*argv, f"https://{HOST}/early"], input=LARGE, capture_output=True, timeout=PATIENCE_S)
         assert done.stdout == b"early413"
 
 
 def test_a_captured_client_that_trusts_nobody_is_told_by_a_failed_handshake(table: Table) -> None:
     context = ssl.create_default_context()
-    plain = socket.create_connection(("127.0.0.1", table.captured), timeout=10)
+    plain = socket.create_connection(("127.0.0.1", table.captured), timeout=PATIENCE_S)
     with plain, pytest.raises(ssl.SSLCertVerificationError):
         context.wrap_socket(plain, server_hostname=HOST)
     assert table.proxy.dialled == []

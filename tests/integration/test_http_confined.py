@@ -83,5 +83,5 @@ assert not seen, seen
 def test_nothing_is_loaded_late(protocols: list[str]) -> None:
     script = SCRIPT.replace("PROTOCOLS", repr(protocols))
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, env=environment)
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from ringfence.workspace.runs import is_live
 from tests.attacks.arena import RINGFENCE, SOURCE
 
 pytestmark = pytest.mark.require("bubblewrap", "userns", "overlay")
-ARRIVAL_S = 20.0
+ARRIVAL_S = 60.0
 
 
 @pytest.fixture

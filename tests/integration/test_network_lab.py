@@ -14,13 +14,15 @@ import pytest
 from tests.house.sources import ROOT
 from tests.integration.lab import accounts, repositories, world
 from tests.lab import Lab
+from tests.paths import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.require("network-lab")]
+LIMIT = "-m50"
 
 
 def curl(lab: Lab, *words: str) -> str:
     """Give the body of a response."""
-    done = lab.run(["curl", "-sS", "-m10", "--cacert", f"{lab.place}/ca.crt", *words])
+    done = lab.run(["curl", "-sS", LIMIT, "--cacert", f"{lab.place}/ca.crt", *words])
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -73,7 +75,7 @@ def test_every_server_answers(lab: Lab, url: str, expected: str) -> None:
 @pytest.mark.parametrize("name", ["wrong-name", "self-signed", "expired", "other-ca"])
 def test_faulty_certificates_are_refused(lab: Lab, name: str) -> None:
     assert "SSL" in fails(
-        lab, ["curl", "-sS", "-m10", "--cacert", f"{lab.place}/ca.crt", f"https://{name}.example.com/"]
+        lab, ["curl", "-sS", LIMIT, "--cacert", f"{lab.place}/ca.crt", f"https://{name}.example.com/"]
     )
     assert "OK remote443" in curl(lab, "-k", f"https://{name}.example.com/")
 
@@ -114,13 +116,13 @@ def test_unix_socket_of_the_host_answers(lab: Lab) -> None:
 
 @pytest.mark.parametrize(("host", "port"), [(world.REMOTE, 9000), ("denied.example.com", 22), ("127.0.0.1", 5432)])
 def test_tcp_echoes(lab: Lab, host: str, port: int) -> None:
-    code = f"import socket; s = socket.create_connection(({host!r}, {port}), 5); print(s.makefile().readline())"
+    code = f"import socket; s = socket.create_connection(({host!r}, {port}), 50); print(s.makefile().readline())"
     assert python(lab, code) == "HELLO"
 
 
 def test_udp_echoes_and_is_seen(lab: Lab) -> None:
     mark = lab.mark()
-    code = "import socket; s = socket.socket(2, 2); s.settimeout(5); s.sendto(b'ping', ('198.51.100.10', 9001)); "
+    code = "import socket; s = socket.socket(2, 2); s.settimeout(50); s.sendto(b'ping', ('198.51.100.10', 9001)); "
     assert python(lab, code + "print(s.recv(9))") == "b'ping'"
     assert {"kind": "udp", "port": 9001, "bytes": 4} in lab.since(mark)
 
@@ -129,9 +131,12 @@ def test_whatever_leaves_is_seen_wherever_it_goes(lab: Lab) -> None:
     mark = lab.mark()
     python(lab, "import socket; s = socket.socket(2, 2); s.sendto(b'x', ('8.8.8.8', 4242))")
     python(lab, "import socket; s = socket.socket(); s.settimeout(1); print(s.connect_ex(('203.0.113.9', 4243)))")
-    flows = lab.since(mark, "flow")
-    assert {"kind": "flow", "protocol": 17, "address": "8.8.8.8", "port": 4242} in flows
-    assert {"kind": "flow", "protocol": 6, "address": "203.0.113.9", "port": 4243} in flows
+    flows = [
+        {"kind": "flow", "protocol": 17, "address": "8.8.8.8", "port": 4242},
+        {"kind": "flow", "protocol": 6, "address": "203.0.113.9", "port": 4243},
+    ]
+    # Nothing of the lab's answers these, so it may not have seen them yet.
+    assert wait_until(lambda: all(flow in lab.since(mark, "flow") for flow in flows)), lab.since(mark, "flow")
 
 
 def test_queries_are_seen_even_for_names_that_do_not_exist(lab: Lab) -> None:
@@ -156,14 +161,14 @@ def test_unreachable_and_silent_hosts_are_that(lab: Lab) -> None:
     code = """
 import socket
 s = socket.socket()
-s.settimeout(0.5)
+s.settimeout(%r)
 try:
     s.connect((%r, 80))
 except OSError as error:
     print(error)
 """
-    assert "No route to host" in python(lab, code % world.UNREACHABLE)
-    assert "timed out" in python(lab, code % world.SILENT)
+    assert "No route to host" in python(lab, code % (50, world.UNREACHABLE))
+    assert "timed out" in python(lab, code % (0.5, world.SILENT))
 
 
 @pytest.mark.require("git")
@@ -179,13 +184,19 @@ def test_git_is_served(lab: Lab, open_path: Path) -> None:
 def test_websockets_echo(lab: Lab) -> None:
     code = """
 import socket
-s = socket.create_connection(("public.example.net", 80), 5)
+s = socket.create_connection(("public.example.net", 80), 50)
+def read(end):
+    found = b""
+    while not found.endswith(end):
+        assert (part := s.recv(4096)), found
+        found += part
+    return found
 s.sendall(b"GET /ws HTTP/1.1\\r\\nHost: x\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n"
           b"Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n")
-head = s.recv(4096)
+head = read(b"\\r\\n\\r\\n")
 assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head, head
 s.sendall(b"\\x81\\x82\\0\\0\\0\\0hi")
-print(s.recv(4))
+print(read(b"hi"))
 """
     assert python(lab, code) == r"b'\x81\x02hi'"
 
@@ -219,7 +230,7 @@ def test_it_ends_with_its_owner_and_leaves_nothing() -> None:
         holder = os.pidfd_open(int(pid))
         process.kill()
     # A pidfd can be read when its process has ended.
-    assert select.select([holder], [], [], 10)[0]
+    assert select.select([holder], [], [], PATIENCE_S)[0]
     os.close(holder)
     assert not Path(place).exists()
 

@@ -98,7 +98,7 @@ print(json.dumps({"lookups": lookups, "own": own}))
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     """Run the program once."""
     file = tmp_path_factory.mktemp("resolver") / "resolv.conf"
-    file.write_text("nameserver 127.0.0.1\nsearch search.test\noptions ndots:5 timeout:1 attempts:1\n")
+    file.write_text("nameserver 127.0.0.1\nsearch search.test\noptions ndots:5 timeout:30 attempts:1\n")
     source = str(Path(ringfence.__file__).parents[1])
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "--net", sys.executable, "-c", PROGRAM, str(file)],

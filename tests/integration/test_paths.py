@@ -33,7 +33,7 @@ SAMPLES = {
 
 
 @pytest.mark.require("bubblewrap", "userns", "peer-pidfd")
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("path", SAMPLES)
 def test_a_sample_holds(path: str) -> None:
     environment = {**os.environ, "RINGFENCE_TEST_PATH": path}
@@ -44,7 +44,7 @@ def test_a_sample_holds(path: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=380,
+        timeout=1180,
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert " passed" in done.stdout

@@ -16,9 +16,9 @@ import pytest
 from ringfence import Sandbox
 from ringfence.audit.verify import verify
 from ringfence.model.errors import RingfenceError
-from ringfence.session import places
+from ringfence.session import places, titles
 from tests import paths
-from tests.integration.resident_runs import Installation
+from tests.integration.resident_runs import TIMEOUT_S, Installation, stand_ready
 from tests.integration.test_pool import box, stands
 
 pytestmark = pytest.mark.require("bubblewrap", "userns", "overlay")
@@ -59,6 +59,7 @@ class Disk:
         return True
 
 
+@pytest.mark.timeout(600)  # it comes to some forty runs
 @pytest.mark.parametrize("command", ["true", "echo new >made"])
 def test_a_disk_that_is_full_from_any_step_on(
     monkeypatch: pytest.MonkeyPatch, open_path: Path, home: Path, command: str
@@ -68,11 +69,7 @@ def test_a_disk_that_is_full_from_any_step_on(
     failed, step = 0, 0
     while True:
         with Sandbox(directory=open_path, apply="ask") as box:
-            for _ in range(2):
-                box.run(["true"])
-            ahead = box._ahead
-            assert ahead
-            paths.wait_until(lambda: any(one.is_built for one in ahead.standing))  # noqa: B023 - waited for here
+            stand_ready(box)
             before = set(os.listdir(places.runs()))
             disk.begin(step)
             try:
@@ -100,13 +97,24 @@ def test_a_disk_that_is_full_from_any_step_on(
     assert 5 < step < STEPS and failed
 
 
-def participants(box: Installation, client: "subprocess.Popen[bytes]") -> dict[str, int]:
-    """The processes of the one run that goes on."""
-    found = {"client": client.pid, "supervisor": paths.server(box.state)}
-    [found["run"]] = [pid for pid in paths.children(found["supervisor"]) if paths.name_of(pid) == "ringfence"]
-    for name, parent in (("bubblewrap", "run"), ("first-process", "bubblewrap"), ("command", "first-process")):
-        [found[name]] = paths.children(found[parent])
+INSIDE = ("run", "bubblewrap", "first-process", "command")
+
+
+def inside(supervisor: int) -> list[int]:
+    """The processes of the one run that goes on, each a child of the one before it; none where there are more runs."""
+    found = []
+    pids = [pid for pid in paths.children(supervisor) if paths.name_of(pid) == titles.RUN]
+    while len(pids) == 1:
+        found += pids
+        pids = paths.children(pids[0])
     return found
+
+
+def participants(box: Installation, client: "subprocess.Popen[bytes]") -> dict[str, int]:
+    """Who takes part in it, once the runs that made ready for it have ended."""
+    supervisor = paths.server(box.state)
+    assert paths.wait_until(lambda: len(inside(supervisor)) == len(INSIDE))
+    return {"client": client.pid, "supervisor": supervisor, **dict(zip(INSIDE, inside(supervisor), strict=True))}
 
 
 @pytest.mark.parametrize(
@@ -128,11 +136,10 @@ def test_one_who_takes_part_is_killed(box: Installation, killed: str, status: in
         taking_part = participants(box, client)
         os.kill(taking_part[killed], signal.SIGKILL)
         if killed == "supervisor":
-            client.communicate(b"\n", timeout=30)  # the run goes on without it
-        client.wait(30)
+            client.communicate(b"\n", timeout=TIMEOUT_S)  # the run goes on without it
+        client.wait(TIMEOUT_S)
     assert client.returncode == status
-    inside = [taking_part[name] for name in ("run", "bubblewrap", "first-process", "command")]
-    paths.wait_until(lambda: not any(paths.name_of(pid) for pid in inside))
+    paths.wait_until(lambda: not any(paths.name_of(taking_part[name]) for name in INSIDE))
     assert (
         subprocess.run(
             [*box.command(), "run", "--", "true"], cwd=box.workspace, env=box.environment(), timeout=60

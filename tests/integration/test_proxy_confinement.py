@@ -95,7 +95,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory, program: str) -> list[dic
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout))

@@ -311,7 +311,8 @@ def test_a_run_whose_own_supervisor_is_killed_is_lost(supervised: Installation) 
                 os.kill(pid, signal.SIGKILL)
         out, error = process.communicate(timeout=TIMEOUT_S)
         assert (process.returncode, out) == (125, b"")
-        assert error == b"ringfence: the run was lost: its supervisor has ended; `ringfence diff` shows what it changed\n"
+        said = b"ringfence: the run was lost: its supervisor has ended; `ringfence diff` shows what it changed\n"
+        assert error == said
     assert not declined(supervised)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import paths
-from tests.integration.resident_runs import Installation
+from tests.integration.resident_runs import TIMEOUT_S, Installation
 
 pytestmark = pytest.mark.require("bubblewrap", "userns", "peer-pidfd")
 WORD = b"ringfence-resident"
@@ -39,11 +39,12 @@ def named_so(box: Installation) -> list[int]:
 
 def test_a_run_goes_on(box: Installation) -> None:
     box.make_ready()
-    with box.start(["sh", "-c", "echo begun; read line; echo $line"], stdin=subprocess.PIPE) as process:
-        assert process.stdin and process.stdout and process.stdout.readline() == b"begun\n"
+    server = paths.server(box.state)
+    with box.begin(
+        ["sh", "-c", "echo begun; read line; echo $line"], said=b"begun\n", stdin=subprocess.PIPE
+    ) as process:
         # A fork has these words for a moment; the run's had them dropped before its command began.
-        assert paths.wait_until(lambda: len(named_so(box)) == 1), named_so(box)
-        (resident,) = named_so(box)
-        os.kill(resident, signal.SIGTERM)
-        output, error = process.communicate(b"still there\n", 60)
+        assert paths.wait_until(lambda: named_so(box) == [server]), named_so(box)
+        os.kill(server, signal.SIGTERM)
+        output, error = process.communicate(b"still there\n", TIMEOUT_S)
         assert (process.returncode, output, error) == (0, b"still there\n", b"")

@@ -27,6 +27,8 @@ from ringfence import (
 )
 
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-u", "-c")
+PATIENCE_S = 60.0
+BEGUN_S = 6.0  # a time limit that a command has begun within, however busy the machine is
 pytestmark = pytest.mark.require("bubblewrap", "userns")
 
 
@@ -83,9 +85,9 @@ def test_check_raises_for_a_failure_and_only_then(box: Sandbox) -> None:
 
 def test_a_timeout_ends_the_command_and_keeps_its_output(box: Sandbox) -> None:
     began = time.monotonic()
-    with pytest.raises(CommandTimeoutError, match=r"`sh` was ended after 0\.4 s") as raised:
-        box.run(["sh", "-c", "echo early; trap '' TERM; sleep 60 & wait; sleep 60"], timeout_s=0.4)
-    assert time.monotonic() - began < 10
+    with pytest.raises(CommandTimeoutError, match=r"`sh` was ended after 6\.0 s") as raised:
+        box.run(["sh", "-c", "echo early; trap '' TERM; sleep 300 & wait; sleep 300"], timeout_s=BEGUN_S)
+    assert time.monotonic() - began < 100
     assert (raised.value.completed.stdout, raised.value.completed.returncode) == (b"early\n", 137)
     assert isinstance(raised.value, TimeoutError)
 
@@ -260,7 +262,7 @@ def test_a_conversation_with_a_process(box: Sandbox) -> None:
         process.stdin.write(b"one\n")
         assert process.stdout.readline() == b"ONE\n"
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
         assert (process.poll(), process.running, process.finished.status) == (0, False, 0)
 
 
@@ -274,7 +276,7 @@ def test_a_process_can_be_ended(box: Sandbox, method: str, status: int) -> None:
     with box.start([*PYTHON, "print('up'); import time; time.sleep(60)"]) as process:
         assert process.stdout.readline() == b"up\n"
         getattr(process, method)()
-        assert process.wait(10) == status
+        assert process.wait(PATIENCE_S) == status
 
 
 def test_a_signal_can_be_handled_inside(box: Sandbox) -> None:
@@ -283,13 +285,13 @@ def test_a_signal_can_be_handled_inside(box: Sandbox) -> None:
         assert process.stdout.readline() == b"up\n"
         process.send_signal(10)
         assert process.stdout.readline() == b"got it\n"
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_killing_at_once_is_not_lost(box: Sandbox) -> None:
     with box.start(["sleep", "60"]) as process:
         process.kill()
-        assert process.wait(10) == 137
+        assert process.wait(PATIENCE_S) == 137
 
 
 def test_our_own_signals_are_left_alone(box: Sandbox) -> None:
@@ -312,7 +314,7 @@ OTHERS = ("ringfence.cli.entry", "tests.integration.lab")
 
 def runs_left() -> list[str]:
     """The threads that serve runs and the children of this process; other suites have command lines running."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         left = [thread.name for thread in threading.enumerate() if thread.name.startswith("ringfence")]
         for task in Path("/proc/self/task").glob("*/children"):

@@ -43,13 +43,14 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_code_runs_and_is_contained(workspace: Path) -> None:
     run_code = example("run_code").run_code
-    assert run_code("print(6 * 7)", str(workspace)) == "42\n"
-    assert "ZeroDivisionError" in (failed := run_code("1 / 0", str(workspace))) and "exit status 1" in failed
-    assert run_code("open('kept', 'w').write('x')", str(workspace)) == ""
+    assert run_code("print(6 * 7)", str(workspace), timeout_s=60) == "42\n"
+    failed = run_code("1 / 0", str(workspace), timeout_s=60)
+    assert "ZeroDivisionError" in failed and "exit status 1" in failed
+    assert run_code("open('kept', 'w').write('x')", str(workspace), timeout_s=60) == ""
     assert (workspace / "kept").read_text() == "x"
     assert "no result within 1 s" in run_code("while True: pass", str(workspace), timeout_s=1)
-    reach = "import socket; socket.create_connection(('192.0.2.1', 80), 2)"
-    assert "refused: egress-denied 192.0.2.1:80" in run_code(reach, str(workspace))
+    reach = "import socket; socket.create_connection(('192.0.2.1', 80), 50)"
+    assert "refused: egress-denied 192.0.2.1:80" in run_code(reach, str(workspace), timeout_s=60)
 
 
 def test_the_code_runner_is_a_program(workspace: Path) -> None:
@@ -77,8 +78,8 @@ def test_a_session_keeps_files_and_nothing_else(workspace: Path) -> None:
         async with example("session").CodeTool(str(workspace)) as tool:
             leave = "open('kept', 'w').write('x'); open('/tmp/left', 'w').write('x')"
             look = "import os; print(open('kept').read(), os.path.exists('/tmp/left'))"
-            reach = "import socket; socket.create_connection(('192.0.2.1', 80), 2)"
-            said = [await tool.run_code(code) for code in (leave, look, reach)]
+            reach = "import socket; socket.create_connection(('192.0.2.1', 80), 50)"
+            said = [await tool.run_code(code, timeout_s=60) for code in (leave, look, reach)]
             return [*said, await tool.run_code("while True: pass", timeout_s=1)]
 
     left, found, refused, late = asyncio.run(act())

@@ -9,8 +9,8 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,11 @@ from ringfence import (
     SandboxSession,
     UsageError,
 )
+from ringfence.audit.read import read
 from ringfence.session import warm
 from tests.attacks.arena import process_ids
-from tests.integration.test_sdk import runs_left
+from tests.integration.test_sdk import BEGUN_S, PATIENCE_S, runs_left
+from tests.paths import wait_until
 
 pytestmark = pytest.mark.require("bubblewrap", "userns")
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
@@ -52,9 +54,8 @@ def session(workspace: Path) -> Iterator[SandboxSession]:
 
 def records(home: Path, kind: str) -> list[dict[str, object]]:
     """The audit's records of one kind: code and fields."""
-    text = (home / ".local/state/ringfence/audit/audit.jsonl").read_text()
-    found = [json.loads(line) for line in text.splitlines()]
-    return [{"code": one["code"], "run": one["run"], **one["fields"]} for one in found if one["kind"] == kind]
+    found = read(str(home / ".local/state/ringfence/audit"), kind=kind)
+    return [{"code": one.code, "run": one.run, **one.fields} for one in found]
 
 
 both = pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "shared"])
@@ -90,14 +91,14 @@ def test_a_command_that_is_not_there(session: SandboxSession, fresh: bool) -> No
 def test_a_signal_shows_in_the_status(session: SandboxSession, fresh: bool) -> None:
     with session.start(["sleep", "60"], fresh=fresh) as process:
         process.send_signal(signal.SIGUSR1)
-        assert process.wait(10) == 128 + signal.SIGUSR1
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGUSR1
 
 
 def test_a_group_that_ignores_sigterm_is_killed_in_the_end(session: SandboxSession) -> None:
     with session.start(["sh", "-c", "trap '' TERM; echo on; sleep 60 & wait; sleep 60"]) as process:
         assert process.stdout.readline() == b"on\n"
         process.terminate()
-        assert process.wait(15) == 137
+        assert process.wait(PATIENCE_S) == 137
 
 
 @both
@@ -139,11 +140,9 @@ def test_a_variable_that_a_secret_is_read_from_is_the_sessions(workspace: Path) 
 
 
 def test_a_time_out_ends_the_command_and_gives_what_it_wrote(session: SandboxSession) -> None:
-    began = time.monotonic()
     with pytest.raises(CommandTimeoutError) as raised:
-        session.run(["sh", "-c", "echo early; sleep 60"], timeout_s=0.5)
+        session.run(["sh", "-c", "echo early; sleep 300"], timeout_s=BEGUN_S)  # longer than any test may take
     assert (raised.value.completed.stdout, raised.value.completed.returncode) == (b"early\n", 137)
-    assert time.monotonic() - began < 10
     assert session.run(["ps", "-ef"]).text.count("sleep") == 0
 
 
@@ -225,7 +224,7 @@ def test_one_command_cannot_have_every_process(workspace: Path) -> None:
     with Sandbox(policy, directory=workspace) as box, box.session() as session:
         with session.start([*PYTHON, bomb]) as process:
             assert process.stdout.readline() == b"full\n"
-            assert session.run(["echo", "still"], timeout_s=20).text == "still\n"
+            assert session.run(["echo", "still"], timeout_s=PATIENCE_S).text == "still\n"
         assert session.run(["ps", "-e", "-o", "pid"]).returncode == 0
 
 
@@ -259,7 +258,7 @@ def test_a_hundred_side_by_side(session: SandboxSession) -> None:
 
     threads = threading.active_count()
     assert asyncio.run(act()) == [str(number) for number in range(100)]
-    assert threading.active_count() == threads
+    assert wait_until(lambda: threading.active_count() == threads)
 
 
 def test_threads_may_share_a_session(session: SandboxSession) -> None:
@@ -273,15 +272,19 @@ def test_threads_may_share_a_session(session: SandboxSession) -> None:
 
 
 def test_the_loop_goes_on_meanwhile(session: SandboxSession) -> None:
-    async def act() -> int:
-        task = asyncio.ensure_future(session.run_async(["sleep", "0.5"]))
-        turns = 0
-        while not task.done():
-            await asyncio.sleep(0.02)
-            turns += 1
-        return turns
+    """The command ends only after turns of the loop that began it."""
 
-    assert asyncio.run(act()) >= 10
+    async def act() -> bool:
+        waiting = ["sh", "-c", "until test -e go; do sleep 0.02; done"]
+        task = asyncio.ensure_future(session.run_async(waiting, timeout_s=PATIENCE_S))
+        for _ in range(10):
+            await asyncio.sleep(0.02)
+        ended_early = task.done()
+        await session.run_async(["touch", "go"])
+        await task
+        return ended_early
+
+    assert not asyncio.run(act())
 
 
 def test_cancelling_ends_the_command_before_it_returns(session: SandboxSession) -> None:
@@ -298,7 +301,7 @@ def test_cancelling_ends_the_command_before_it_returns(session: SandboxSession) 
 
 def test_a_time_out_in_asyncio(session: SandboxSession) -> None:
     with pytest.raises(CommandTimeoutError) as raised:
-        asyncio.run(session.run_async(["sh", "-c", "echo early; sleep 60"], timeout_s=0.5))
+        asyncio.run(session.run_async(["sh", "-c", "echo early; sleep 300"], timeout_s=BEGUN_S))
     assert raised.value.completed.text == "early\n"
 
 
@@ -351,7 +354,7 @@ def test_closing_ends_what_runs(session: SandboxSession, fresh: bool) -> None:
     process = session.start(["sh", "-c", "echo on; sleep 60"], fresh=fresh)
     assert process.stdout.readline() == b"on\n"
     session.close()
-    assert process.wait(5) == 137
+    assert process.wait(PATIENCE_S) == 137
     process.close()
 
 
@@ -359,22 +362,26 @@ def test_a_killed_first_process_ends_the_session_and_nobody_waits_for_ever(sessi
     process = session.start(["sleep", "60"])
     assert session.run(["true"]).returncode == 0
     os.kill(session.carried_out.supervisor.init, signal.SIGKILL)  # type: ignore[union-attr]  # it is open
-    assert process.wait(10) == 137
+    assert process.wait(PATIENCE_S) == 137
     process.close()
-    session._session.thread.join(10)
+    session._session.thread.join(PATIENCE_S)
     with pytest.raises(SandboxError):
         session.run(["true"])
 
 
 def test_nothing_is_left(workspace: Path) -> None:
     def held() -> tuple[list[str], int, set[int], list[str]]:
+        left = runs_left()  # first: it waits for those that are ending
         gc.collect()  # what a traceback holds
-        mine = sorted(os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if is_open(name))
         children = {pid for pid in process_ids() if parent(pid) == os.getpid()}
-        return mine, threading.active_count(), children, runs_left()
+        return descriptors(), threading.active_count(), children, left
 
-    def is_open(name: str) -> bool:
-        return os.path.lexists(f"/proc/self/fd/{name}")
+    def descriptors() -> list[str]:
+        mine = []
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(FileNotFoundError):  # the listing's own
+                mine.append(os.readlink(f"/proc/self/fd/{name}"))
+        return sorted(mine)
 
     def use() -> None:
         with Sandbox(directory=workspace) as box, box.session() as session:
@@ -417,7 +424,7 @@ def test_every_command_is_in_the_audit(session: SandboxSession, home: Path) -> N
 
 @both
 def test_a_denial_belongs_to_its_command(session: SandboxSession, home: Path, fresh: bool) -> None:
-    connect = "import socket\ntry: socket.create_connection(('192.0.2.1', 80), 1)\nexcept OSError: pass"
+    connect = "import socket\ntry: socket.create_connection(('192.0.2.1', 80), 50)\nexcept OSError: pass"
     assert session.run(["true"], fresh=fresh).denials == ()
     assert session.run([*PYTHON, connect], fresh=fresh).denials == (("egress-denied", "192.0.2.1:80"),)
     assert session.run(["true"], fresh=fresh).denials == ()

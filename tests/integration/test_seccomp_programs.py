@@ -14,6 +14,7 @@ from tests import requirements
 from tests.integration.test_seccomp_kernel import load
 
 MACHINE = platform.machine()
+TIMEOUT_S = 200
 pytestmark = pytest.mark.skipif(MACHINE not in ("x86_64", "aarch64"), reason="the filter knows x86_64 and aarch64")
 
 ASYNCIO = """
@@ -114,13 +115,14 @@ def works(argv: list[str], place: Path, code: bytes | None) -> str:
         cwd=place,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=TIMEOUT_S,
         preexec_fn=None if code is None else lambda: load(code) and None,
     )
     output = done.stdout + done.stderr
     return "" if done.returncode == 0 and "works" in output else f"exit {done.returncode}: {output}"
 
 
+@pytest.mark.timeout(2 * TIMEOUT_S + 20)
 @pytest.mark.parametrize(
     ("profile", "needs", "argv"), PROGRAMS, ids=[f"{p}-{(*n, 'python')[0]}" for p, n, _ in PROGRAMS]
 )

@@ -33,13 +33,13 @@ AGENT = f"""
 import os, socket, ssl, subprocess, sys, threading, time
 GOOD, OTHER, THIRD, TOKEN = {GOOD!r}, {OTHER!r}, {THIRD!r}, os.environ["TOKEN"]
 def curl(*words):
-    done = subprocess.run(["curl", "-sS", "-m20", *words], capture_output=True)
+    done = subprocess.run(["curl", "-sS", "-m50", *words], capture_output=True)
     return done.returncode, done.stdout
 def bearer(path, host=GOOD, *words):
     return curl("-HAuthorization: Bearer " + TOKEN, "https://" + host + path, *words)
 def secured(host):
     context = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
-    return context.wrap_socket(socket.create_connection((host, 443), 20), server_hostname=host)
+    return context.wrap_socket(socket.create_connection((host, 443), 50), server_hostname=host)
 def begun(head, host=GOOD):
     link = secured(host)
     link.sendall((head + "\\r\\nHost: " + host + "\\r\\nAuthorization: Bearer " + TOKEN + "\\r\\n\\r\\n").encode())
@@ -117,14 +117,15 @@ def test_killed_while_an_answer_comes_in(lab: Lab, live: Running, who: str, comp
 @BOTH
 def test_killed_while_a_request_goes_out(lab: Lab, live: Running, who: str, component: str) -> None:
     """What the host gets of it is no whole request, and holds no value where none belongs."""
+    mark = lab.mark()
     live.tell("link = begun('POST /seen/x HTTP/1.1\\r\\nContent-Length: 200000')")
     live.tell("link.sendall(b'x' * 100000); print(1, flush=True)")
     assert live.line() == "1"
-    wait_for(lambda: lab.since(0, "http"))
+    wait_for(lambda: lab.since(mark, "http"))
     os.kill(victim(live, who), signal.SIGKILL)
     assert VALUE not in said(live, "drained(link)[-200:]")
     live.end()
-    bodies = [entry for entry in lab.since(0, "body") if entry.get("bytes") == 200000]
+    bodies = [entry for entry in lab.since(mark, "body") if entry.get("bytes") == 200000]
     assert not bodies and lost(live) == [component]
 
 
@@ -156,7 +157,7 @@ def test_the_vault_ends_and_nothing_is_sent_without_it(lab: Lab, live: Running) 
     answer = said(
         live, "kept.sendall(b'GET /a HTTP/1.1\\r\\nHost: ' + GOOD.encode() + b'\\r\\n\\r\\n') or kept.recv(99)"
     )
-    assert "502" in answer or "cut" in answer or "b''" in answer
+    assert "502" in answer or "b''" in answer or answer.endswith("Error")  # cut off, at whatever moment
     for host in ("GOOD", "OTHER"):
         assert "unreachable" in said(live, f"bearer('/b', {host}, '-i')[1]")
     assert not lab.since(mark, "http")

@@ -37,7 +37,7 @@ inject = [{{{{ host = "{GOOD}", header = "authorization" }}}}]
 AGENT = f"""
 import json, os, subprocess, sys
 def curl(*words):
-    return subprocess.run(["curl", "-sS", "-m9", *words], capture_output=True, text=True).stdout
+    return subprocess.run(["curl", "-sS", "-m50", *words], capture_output=True, text=True).stdout
 def login():
     asked = {{"grant_type": "refresh_token", "refresh_token": os.environ["REFRESH"]}}
     said = curl("-HContent-Type: application/json", "-d", json.dumps(asked), "https://{GOOD}/oauth/token")

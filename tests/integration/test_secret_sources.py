@@ -5,7 +5,6 @@ import json
 import os
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import trustme
 
 from ringfence.sandbox.programs import output_of
 from ringfence.secrets import sources_services
+from tests.paths import PATIENCE_S, has_ended, wait_until
 
 VALUE = "hvs-0123456789abcdefghij"
 TOKEN = "root-token-of-the-test"
@@ -145,30 +145,28 @@ def test_what_cannot_be_asked(address: str, tmp_path: Path, variables: dict[str,
 
 
 def test_what_a_program_prints() -> None:
-    assert output_of(["sh", "-c", "cat; echo of $NAME"], {"PATH": os.environ["PATH"], "NAME": "x"}, 9, told=b"a ") == (
+    assert output_of(
+        ["sh", "-c", "cat; echo of $NAME"], {"PATH": os.environ["PATH"], "NAME": "x"}, PATIENCE_S, told=b"a "
+    ) == (
         0,
         b"a of x\n",
     )
-    assert output_of(["sh", "-c", "echo no >&2; exit 3"], os.environ, 9) == (3, b"")
-    assert output_of(["sh", "-c", "kill -TERM $$"], os.environ, 9) == (-15, b"")
+    assert output_of(["sh", "-c", "echo no >&2; exit 3"], os.environ, PATIENCE_S) == (3, b"")
+    assert output_of(["sh", "-c", "kill -TERM $$"], os.environ, PATIENCE_S) == (-15, b"")
 
 
 def test_a_program_that_leaves_another_behind_is_not_waited_for(tmp_path: Path) -> None:
-    started = time.monotonic()
-    script = f"sleep 60 & echo $! > {tmp_path}/pid; echo value"
-    assert output_of(["sh", "-c", script], os.environ, 30) == (0, b"value\n")
-    assert time.monotonic() - started < 10
+    script = f"sleep 300 & echo $! > {tmp_path}/pid; echo value"  # longer than any test may take
+    assert output_of(["sh", "-c", script], os.environ, PATIENCE_S) == (0, b"value\n")
     pid = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 10
-    while os.path.exists(f"/proc/{pid}") and "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1][:3]:
-        assert time.monotonic() < deadline, "it lives"
+    assert wait_until(lambda: has_ended(pid)), "it lives"
 
 
 def test_a_program_that_closes_its_output_first() -> None:
-    assert output_of(["sh", "-c", "echo value; exec >&-; sleep 0.2; exit 4"], os.environ, 30) == (4, b"value\n")
+    assert output_of(["sh", "-c", "echo value; exec >&-; sleep 0.2; exit 4"], os.environ, PATIENCE_S) == (4, b"value\n")
 
 
-@pytest.mark.parametrize("script", ["sleep 60", "exec yes", "exec >&-; sleep 60"])
+@pytest.mark.parametrize("script", ["sleep 300", "exec yes", "exec >&-; sleep 300"])
 def test_a_program_without_an_end_is_killed(script: str) -> None:
     with pytest.raises(TimeoutError):
         output_of(["sh", "-c", script], os.environ, 0.3)

@@ -16,7 +16,7 @@ SEPARATOR = "\n=====\n"
 
 WEBSOCKET = f"""
 import base64, os, socket, ssl
-plain = socket.create_connection(("{HOST}", 443), timeout=10)
+plain = socket.create_connection(("{HOST}", 443), timeout=50)
 made = ssl.create_default_context().wrap_socket(plain, server_hostname="{HOST}")
 key = base64.b64encode(os.urandom(16)).decode()
 made.sendall(("GET /ws?greet HTTP/1.1\\r\\nHost: {HOST}\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n"
@@ -36,7 +36,12 @@ def contained(lab: Lab, place: Path, *words: str, secret: str = HOST, allow: tup
     """Run words inside, with a vault unless `secret` is empty; give what they print."""
     rules = [word for host in (HOST, OTHER, *allow) for word in ("--allow", host)]
     keeping = ["--secret", f"GITHUB_TOKEN@{secret}"] if secret else []
-    done = lab.run(["ringfence", "run", *rules, *keeping, "--", *words], cwd=place, environment={"GITHUB_TOKEN": VALUE})
+    done = lab.run(
+        ["ringfence", "run", *rules, *keeping, "--", *words],
+        cwd=place,
+        environment={"GITHUB_TOKEN": VALUE},
+        timeout_s=110,
+    )
     assert done.returncode != 125, done.stderr
     return done.stdout + done.stderr
 
@@ -50,11 +55,12 @@ def fetched(lab: Lab, place: Path, *, secret: str) -> list[str]:
         *(f"-d a=b https://{HOST}/{path}" for path in ("echo", "early", "upload")),
     ]
     end = f"LC_ALL=C tr -cd '[:print:][:space:]'; printf '{SEPARATOR}'"
-    commands = "\n".join(f"curl -sSi -m20 -L {words} | {end}" for words in asked)
+    commands = "\n".join(f"curl -sSi -m50 -L {words} | {end}" for words in asked)
     text = contained(lab, place, "sh", "-c", commands, secret=secret)
     return [re.sub(r"(?m)^(HTTP/1.1 \d+) .*$", r"\1", part) for part in text.split(SEPARATOR)]
 
 
+@pytest.mark.timeout(300)  # forty-two transfers
 def test_without_a_secret_in_it_everything_is_as_without_a_vault(lab: Lab, open_path: Path) -> None:
     carried, alone = fetched(lab, open_path, secret=OTHER), fetched(lab, open_path, secret="")
     assert len(alone) == 2 * len(PATHS) + 5
@@ -63,7 +69,7 @@ def test_without_a_secret_in_it_everything_is_as_without_a_vault(lab: Lab, open_
 
 def test_the_host_gets_the_value_and_the_program_the_placeholder(lab: Lab, open_path: Path) -> None:
     mark = lab.mark()
-    command = f'echo "$GITHUB_TOKEN"; curl -sS -m20 -H "Authorization: token $GITHUB_TOKEN" https://{HOST}/hdr'
+    command = f'echo "$GITHUB_TOKEN"; curl -sS -m50 -H "Authorization: token $GITHUB_TOKEN" https://{HOST}/hdr'
     placeholder, heard = contained(lab, open_path, "sh", "-c", command).split("\n", 1)
     assert VALUE not in placeholder + heard
     assert len(placeholder) == len(VALUE)
@@ -91,7 +97,7 @@ def test_a_websocket_opens_with_the_value_and_tells_the_placeholder(lab: Lab, op
 )
 def test_a_placeholder_elsewhere_reaches_nobody(lab: Lab, open_path: Path, words: str) -> None:
     mark = lab.mark()
-    heard = contained(lab, open_path, "sh", "-c", f"curl -sS -m20 {words}")
+    heard = contained(lab, open_path, "sh", "-c", f"curl -sS -m50 {words}")
     assert heard.startswith("ringfence: secret-misuse: "), heard
     assert lab.since(mark, "http") == []
 
@@ -99,7 +105,7 @@ def test_a_placeholder_elsewhere_reaches_nobody(lab: Lab, open_path: Path, words
 def test_a_host_that_proves_nothing_gets_nothing(lab: Lab, open_path: Path) -> None:
     mark = lab.mark()
     host = "self-signed.example.com"
-    command = f'curl -sS -m20 -H "Authorization: token $GITHUB_TOKEN" https://{host}/hdr'
+    command = f'curl -sS -m50 -H "Authorization: token $GITHUB_TOKEN" https://{host}/hdr'
     heard = contained(lab, open_path, "sh", "-c", command, secret=host, allow=(host,))
     assert heard.startswith("ringfence: upstream-certificate: "), heard
     assert lab.since(mark, "http") == []

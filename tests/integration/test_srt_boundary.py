@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ringfence.audit.read import read
 from ringfence.model.paths import HostPath
 from ringfence.workspace.removal import remove_tree
 from tests.sandbox_runtime import Place, settings
@@ -91,8 +92,8 @@ def test_our_own_files_are_neither_read_nor_written(place: Place) -> None:
 
 def test_layers_lie_elsewhere_where_the_state_directory_is_writable(place: Place) -> None:
     del place.environment["XDG_STATE_HOME"]
-    elsewhere = Path(f"/var/tmp/ringfence-{os.getuid()}/ringfence/runs")
-    before = set(elsewhere.iterdir()) if elsewhere.exists() else set()
+    elsewhere = Path(f"/var/tmp/ringfence-{os.getuid()}/ringfence/runs")  # which others may be using as well
+    state = place.home / ".local/state/ringfence"
     hidden = f"ls -A $H/.local/state/ringfence {elsewhere.parents[1]} | grep -vc :"
     done = place.srt(settings(allowWrite=["~"]), f"echo 1 > $H/new; echo EVIL > $H/.bashrc; {hidden}", options=["-v"])
     try:
@@ -100,11 +101,10 @@ def test_layers_lie_elsewhere_where_the_state_directory_is_writable(place: Place
         assert f"XDG_STATE_HOME={elsewhere.parents[1]} ringfence runs" in done.stderr
         assert (place.home / "new").read_text() == "1\n"
         assert not (place.home / ".bashrc").exists()
-        assert list((place.home / ".local/state/ringfence").iterdir()) == [place.home / ".local/state/ringfence/audit"]
+        assert list(state.iterdir()) == [state / "audit"]
     finally:
-        for run in set(elsewhere.iterdir()) - before:
-            if run.is_dir():
-                remove_tree(HostPath(str(run)))
+        for record in read(str(state / "audit"), kind="launch"):
+            remove_tree(HostPath(str(elsewhere / record.run)))
 
 
 def test_a_masked_file_shows_stand_ins(place: Place) -> None:

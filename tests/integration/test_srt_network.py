@@ -27,7 +27,7 @@ def run(place: Place, words: str, *allowed: str, environment: dict[str, str] | N
 
 
 def greeting(host: str, port: int) -> str:
-    code = f"import socket; print(socket.create_connection(('{host}', {port}), 5).makefile().readline())"
+    code = f"import socket; print(socket.create_connection(('{host}', {port}), 50).makefile().readline())"
     return f'python3 -c "{code}"'
 
 
@@ -44,7 +44,7 @@ def test_any_other_port_carries_tls_and_http_only(place: Place, lab: Lab) -> Non
     mark = lab.mark()
     tunnel = 'curl -sS -m5 -p -x "$HTTP_PROXY" telnet://allowed.example.com:9000 </dev/null'
     assert "HELLO" not in run(place, tunnel, NAME)
-    assert "OK remote8080" in run(place, f"curl -sS -m5 http://{NAME}:8080/", NAME)
+    assert "OK remote8080" in run(place, f"curl -sS -m50 http://{NAME}:8080/", NAME)
     assert not lab.since(mark, "tcp")
 
 
@@ -58,13 +58,13 @@ def test_a_server_inside_may_use_a_port_that_nobody_named(place: Place) -> None:
 def test_tls_is_opened_where_it_is_asked_for(place: Place, lab: Lab) -> None:
     # Not the lab's environment, in which its authority is trusted anyway: the settings name it.
     place.environment.pop("SSL_CERT_FILE")
-    words = f"curl -sS -m8 https://{NAME}/opened; curl -sS -m8 https://denied.example.com/; echo $?"
+    words = f"curl -sS -m50 https://{NAME}/opened; curl -sS -m50 https://denied.example.com/; echo $?"
     said = run(place, words, NAME, tlsTerminate={"extraCaCertPaths": ["{LAB}/ca.crt"]})
     assert "OK remote443 GET /opened" in said
-    untrusted = run(place, f"curl -sS -m8 https://{NAME}/", NAME, tlsTerminate={})
+    untrusted = run(place, f"curl -sS -m50 https://{NAME}/", NAME, tlsTerminate={})
     assert "upstream-certificate" in untrusted
     excluded = {"excludeDomains": [NAME], "extraCaCertPaths": ["{LAB}/ca.crt"]}
-    passed = run(place, f"curl -sS -m8 --cacert {lab.place}/ca.crt https://{NAME}/", NAME, tlsTerminate=excluded)
+    passed = run(place, f"curl -sS -m50 --cacert {lab.place}/ca.crt https://{NAME}/", NAME, tlsTerminate=excluded)
     assert "OK remote443" in passed
 
 
@@ -72,7 +72,7 @@ def test_what_our_own_policy_denies_stays_denied(place: Place, lab: Lab) -> None
     config = place.root / "config"
     (config / "ringfence").mkdir(parents=True)
     (config / "ringfence/policy.toml").write_text(f'version = 1\n[network]\nmode = "off"\ndeny = ["{NAME}"]\n')
-    words = f"curl -sS -m5 http://{NAME}/; curl -sS -m5 http://other.example.net/"
+    words = f"curl -sS -m50 http://{NAME}/; curl -sS -m50 http://other.example.net/"
     mark = lab.mark()
     said = run(place, words, NAME, "other.example.net", environment={"XDG_CONFIG_HOME": str(config)})
     assert "egress-denied" in said and "OK remote80" in said
@@ -87,7 +87,7 @@ def test_programs_are_told_of_a_proxy_of_this_run(place: Place) -> None:
 
 
 def test_denials_are_recorded(place: Place) -> None:
-    run(place, "curl -sS -m5 http://denied.example.com/", NAME)
+    run(place, "curl -sS -m50 http://denied.example.com/", NAME)
     audit = (place.root / "state/ringfence/audit/audit.jsonl").read_text()
     denials = [json.loads(line) for line in audit.splitlines() if "egress-denied" in line]
     assert any("denied.example.com:80" in json.dumps(record) for record in denials)
@@ -95,7 +95,7 @@ def test_denials_are_recorded(place: Place) -> None:
 
 def test_a_parent_that_is_not_there_is_not_gone_around(place: Place, lab: Lab) -> None:
     mark = lab.mark()
-    said = run(place, f"curl -sS -m8 http://{NAME}/", NAME, httpProxyPort=9)
+    said = run(place, f"curl -sS -m50 http://{NAME}/", NAME, httpProxyPort=9)
     assert "unreachable" in said and "OK remote80" not in said
     assert not lab.since(mark, "http")
 

@@ -1,13 +1,16 @@
 """The prepared proxy that a run leaves behind: what it is called, when it ends, and whom it gives a vault."""
 
 import os
+import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 
@@ -18,8 +21,12 @@ from ringfence.session import standby, titles
 from tests.integration.egress_runs import wait_for
 
 PACKAGE = Path(ringfence.__file__).parent
+MANY = 1100
 SERVE = """
-import sys
+import os, resource, sys
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+held = [os.open("/dev/null", os.O_RDONLY) for _ in range({held})]
 sys.path.insert(0, {tree!r})
 from ringfence.session import standby_server
 standby_server.launch.detach = lambda: None
@@ -29,10 +36,10 @@ standby_server.main()
 
 
 @contextmanager
-def serving(tree: Path, place: Path) -> Iterator["Popen[bytes]"]:
-    """A standby of the package in `tree`, in front instead of detached, that looks around often."""
+def serving(tree: Path, place: Path, held: int = 0) -> Iterator["Popen[bytes]"]:
+    """A standby of the package in `tree`, in front instead of detached, that looks around often and holds files."""
     place.mkdir()
-    words = [sys.executable, "-E", "-P", "-c", SERVE.format(tree=str(tree)), str(place), "socket"]
+    words = [sys.executable, "-B", "-E", "-P", "-c", SERVE.format(tree=str(tree), held=held), str(place), "socket"]
     with Popen(words, stdin=DEVNULL, env={}, start_new_session=True) as process:
         try:
             wait_for(lambda: (place / "socket").is_socket() and len(children(process.pid)) == 1)
@@ -65,8 +72,34 @@ def test_it_ends_when_it_cannot_be_of_use_any_more(gone: str, tmp_path: Path) ->
             shutil.rmtree(tree)
         else:
             (place / "socket").unlink()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert not (place / "socket").exists()
+
+
+def is_another(pid: int, before: list[str]) -> bool:
+    """Tell whether a process has others than it had before."""
+    return children(pid) not in ([], before)
+
+
+def test_it_serves_whatever_numbers_its_descriptors_have(tmp_path: Path) -> None:
+    """select(2) takes none from 1,024 on."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2 * MANY:
+        pytest.skip("fewer files may be open here at once")
+    place = tmp_path / "place"
+    with serving(PACKAGE.parent, place, MANY) as process, open(tmp_path / "log", "wb") as log:
+        for _ in range(2):
+            first = children(process.pid)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+                asking.settimeout(60)
+                asking.connect(str(place / "socket"))
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                with ours, theirs:
+                    socket.send_fds(asking, [b"proxy 0.authority"], [theirs.fileno(), log.fileno()])
+                    said, given, _, _ = socket.recv_fds(asking, 16, 1)
+            assert said == b"1" and len(given) == 1
+            os.close(given[0])
+            wait_for(partial(is_another, process.pid, first))
+        assert process.poll() is None
 
 
 ASK = """
@@ -86,10 +119,12 @@ def nothing():
     pass
 place, walls, marked = sys.argv[1:]
 standby.directory, standby.name = lambda: place, lambda installed: "socket"
+standby.ANSWER_TIMEOUT_S = 60
 locals()[walls]()
 log = os.memfd_create("log")
-for _ in range(2):  # the first to ask for a kind is told that it is too soon
-    found = standby.take("", "vault", ["65534"], log)
+found = None
+for _ in range(9):  # the first to ask for a kind is told that it is too soon, as is who says nothing for a second
+    found = found or standby.take("", "vault", ["65534"], log)
 if found:
     link = socket.socket(fileno=found[1])
     source = {"origin": "command", "argv": ["/usr/bin/touch", marked]}
@@ -110,7 +145,7 @@ def test_whoever_is_within_walls_has_nothing_executed_outside(walls: str, is_mad
     marked = tmp_path / "marked"
     with serving(PACKAGE.parent, tmp_path / "place") as process:
         words = [sys.executable, "-c", ASK, str(tmp_path / "place"), walls, str(marked)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=110, check=False)
         assert done.returncode == 0, done.stderr
         assert process.poll() is None
     assert marked.exists() == is_made

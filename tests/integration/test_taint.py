@@ -1,6 +1,7 @@
 """A run that reaches for a secret: recorded, and its network narrowed before it can carry the secret anywhere new."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import sys, urllib.request
 def act(word):
     if word.startswith("/"):
         return f"{len(open(word).read())} bytes"
-    with urllib.request.urlopen(word, timeout=20) as answer:
+    with urllib.request.urlopen(word, timeout=50) as answer:
         return str(answer.status)
 print("ready", flush=True)
 for line in sys.stdin:
@@ -83,6 +84,7 @@ def test_a_decoy_takes_away_every_host_that_was_not_spoken_with(lab: Lab, open_p
         assert lines == ["28 bytes", "HTTPError 403", "HTTPError 403", "200"] or lines[3] == "200", lines
         assert not any(line == "200" for line in lines[1:3])
         assert [one["host"] for one in lab.since(mark, "http")] == [SPOKEN]
+        wait_for(lambda: taints(run))
         assert taints(run) == [("decoy-opened", str(key), "no-new-hosts")]
         assert (run.directory / "tainted").read_text() == f"decoy-opened {key}\n"
         listed = operator(lab, open_path, "runs", "--all").stdout
@@ -97,6 +99,7 @@ def test_reading_env_leaves_what_rules_name(lab: Lab, work: Path) -> None:
         read, named, new, spoken = said(run, f"{work}/.env", *(f"http://{host}/" for host in (NAMED, NEW, SPOKEN)))
         assert (read, named, spoken) == ("19 bytes", "200", "200") and new != "200"
         assert [one["host"] for one in lab.since(mark, "http")] == [NAMED, SPOKEN]
+        wait_for(lambda: taints(run))
         assert taints(run) == [("secret-read", f"{work}/.env", "no-new-hosts")]
         assert not run.events("denial") or all(one["code"] != "secret-read" for one in run.events("denial"))
 
@@ -171,7 +174,8 @@ def test_what_programs_open_unasked_is_recorded_and_does_not_taint(lab: Lab, ope
         assert run.line() == "ready"
         said(run, *(f"{home}/{name}" for name in (".netrc", ".npmrc", ".bash_history")))
         assert fetched(run, NEW) == ["200"]
-        assert not taints(run) and len(run.events("denial")) >= 3
+        wait_for(lambda: len(run.events("denial")) >= 3)
+        assert not taints(run)
 
 
 @pytest.mark.parametrize(
@@ -211,13 +215,23 @@ def test_what_the_host_opens_meanwhile_does_not_count(lab: Lab, work: Path) -> N
         assert fetched(run, NEW) == ["200"] and not taints(run)
 
 
+def open_files(pid: int) -> list[str]:
+    """What the kernel says of each that a process has open; a helper of the supervisor's may be ending."""
+    found = []
+    with suppress(OSError):
+        for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+            with suppress(OSError):
+                found.append(path.read_text())
+    return found
+
+
 def test_nothing_inside_sees_or_removes_the_watch(lab: Lab, work: Path) -> None:
     """Posture: the watches are the supervisor's; no process inside holds an inotify descriptor, or knows of one."""
     look = "grep -l inotify /proc/[0-9]*/fdinfo/* 2>/dev/null; echo ready; read line"
     with running(lab, work, ["sh", "-c", look], "--allow", NAMED) as run:
         assert run.line() == "ready"
         pids = [run.supervisor.pid, *children(run.supervisor.pid)]
-        held = [path.read_text() for pid in pids for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
+        held = [text for pid in pids for text in open_files(pid)]
         watched = re.findall(r"inotify wd:\S+ ino:(\S+) sdev:\S+ mask:(\S+)", "".join(held))
         assert any(int(mask, 16) & 0x24 == 0x24 for _, mask in watched), "IN_OPEN and IN_ATTRIB, from outside"
 

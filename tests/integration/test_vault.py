@@ -17,6 +17,7 @@ import pytest
 
 from tests.integration.egress_runs import Running, proxies, running, wait_for
 from tests.lab import Entry, Lab
+from tests.paths import has_ended
 from tests.posture.live import children
 
 pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "curl")]
@@ -402,7 +403,7 @@ URL = """
 import subprocess, sys
 print("ready", flush=True)
 for line in sys.stdin:
-    done = subprocess.run(["curl", "-sS", "-m9", line.strip()], capture_output=True, text=True)
+    done = subprocess.run(["curl", "-sS", "-m50", line.strip()], capture_output=True, text=True)
     print(" ".join((done.stdout + done.stderr).split()), flush=True)
 """
 
@@ -478,13 +479,6 @@ def test_many_requests_at_once_through_one_vault(lab: Lab, open_path: Path, toke
     done = run(lab, open_path, "run", *policy(open_path, kept_in(token)), "--", "sh", "-c", script)
     assert sorted(map(int, done.stdout.split())) == [100_000 + number for number in range(40)], done
     assert authorizations(lab.since(mark, "http")) == [VALUE] * 40
-
-
-def has_ended(pid: int) -> bool:
-    try:
-        return status(pid)["State"].startswith("Z")
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -41,7 +41,7 @@ def git(directory: Path, *arguments: str, check: bool = True) -> str:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         stdin=subprocess.DEVNULL,
     )
     if check:

@@ -70,7 +70,7 @@ for line in sys.stdin:
 
 
 @pytest.mark.require("overlay", "bubblewrap")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @settings(max_examples=40, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=st.lists(BEFORE, max_size=12), during=st.lists(ACTIONS, min_size=1, max_size=10))
 def test_apply_equals_running_directly_and_rollback_restores(
@@ -103,7 +103,7 @@ def _compare(root: Path, before: str, during: str) -> None:
 
 
 @pytest.mark.require("overlay", "bubblewrap")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @settings(max_examples=40, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     before=st.lists(BEFORE, max_size=8),

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,7 +127,8 @@ def test_without_bubblewrap_the_error_says_what_to_install(bench: Bench, tmp_pat
     system = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
     if system and b"--overlay-src" in subprocess.run([system, "--help"], capture_output=True, timeout=TIMEOUT_S).stdout:
         pytest.skip("the system's own bubblewrap is recent enough")
-    shutil.copytree(Path(msgspec.__file__).parent, tmp_path / "alone/msgspec")
+    package, nothing_written = Path(msgspec.__file__).parent, shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, tmp_path / "alone/msgspec", ignore=nothing_written)
     words = bench.command(TOUCH, options=DIRECT)
     words.insert(1, "-S")
     environment = bench.environment()
@@ -217,33 +217,12 @@ def test_a_wrong_option_is_refused(bench: Bench, option: str) -> None:
 
 # ---- what is lost while it runs
 
-TREE = "sleep 60 & setsid sleep 61 & (trap '' TERM HUP INT; sleep 62) & echo up; wait"
+TREE = "sleep 600 & setsid sleep 601 & (trap '' TERM HUP INT; sleep 602) & echo up; wait"
 
 
 def descendants(pid: int) -> list[int]:
     found = children(pid)
     return found + [below for child in found for below in descendants(child)]
-
-
-def alive(pids: list[int]) -> list[int]:
-    """Those that still run; one that only waits to be collected is dead."""
-    found = []
-    for pid in pids:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        found += [pid] if state != "Z" else []
-    return found
-
-
-def wait_for_end(pids: list[int], seconds: float) -> list[int]:
-    deadline = time.monotonic() + seconds
-    while left := alive(pids):
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.01)
-    return left
 
 
 # Of a supervised run the client is another process than its supervisor, and in a session each command has a keeper.
@@ -260,18 +239,19 @@ def test_what_is_inside_dies_with_any_part_of_the_boundary(bench: Bench, victim:
         assert run.stdout.readline() == "up\n"
         found = tree(run, words)
         inside = [found.monitor, *descendants(found.monitor)]
-        assert len(inside) >= 6 and alive(inside) == inside
+        assert len(inside) >= 6 and not any(paths.has_ended(pid) for pid in inside)
+        below_init = [found.init, *descendants(found.init)]
         os.kill(run.pid if victim == "client" else getattr(found, victim), signal.SIGKILL)
-        assert wait_for_end(inside if victim != "init" else [found.init, *descendants(found.init)], 5.0) == []
+        assert paths.wait_for_end(inside if victim != "init" else below_init) == []
         lost = {"client": -signal.SIGKILL, "supervisor": 125}
-        assert run.wait(10) == lost.get(victim, 128 + signal.SIGKILL)
-        assert wait_for_end(inside, 5.0) == []
+        assert run.wait(TIMEOUT_S) == lost.get(victim, 128 + signal.SIGKILL)
+        assert paths.wait_for_end(inside) == []
     assert bench.run(["true"]).status == 0  # and the next run is not disturbed by what was left behind
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_request_to_end_reaches_the_command_and_ends_everything(bench: Bench, number: int, status: int) -> None:
-    words = ["sh", "-c", "sleep 60 & setsid sleep 61 & echo up; read x"]
+    words = ["sh", "-c", "sleep 600 & setsid sleep 601 & echo up; read x"]
     bench.make_ready()
     with bench.start(words, stdin=subprocess.PIPE) as run:
         assert run.stdout is not None
@@ -280,5 +260,5 @@ def test_a_request_to_end_reaches_the_command_and_ends_everything(bench: Bench, 
         inside = [monitor, *descendants(monitor)]
         assert len(inside) >= 5
         run.send_signal(number)
-        assert run.wait(10) == status
-        assert wait_for_end(inside, 5.0) == []
+        assert run.wait(TIMEOUT_S) == status
+        assert paths.wait_for_end(inside) == []

@@ -57,6 +57,7 @@ def proxied(lab: Lab | None) -> Iterator[Proxied]:
         with paths.ended(place.state):
             place.make_ready(words("true"), environment)
             with started(place, words(*ARGV), environment) as (client, found):
+                paths.wait_until(lambda: len(children(found.supervisor)) == 2)  # but for what has just helped to begin
                 (proxy,) = set(children(found.supervisor)) - {found.monitor}
                 yield Proxied(place=place, plan=place.plan(), client=client, tree=found, proxy=proxy)
     finally:
@@ -66,7 +67,7 @@ def proxied(lab: Lab | None) -> Iterator[Proxied]:
 @pytest.fixture(scope="module")
 def box(lab: Lab) -> Iterator[Proxied]:
     with proxied(lab) as found:
-        code = f"import urllib.request; result = urllib.request.urlopen('https://{GOOD}/', timeout=9).status"
+        code = f"import urllib.request; result = urllib.request.urlopen('https://{GOOD}/', timeout=60).status"
         assert found.inside(code) == 200  # it has served, and holds on to nothing that it needed for that
         yield found
 

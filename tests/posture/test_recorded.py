@@ -1,10 +1,8 @@
 """What the Plan promises to record is recorded when it happens."""
 
-import time
-
 import pytest
 
-from tests import requirements
+from tests import paths, requirements
 from tests.posture.live import Live, live
 
 
@@ -39,7 +37,5 @@ def test_each_watch_fires(fresh: Live) -> None:
                 path = f"{watch.target}/{name}"
                 fresh.inside(f"import os\nif not os.path.isdir({path!r}): open({path!r}, 'a').write('x')")
             wanted |= {("contained", watch.code, f"{watch.target}/{name}") for name in watch.names if name != ".ssh"}
-    deadline = time.monotonic() + 5
-    while not (found := recorded(fresh)) >= wanted and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert wanted - found == set()
+    paths.wait_until(lambda: recorded(fresh) >= wanted)
+    assert wanted - recorded(fresh) == set()

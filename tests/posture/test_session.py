@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ringfence import Sandbox, SandboxSession, SessionProcess
+from tests import paths
 from tests.posture.live import children, status
 
 pytestmark = pytest.mark.require("bubblewrap", "userns")
@@ -46,9 +46,7 @@ def start(session: SandboxSession, *, fresh: bool) -> tuple[SessionProcess, int,
     """Start a command that waits; give it with the pid of its keeper, or of what serves its room, and its own."""
     process = session.start(["sh", "-c", "echo on; read x"], fresh=fresh)
     assert process.stdout.readline() == b"on\n"
-    deadline = time.monotonic() + 10
-    while process._command.pid < 0 and time.monotonic() < deadline:
-        time.sleep(0.001)  # the supervisor's thread may learn of it later than we do
+    paths.wait_until(lambda: process._command.pid >= 0)  # the supervisor's thread may learn of it later than we do
     found = children(process._command.keeper)
     assert process._command.pid in found if not fresh else found == [process._command.pid]
     return process, process._command.keeper, process._command.pid
@@ -113,11 +111,14 @@ def test_what_serves_the_shared_room_has_none_either(session: SandboxSession) ->
         assert (found["NoNewPrivs"], found["Seccomp"], found["Seccomp_filters"]) == (["1"], ["2"], ["1"])
         assert namespaces(server)["user"] == namespaces(command)["user"] != namespaces(first(session))["user"]
         if AS_ROOT:
-            held = [os.readlink(f"/proc/{server}/fd/{name}") for name in os.listdir(f"/proc/{server}/fd")]
+            # It may be just closing what it has handed to the command.
+            paths.wait_until(lambda: not set(links(command)) & set(links(server)))
+            paths.wait_until(lambda: handles(server) <= {-1, *children(server)})
+            held = links(server)
             # Conversations, what wakes it up, and nothing of a command.
             assert held_kinds(held).count("/dev/null") == 3
             assert set(held_kinds(held)) <= {"/dev/null", "socket", "pipe", "anon_inode", "pidfd"}
-            assert not {os.readlink(f"/proc/{command}/fd/{name}") for name in ("0", "1", "2")} & set(held)
+            assert not set(links(command)) & set(held)
             assert {link for link in held if link.startswith("anon_inode")} <= {"anon_inode:[pidfd]"}
             assert handles(server) <= {-1, *children(server)}  # of its own children, and of those that have ended
 
@@ -131,12 +132,13 @@ def test_what_stands_by_has_no_power_and_nothing_of_a_command(session: SandboxSe
             assert (found["NoNewPrivs"], found["Seccomp"], found["Seccomp_filters"]) == (["1"], ["2"], ["1"])
             assert namespaces(pid) == namespaces(command)
             if AS_ROOT:
-                expected = ["pipe"] * 3 + ["socket"] * 2
-                deadline = time.monotonic() + 10
-                while sorted(held_kinds(held := links(pid))) != expected and time.monotonic() < deadline:
-                    time.sleep(0.001)  # it may have been made a moment ago
-                assert sorted(held_kinds(held)) == expected
-                assert not set(links(command)) & set(held)
+                assert has_only(pid, ["pipe"] * 3 + ["socket"] * 2), links(pid)
+                assert not set(links(command)) & set(links(pid))
+
+
+def has_only(pid: int, kinds: list[str]) -> bool:
+    """Whether a process holds descriptors of these kinds and no others; it may have been made a moment ago."""
+    return paths.wait_until(lambda: sorted(held_kinds(links(pid))) == kinds)
 
 
 def links(pid: int) -> list[str]:
@@ -162,9 +164,8 @@ def test_what_serves_is_nobody_on_the_host(session: SandboxSession) -> None:
     assert all(server[name] != here[name] for name in here)
     if AS_ROOT:
         assert min(int(word) for word in status(first(session))["Uid"]) >= SANDBOX_UID
-        held = [os.readlink(f"/proc/{first(session)}/fd/{name}") for name in os.listdir(f"/proc/{first(session)}/fd")]
-        assert sorted(held)[:3] == ["/dev/null"] * 3
-        assert [text.partition(":")[0] for text in sorted(held)[3:]] == ["socket"]  # to its supervisor
+        expected = ["/dev/null"] * 3 + ["socket"]  # to its supervisor
+        assert has_only(first(session), expected), links(first(session))
 
 
 def test_fresh_namespaces_are_fresh(session: SandboxSession) -> None:
@@ -214,12 +215,9 @@ def test_everything_is_dead_when_its_end_is_told(session: SandboxSession) -> Non
     process, keeper, command = start(session, fresh=True)
     with process:
         process.stdin.write(b"\n")
-        assert process.wait(10) == 0
+        assert process.wait(100) == 0
         assert not os.path.exists(f"/proc/{command}")
-    session.run(["sh", "-c", "for i in 1 2 3; do setsid sleep 60 & done"])
-    deadline = time.monotonic() + 10
-    left = processes_of(session)
-    while len(left) > 1 and time.monotonic() < deadline:  # keepers may be just ending; what they kept would go on
-        left = processes_of(session)
-    assert len(left) == 1
+    session.run(["sh", "-c", "for i in 1 2 3; do setsid sleep 600 & done"])
+    paths.wait_until(lambda: len(processes_of(session)) == 1)  # keepers may be just ending; what they kept would go on
+    assert len(processes_of(session)) == 1
     assert keeper > 0

@@ -38,7 +38,7 @@ def paths() -> list[str]:
 def repository(tmp_path_factory: pytest.TempPathFactory, paths: list[str]) -> Path:
     """Give a repository in which every path is a directory: a slash at the end of a pattern says nothing more."""
     root = tmp_path_factory.mktemp("ignored")
-    subprocess.run(["git", "init", "-q", root], check=True, timeout=20)
+    subprocess.run(["git", "init", "-q", root], check=True, timeout=60)
     for path in paths:
         (root / path).mkdir(parents=True, exist_ok=True)
     return root
@@ -52,7 +52,7 @@ def test_matching_agrees_with_git(repository: Path, paths: list[str], text: str)
         ["git", "-C", repository, "-c", "core.ignorecase=false", "check-ignore", "--no-index", "-z", "--stdin"],
         input="\0".join(paths).encode(),
         capture_output=True,
-        timeout=20,
+        timeout=60,
     )
     assert answer.returncode in (0, 1), answer.stderr
     ignored = set(answer.stdout.decode().split("\0")) - {""}

@@ -20,7 +20,7 @@ from tests.house.sources import ROOT
 ENTRY = "from ringfence.cli.entry import main; main()"
 # A fixed PATH: a shim of some version manager in a home that is not there inside would hide the system's program.
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-TIMEOUT_S = 60.0
+TIMEOUT_S = 100.0  # less than a test may take, more than a slow machine needs
 GIT_IDENTITY = "[user]\n\tname = Ada Lovelace\n\temail = ada@example.org\n[init]\n\tdefaultBranch = main\n"
 
 

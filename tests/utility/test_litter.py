@@ -11,6 +11,7 @@ from tests.utility.confined import TIMEOUT_S, Place, said
 from tests.utility.litter import OWN, listing, mounts
 
 KILLS = 20
+ENDING_S = "60"
 LONGEST_DELAY_S = 0.6  # past the moment at which the command runs
 CONCURRENT_RUNS = 20
 OPTIONS = ("--deny-read", ".env", "--deny-read", "absent/secret", "--deny-write", "locked", "--deny-write", "none/such")
@@ -112,7 +113,7 @@ def test_refused_writes_leave_nothing(before: Before) -> None:
 def test_killing_the_supervisor_leaves_nothing(number: int, before: Before) -> None:
     place = before.place
     delay = LONGEST_DELAY_S * number / KILLS
-    words = [sys.executable, "-c", REAPER, str(delay), "10", *place.command(["sh", "-c", BUSY], OPTIONS)]
+    words = [sys.executable, "-c", REAPER, str(delay), ENDING_S, *place.command(["sh", "-c", BUSY], OPTIONS)]
     done = place.on_host(words, start="ws")
     assert done.returncode == 0, "processes survived:\n" + said(done)
     before.unchanged()
@@ -122,8 +123,8 @@ def test_killing_the_supervisor_leaves_nothing(number: int, before: Before) -> N
 def test_a_run_after_killed_ones_works_and_leaves_nothing(before: Before) -> None:
     place = before.place
     for delay in (0.05, 0.1, 0.3):
-        words = [sys.executable, "-c", REAPER, str(delay), "10", *place.command(["sh", "-c", BUSY], OPTIONS)]
-        place.on_host(words, start="ws")
+        words = [sys.executable, "-c", REAPER, str(delay), ENDING_S, *place.command(["sh", "-c", BUSY], OPTIONS)]
+        assert place.on_host(words, start="ws").returncode == 0
     done = place.run(["git", "status", "--porcelain", "--untracked-files=no"], OPTIONS)
     assert (done.returncode, done.stdout) == (0, b""), said(done)
     before.unchanged()

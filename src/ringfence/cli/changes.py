@@ -89,7 +89,7 @@ def show_difference(given: arguments.Arguments, workspace: str) -> int:
         put_json({"run": run.run, "changes": [entry for layer in found for entry in described_changes(layer)]})
         return 0
     if not differences:
-        put(f"run {run.run} changed nothing that {safe(run.workspace)} does not have")
+        put(nothing_left(run))
         return 0
     if sys.stdout.isatty():
         items = list(zip(differences, [one for layer in found for one in layer.reviewed], strict=True))
@@ -98,6 +98,14 @@ def show_difference(given: arguments.Arguments, workspace: str) -> int:
         put(*(stat_lines(differences) if given.has("stat") else [line for item in differences for line in item.lines]))
     put(*held_lines([item for layer in found for item in layer.reviewed if not item.allowed]))
     return 0
+
+
+def nothing_left(run: Run) -> str:
+    """Why there is nothing to show, which need not mean that the run changed nothing."""
+    if was_applied(run):
+        back = f"`ringfence rollback {run.run}` takes it back"
+        return f"all that run {run.run} changed is in {safe(run.workspace)}; {back}"
+    return f"run {run.run} changed nothing that {safe(run.workspace)} does not have"
 
 
 def described_changes(layer: changes.Layer) -> Iterable[dict[str, Any]]:

@@ -127,7 +127,9 @@ def guarded(call: "Callable[[], int]") -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        return report(HostError(f"this machine refused: {error}", hint="`ringfence doctor` tests this host"))
+        at = f"`{error.filename}`: " if error.filename else ""
+        why = error.strerror or str(error)
+        return report(HostError(f"this machine refused: {at}{why}", hint="`ringfence doctor` tests this host"))
 
 
 def load(name: str) -> "ModuleType":

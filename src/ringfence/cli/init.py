@@ -188,8 +188,9 @@ def write(path: str, text: str, *, replace: bool) -> None:
         finally:
             if os.path.lexists(temporary):
                 os.unlink(temporary)
-    except FileExistsError:
-        hint = "--force replaces it, --print shows what would be written"
-        raise UsageError(f"`{path}` exists", hint=hint) from None
     except OSError as error:
-        raise HostError(f"cannot write `{path}`: {error.strerror}", hint="choose another directory with -C") from error
+        if isinstance(error, FileExistsError) and os.path.lexists(path):  # and not a file in a directory's place
+            hint = "--force replaces it, --print shows what would be written"
+            raise UsageError(f"`{path}` exists", hint=hint) from None
+        hint = "--print shows what would be written; -C DIR or XDG_CONFIG_HOME (with --user) say where else it may lie"
+        raise HostError(f"cannot write `{path}`: {error.strerror}", hint=hint) from error

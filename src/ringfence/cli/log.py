@@ -57,13 +57,23 @@ def show(given: arguments.Arguments) -> int:
     if given.has("lines"):
         found = deque(found, maxlen=count(given.text("lines")))
     pages = log_text.Pages() if sys.stdout.isatty() and not given.has("json") else None
-    for record in found:
+    for record in known(found, given.text("run")):
         if pages:
             put(*pages.lines(told(record)))
         else:
             sys.stdout.write((as_json(record) if given.has("json") else coloured(record)) + "\n")
     sys.stdout.flush()
     return 0
+
+
+def known(found: Iterable[read.Record], run: str) -> Iterable[read.Record]:
+    """The records found; UsageError where there is none, and none of any kind of the run that was named."""
+    first = True
+    for record in found:
+        first = False
+        yield record
+    if run and first and not any(True for _ in read.read(places.audit(), run=run)):
+        raise UsageError(f"no record of a run `{safe(run)}`", hint="`ringfence log --kind launch` lists the runs")
 
 
 def refuse(given: arguments.Arguments, keys: Iterable[str], command: str) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve; see session/resident_server.py."""
-    resident_server.main(resident_server.Face(run.prepared, answer))
+    resident_server.main(resident_server.Face(run.prepared, answer, run.remark))
 
 
 def answer(call: "Callable[[], tuple[Options, Finished]]") -> int:

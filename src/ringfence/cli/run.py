@@ -34,16 +34,17 @@ def main(name: str, words: "list[str]") -> int:
 
 
 def prepared(options: options_module.Options, argv: "list[str]") -> "session.Run":
-    """The run of a command; somebody who looks on is told when policy asks something."""
+    """The run of a command."""
     run = session.prepared_run(options, argv)
-    if options.verbose or sys.stderr.isatty():
-        run.notice = notice
-        remark(options, run)
+    remark(options, run)
     return run
 
 
 def remark(options: options_module.Options, run: "session.Run") -> None:
-    """Say what was asked for and has no effect."""
+    """Tell somebody who looks on what was asked for and has no effect, and later when policy asks something."""
+    if not (options.verbose or sys.stderr.isatty()):
+        return
+    run.notice = notice
     if options.read or options.write or options.env or "VIRTUAL_ENV" in os.environ or "CONDA_PREFIX" in os.environ:
         from . import unmet
 

@@ -48,7 +48,8 @@ def lines(path: str, text: str) -> Iterator[str]:
     """What is worth reading first, whatever the format."""
     if path.lower().endswith(_TEXTS):
         first = next((line.strip() for line in text.splitlines() if line.strip()), "")
-        yield f"{len(text.splitlines())} lines, beginning: {first}"
+        count = len(text.splitlines())
+        yield f"{count} {'line' if count == 1 else 'lines'}, beginning: {first}" if first else "no text"
         return
     if path.endswith(".json"):
         try:

@@ -134,13 +134,19 @@ def covers(view: Sequence[Mount], policy: Policy, facts: HostFacts, request: Req
 
 
 def surfaces(view: Sequence[Mount], facts: HostFacts, request: Request) -> list[Match]:
-    """At the top of each live directory: names that exist and that programs outside load by themselves."""
+    """At the top of each live directory: names that exist and that programs outside load by themselves.
+
+    Nothing can be mounted over a link: what it leads to is held, while the link itself can be replaced.
+    """
     rule = PathRule(pattern="", source=Source(scope="default"), reason="loaded by programs outside the sandbox")
     found = []
     for host, name in surface_names(view, facts, request):
-        if fact(facts, f"{host}/{name}").kind in (PathKind.FILE, PathKind.DIRECTORY):
-            path = HostPath(f"{host}/{name}")
-            found += [Match(host=path, guest=guest, mount=mount, rule=rule) for mount, guest in places(view, path)]
+        known = fact(facts, f"{host}/{name}")
+        direct = known.resolved == f"{fact(facts, host).resolved}/{name}"
+        path = HostPath(f"{host}/{name}" if direct else known.resolved)
+        if fact(facts, path).kind in (PathKind.FILE, PathKind.DIRECTORY):
+            shown = [(mount, guest) for mount, guest in places(view, path) if guest != mount.target]
+            found += [Match(host=path, guest=guest, mount=mount, rule=rule) for mount, guest in shown]
     return found
 
 

@@ -30,7 +30,7 @@ from .permissions.own_rules import scope_of
 from .presets import DEFAULT, DEFAULT_LAYER, PRESETS, Preset
 from .secrets import merge as secrets
 from .secrets.variables import passing
-from .units import size_bytes, time_s
+from .units import size_bytes, size_text, time_s
 
 PRECEDENCE = ("managed", "cli", "user", "project", "default")
 
@@ -257,8 +257,10 @@ def _refuse_looser(layer: Layer, key: KeyPath, others: Sequence[Layer]) -> None:
         (_value(other, key) for other in (DEFAULT_LAYER, _deciding(others, key))), key=lambda v: _looseness(key, v)
     )
     if value is not UNSET and _looseness(key, value) > _looseness(key, bound):
+        is_size = key in _LIMITS and _LIMITS[key][0].endswith("_bytes")  # the default's are numbers
+        most = size_text(bound) if is_size and isinstance(bound, int) else bound
         raise UsageError(
-            f"a project's policy can only tighten, and `{dotted(key)}` {shown(value)} is looser than {shown(bound)}",
+            f"a project's policy can only tighten, and `{dotted(key)}` {shown(value)} is looser than {shown(most)}",
             place=str(layer.source(*key)),
             hint=_TO_USER,
         )

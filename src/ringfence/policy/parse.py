@@ -162,6 +162,8 @@ def _remedy(path: KeyPath, value: Any) -> str:
         return f"the tier `{value}` is not built in this version; use `process`"
     if path[:2] == ("env", "pass") and value == "*":
         return "passing every variable would pass every secret; name the variables or a prefix such as `LC_*`"
+    if path[:2] == ("env", "pass") and isinstance(value, str) and "=" in value:
+        return "the name alone: its value is that of the shell which starts ringfence, or what `env.set` says"
     if path[2:] == ("source",) and isinstance(value, str):
         return 'name where the value is kept, not the value: `{ env = "TOKEN" }`, `{ file = "~/token" }`'
     if path == ("version",):

@@ -18,6 +18,8 @@ from ringfence.session import run as session
 from . import leftovers, mending
 from .mending import Mend
 
+REPORT = "please report this, with the output of `ringfence doctor --json`"
+
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     """Everything found. `limits` maps each limit to what enforces it here; `works` tells whether runs start.
@@ -41,7 +43,9 @@ def assess(directory: str) -> Assessment:
     except OSError as error:
         detail = f"{places.state()}: {error.strerror or error}"
         remedy = "set XDG_STATE_HOME to a directory that you may write to"
-        found.insert(0, Finding(name="state directory", status=Status.MISSING, detail=detail, remedy=remedy))
+        name = "state directory"
+        found = [finding for finding in found if finding.name != name]  # "not there yet" would say the contrary
+        found.insert(0, Finding(name=name, status=Status.MISSING, detail=detail, remedy=remedy))
     found += [*policy_files(directory), *parent_proxy(directory), *residents()]
     if doctor.cause(found) is None:
         found += [network_check.check(), real_run()]
@@ -152,9 +156,10 @@ def real_run() -> Finding:
                 return Finding(name=name, status=Status.OK, detail=f"`true` was run and recorded as {finished.run}")
             problem = f"`true` ended with status {finished.status} inside"
             remedy = f"ringfence log --run {finished.run}"
-        except (RingfenceError, OSError) as error:
-            problem = str(error)
-            remedy = "please report this, with the output of `ringfence doctor --json`"
+        except RingfenceError as error:
+            problem, remedy = str(error), error.hint or REPORT
+        except OSError as error:
+            problem, remedy = str(error), REPORT
         finally:
             shutil.rmtree(directory, ignore_errors=True)
         said = " ".join(os.pread(output.fileno(), 1000, 0).decode("utf-8", "replace").split())

@@ -24,6 +24,7 @@ SPACE = _socket.CMSG_SPACE(12) + _socket.CMSG_SPACE(4) + _socket.CMSG_SPACE(4 * 
 GET_INFO, EXITED, ASKED = 0xC040FF0B, 8, (8).to_bytes(64, "little")
 TRIES, PAUSE_S = 40, 0.05  # where a user's descriptors on the way are too many: somebody else's may arrive
 ASKED_AGAIN = 3  # for somebody who stands by
+IN_VAIN_S = 1.0  # as long as that nobody tries once more what has failed while they waited for their turn
 INLINE_BYTES = 30_000  # of an order that is sent as a message; inside there is room for 32 KiB
 
 
@@ -180,6 +181,7 @@ class Room:
         self.pid = pid
         self.next: Command | None = None
         self.handles_tell = False  # how a process has ended: known once the first has
+        self.in_vain = (0.0, 0)  # when the last began who has asked for long and got nobody, and why
 
     def look_ahead(self) -> None:
         """Take note of who stands by next, if that is known by now."""
@@ -188,14 +190,28 @@ class Room:
         except OSError:
             pass  # whoever needs one will be told why there is none
 
-    def spare(self) -> Command:
-        """Who stands by, for one thread at a time.
+    def spare(self, came: "float | None" = None) -> Command:
+        """Who stands by, for one thread at a time, which has waited for its turn since `came`.
 
-        Raises ConnectionError where the room has ended, another OSError where nobody can be had.
+        Raises ConnectionError where the room has ended, another OSError where nobody can be had: at once where another
+        thread has asked in vain meanwhile, since the times of many would add up.
         """
         if self.next:
             found, self.next = self.next, None
             return found
+        since, number = self.in_vain
+        if came is not None and came < since:
+            raise OSError(number, os.strerror(number))
+        began = time.monotonic()
+        try:
+            return self.wait_for_spare()
+        except OSError as error:
+            if time.monotonic() - began > IN_VAIN_S:
+                self.in_vain = (began, error.errno or errno.EAGAIN)
+            raise
+
+    def wait_for_spare(self) -> Command:
+        """Ask for one."""
         poller = select.poll()
         poller.register(self.requests.fileno(), select.POLLIN)
         for left in range(ASKED_AGAIN, -1, -1):

@@ -128,10 +128,11 @@ class WarmSupervisor(supervise.Supervisor):
 
         Raises ConnectionError where the boundary has ended, another OSError where nobody can be had.
         """
+        came = time.monotonic()
         with self.opening:
             if self.room:
                 try:
-                    return self.room.spare()
+                    return self.room.spare(came)
                 except ConnectionError:  # it was killed for its memory, say
                     self.room.close()
                     self.room = None

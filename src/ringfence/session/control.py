@@ -6,9 +6,12 @@ supervisor (walls.py); permissions of the directory (0700) come before that. One
 What is allowed this way lasts as long as the run.
 """
 
+import errno
 import os
+import select
 import socket
 import threading
+import time
 
 import msgspec
 
@@ -35,6 +38,9 @@ REFUSED = "control-denied"
 ANSWER_TIMEOUT_S = 5.0
 RELOAD_TIMEOUT_S = 300.0  # programs that hold secrets may be waiting for somebody
 DESCRIPTORS = 2  # an environment, and what the supervisor shows
+SILENT_AT_MOST = 128  # whoever connects speaks at once: the oldest of more than these has nothing to say
+CLOSING_S = 1.0  # for the thread to end
+REST_S = 0.1  # before the next look, where this process has no descriptor left for who comes
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, tag="change"):
@@ -94,27 +100,53 @@ class Control:
         self.answering = answering
         self.shown = walls.Shown(answering.way.shown)
         self.listener = socket.socket(fileno=os.dup(listener.fileno()))
-        threading.Thread(target=self.serve, name="control", daemon=True).start()
+        self.thread = threading.Thread(target=self.serve, name="control", daemon=True)
+        self.thread.start()
 
     def serve(self) -> None:
-        """Answer one operator after the other until `close`."""
-        while True:
-            try:
+        """Answer one operator after the other until `close`; nobody waits for one that has connected and is silent."""
+        silent: dict[int, tuple[socket.socket, float]] = {}  # by descriptor: who, and since when
+        while self.hear(silent):
+            late = time.monotonic() - ANSWER_TIMEOUT_S
+            for number in list(silent):
+                if silent[number][1] < late or len(silent) > SILENT_AT_MOST:
+                    silent.pop(number)[0].close()
+        for peer, _ in silent.values():
+            peer.close()
+        self.listener.close()
+        self.shown.close()
+
+    def hear(self, silent: "dict[int, tuple[socket.socket, float]]") -> bool:
+        """Answer those who have spoken, then take in who comes; False after `close`."""
+        poller = select.poll()
+        for number in (self.listener.fileno(), *silent):
+            poller.register(number, select.POLLIN)
+        ready = {number for number, _ in poller.poll(ANSWER_TIMEOUT_S * 1000 if silent else None)}
+        for number in ready & silent.keys():
+            with silent.pop(number)[0] as peer:
+                self.attend_to(peer)
+        try:
+            if self.listener.fileno() in ready:
                 peer, _ = self.listener.accept()
-            except OSError:
-                self.shown.close()
-                return
-            with peer:
                 peer.settimeout(ANSWER_TIMEOUT_S)
-                try:
-                    self.attend(peer)
-                except OSError:
-                    continue  # it has gone
-                except RingfenceError as error:
-                    self.answering.way.give_up(error)
-                except BaseException as error:
-                    self.answering.way.report_fault("control", error)
-                    raise
+                silent[peer.fileno()] = (peer, time.monotonic())
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                return False
+            time.sleep(REST_S)
+        return True
+
+    def attend_to(self, peer: socket.socket) -> None:
+        """Attend, and report what went wrong."""
+        try:
+            self.attend(peer)
+        except OSError:
+            return  # it has gone
+        except RingfenceError as error:
+            self.answering.way.give_up(error)
+        except BaseException as error:
+            self.answering.way.report_fault("control", error)
+            raise
 
     def attend(self, peer: socket.socket) -> None:
         """Take one packet and answer it."""
@@ -191,12 +223,13 @@ class Control:
             return Answer(error=f"the values from before stay in force: {error}", hint=error.hint)
 
     def close(self) -> None:
-        """Stop listening; once more is nothing."""
+        """Stop listening; once more is nothing. The thread lets go of everything, a reload that goes on excepted."""
         try:
             self.listener.shutdown(socket.SHUT_RDWR)
         except OSError:
             return  # closed before
-        self.listener.close()
+        if threading.current_thread() is not self.thread:
+            self.thread.join(CLOSING_S)
 
 
 def joined(egress: Egress, others: "Sequence[Egress]") -> Egress:

@@ -120,9 +120,17 @@ def parse(words: "list[str]") -> "tuple[Options, list[str]]":
                 value = words[at]
             _take(options, FLAGS[name], value)
         else:
-            raise UsageError(f"unknown option `{name}`", hint="`--help` lists them; a command may follow `--`")
+            raise UsageError(f"unknown option `{name}`", hint=_nearest(name))
         at += 1
     return options, []
+
+
+def _nearest(name: str) -> str:
+    """The option that may have been meant, or where to look."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [*FLAGS, *SWITCHES], 1)
+    return f"did you mean `{near[0]}`?" if near else "`--help` lists them; a command may follow `--`"
 
 
 def _take(options: Options, name: str, value: str) -> None:

@@ -34,6 +34,8 @@ from .resident_request import BEGIN_TIMEOUT_S, DESCRIPTORS, PACKET_BYTES, Reques
 
 TYPE_CHECKING = False  # for type checkers only
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ringfence.sandbox.artefact import Artefact
 
     from .ground import Ground
@@ -114,6 +116,7 @@ class Member:
         self.request: Request | None = None
         self.options = Options()
         self.outlook: Outlook | None = None
+        self.remark: Callable[[Options, Run], None] = lambda options, run: None
 
     def carry_out(self) -> "tuple[Options, session.Finished]":
         """Build, wait, and be the run that is asked for; raise UnwantedError where none is.
@@ -144,6 +147,7 @@ class Member:
         if not request.hear_begin():
             os.close(rest)
             raise UnwantedError
+        self.remark(self.options, run)
         run.streams = terminal.save(run.stdio)
         become(run, record, rest)
 

@@ -29,6 +29,13 @@ from .options import Options, logical_directory
 
 TREE_LIMIT = 500_000
 WATCHED_DIRECTORIES = 4096  # searched for denied names and still stamped by the launch cache: 2 us each per run
+# Surfaces that are listed in other letters, or as a pattern, as they are usually written: a directory that is bound as
+# it is is not searched for those.
+USUAL_NAMES = tuple(
+    """GNUmakefile Jenkinsfile .Rprofile .Renviron NuGet.Config NuGet.config .aider.conf.yml .aider.model.settings.yml
+    lefthook.yml lefthook.yaml .lefthook.yml .lefthook.yaml lefthook-local.yml .lefthook-local.yml
+    jupyter_notebook_config.py jupyter_server_config.py jupyter_lab_config.py""".split()
+)
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -303,4 +310,5 @@ def examined(prepared: Prepared, options: Options) -> list[str]:
 def surface_names() -> tuple[str, ...]:
     """What must be covered one by one in a live workspace: auto-load names and git's own configuration."""
     names = [surface.pattern for surface in surfaces.SURFACES if "*" not in surface.pattern]
-    return (*names, ".git/config", ".git/hooks", ".git/info", ".git/modules", ".git/worktrees", ".git/commondir")
+    git = [f".git/{name}" for name in ("config", "hooks", "info", "modules", "worktrees", "commondir")]
+    return (*names, *USUAL_NAMES, *git)

@@ -47,15 +47,17 @@ SERVED, REFUSED, UNLIKE, OUTDATED = "served", "refused", "unlike", "outdated"
 
 
 class Face:
-    """What the command line lends: `prepare` makes the run of a request, `answer` reports how a call went."""
+    """What the command line lends: `prepare` makes a run, with its `remark`; `answer` reports how a call went."""
 
     def __init__(
         self,
         prepare: "Callable[[Options, list[str]], Run]",
         answer: "Callable[[Callable[[], tuple[Options, Finished]]], int]",
+        remark: "Callable[[Options, Run], None]",
     ) -> None:
         self.prepare = prepare
         self.answer = answer
+        self.remark = remark
 
 
 class Child:
@@ -301,6 +303,7 @@ class Server:
         resident_request.assume(kind.environment)
         os.chdir(kind.place)
         member = pool.Member(channel, kind.words[1:], kind.environment)
+        member.remark = self.face.remark
         try:
             status = self.face.answer(member.carry_out)
         except pool.UnwantedError:

@@ -8,7 +8,7 @@ import os
 import time
 from _signal import SIGKILL
 
-from ringfence.model.errors import HostError, SandboxError, UsageError
+from ringfence.model.errors import HostError, UsageError
 from ringfence.sandbox import launch
 from ringfence.sandbox.artefact import environment
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from .wiring import Ending, Recorder
 
 
-LOST_HINT = "`ringfence doctor` tests this host; `ringfence runs` lists what can still be applied"
 EMFILE = 24  # <asm-generic/errno-base.h>
 LEAST_FILES = 128  # 48 were enough with egress; as root one more is open for each place in the view
 
@@ -165,7 +164,9 @@ class Run:
         except OSError as error:
             if error.errno == EMFILE and "inotify" not in str(error):  # that has a limit of its own
                 raise too_few_files() from error
-            raise SandboxError(f"the boundary could not be built or was lost: {error}", hint=LOST_HINT) from error
+            from .not_built import refused
+
+            raise refused(error) from error
         finally:
             if self.vault:
                 self.vault.release()

@@ -44,7 +44,8 @@ class Policy:
             with open(path, encoding="utf-8") as file:
                 return cls(file.read())
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read policy: {error}", place=os.fspath(path)) from error
+            why = error.strerror if isinstance(error, OSError) else error
+            raise UsageError(f"cannot read policy: {why}", place=os.fspath(path)) from error
 
 
 def toml(tables: Mapping[str, object]) -> str:
@@ -195,7 +196,10 @@ class Sandbox(Reviewing):
     ) -> None:
         super().__init__()
         self._options = Options()
-        self._options.policy_text = policy.text if policy else ""
+        try:
+            self._options.policy_text = policy.text if policy else ""
+        except AttributeError:
+            raise UsageError("`policy` must be a `Policy`", hint="Policy({...}), or Policy.from_file(path)") from None
         self._options.directory = os.fspath(directory)
         self._options.workspace = workspace
         self._options.apply = apply

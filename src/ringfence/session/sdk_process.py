@@ -243,7 +243,11 @@ def check_command(argv: Sequence[str], env: Mapping[str, str]) -> None:
         text = None
     if text is None:
         raise UsageError("the command must be a list of words", hint='["sh", "-c", "..."] runs a shell')
-    if "\0" in text or any("\0" in value for value in env.values()):
+    try:
+        values = "".join(env.values())
+    except TypeError:
+        raise UsageError("a variable's value must be text", hint='env={"NAME": "value"}') from None
+    if "\0" in text or "\0" in values:
         raise UsageError("a word of the command or a variable's value contains a NUL")
     for name in env:
         if not name.isascii() or not name.isidentifier():

@@ -12,7 +12,6 @@ end. What forks have in common is in docs/decisions/018-forked-proxies.md.
 import fcntl
 import gc
 import os
-import select
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ import time
 from ringfence.sandbox import launch
 
 from . import likeness, titles
+from .readiness import is_one_readable, is_readable
 from .standby import PACKET_BYTES
 from .unix_sockets import peer_uid
 
@@ -57,7 +57,7 @@ class Spare:
 
     def has_ended(self) -> bool:
         """Whether the spare's process is over."""
-        return bool(select.select([self.handle], [], [], 0)[0])
+        return is_readable(self.handle, 0)
 
     def close(self) -> None:
         """Let go of it; one that has no run ends."""
@@ -188,7 +188,7 @@ def serve(listener: socket.socket, name: str, authorities: list[tuple[int, int, 
     asked = time.monotonic()
     while os.path.lexists(name) and os.path.lexists(__file__) and time.monotonic() - asked < IDLE_S:
         handles = [spare.handle for spare in spares.kept.values()]
-        if not select.select([listener.fileno(), *handles], [], [], LOOK_S)[0]:
+        if not is_one_readable([listener.fileno(), *handles], LOOK_S):
             continue
         if spares.has_ended() or stamps() != authorities:
             return  # it could not be prepared: our own files have changed, and whoever asks starts anew
@@ -202,6 +202,6 @@ def serve(listener: socket.socket, name: str, authorities: list[tuple[int, int, 
                 spares.answer(peer)
             except (OSError, UnicodeDecodeError):
                 pass  # the run has gone, or the spare: the next one is asked for by another run
-        if not select.select([listener], [], [], REST_S)[0]:
+        if not is_readable(listener.fileno(), REST_S):
             spares.refill()
     spares.close()

@@ -187,9 +187,8 @@ def refuse(standing: Standing, *, hides: bool = True) -> None:
     """Raise UsageError where nothing may run before the checkout is trusted; `hides`: it can be hidden instead."""
     if not standing.trusted and not (hides and standing.mode == "hide"):
         hint = "`ringfence trust` shows what would take effect here, and asks you"
-        raise UsageError(
-            f"this checkout is not trusted ({standing.why}), and `trust.mode` is `{standing.mode}`", hint=hint
-        )
+        why = "" if standing.why == "unknown" else f" ({standing.why})"
+        raise UsageError(f"this checkout is not trusted{why}, and `trust.mode` is `{standing.mode}`", hint=hint)
 
 
 def hidden(standing: Standing, directory: str) -> tuple[str, ...]:

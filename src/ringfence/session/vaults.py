@@ -7,6 +7,7 @@ is carried any more: requests are refused, which is recorded.
 
 import _socket
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 RECORDED = ("secret", "denial", "egress")
 SETTLE_S, SETTLE_LOOK_S = 1.0, 0.001
+TAKES_NO_MORE = (errno.EAGAIN, errno.ETOOMANYREFS)  # the latter: all of a user's descriptors on the way, unix(7)
 GONE = "the vault has ended, without which nothing may be sent"
 
 
@@ -64,7 +66,7 @@ class Vaults:
             self.current.send(vault_messages.encode(wanted), [outside.fileno(), upstream.fileno()])
         except OSError as error:
             inside.close()
-            busy = isinstance(error, BlockingIOError)
+            busy = error.errno in TAKES_NO_MORE
             code, reason = ("busy", "the vault is busy") if busy else ("unreachable", GONE)
             self.answering.hand_over(messages.Dialed(request=dial.request, code=code, reason=reason), None)
         else:

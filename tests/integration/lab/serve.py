@@ -21,7 +21,7 @@ from tests.integration.lab.names import Datagrams, Names
 from tests.integration.lab.records import Log
 
 CABLE, FAR_CABLE = "lab0", "lab1"
-RESOLVER = f"nameserver {world.REMOTE}\noptions timeout:2 attempts:1\n"
+RESOLVER = f"nameserver {world.REMOTE}\noptions timeout:30 attempts:1\n"
 
 
 def far_side() -> bool:
@@ -120,6 +120,7 @@ def main(place: Path, *, quiet: bool) -> None:
         serve_host(place)
     finally:
         os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)  # it writes to the place that is about to go
         shutil.rmtree(place, ignore_errors=True)
 
 

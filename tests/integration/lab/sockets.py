@@ -1,6 +1,7 @@
 """What else answers in the lab: echoes, the services of the host's own side, and the sniffer at the cable."""
 
 import asyncio
+import contextlib
 import ctypes
 import socket
 import struct
@@ -110,12 +111,20 @@ def sniff(log: Log, interface: str, version: int) -> None:
 
 
 def _sniffed(found: socket.socket, log: Log, version: int) -> None:
-    packet, where = found.recvfrom(256)
-    if where[2] == _PACKET_OUTGOING:
-        return
+    """Log all that have come, before whoever waits for an answer to them is given it."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            packet, where = found.recvfrom(256)
+            if where[2] != _PACKET_OUTGOING:
+                _add(log, version, packet)
+
+
+def _add(log: Log, version: int, packet: bytes) -> None:
     number, address, rest = packet[9], packet[16:20], packet[4 * (packet[0] & 15) :]
     if version == 6:
         number, address, rest = packet[6], packet[24:40], packet[40:]
+    if (version, number, rest[:2]) == (4, 1, b"\3\3"):
+        return  # the kernel's: nobody waits any more for what we answered too late
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     port = struct.unpack_from(">H", rest, 2)[0] if number in (_TCP, 17) else 0
     log.add("flow", protocol=number, address=socket.inet_ntop(family, address), port=port)

@@ -1,6 +1,7 @@
 """The lab's web servers: what each path answers. `OK TAG METHOD PATH body=N` where nothing else stands below."""
 
 import asyncio
+import collections
 import functools
 import gzip
 import json
@@ -36,6 +37,7 @@ EVIL = {
 }  # fmt: skip
 
 Handler = Callable[[Response], Awaitable[None]]
+_released: dict[str, asyncio.Event] = collections.defaultdict(asyncio.Event)
 
 
 async def headers(response: Response) -> None:
@@ -104,6 +106,21 @@ async def events(response: Response) -> None:
         await response.chunk(f"data: event {number}\n\n".encode())
         await asyncio.sleep(EVENT_S)
     await response.chunk(b"")
+
+
+async def held(response: Response) -> None:
+    """`/held/NAME`: an event, and another one when somebody has asked for `/release/NAME`."""
+    response.head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
+    await response.chunk(b"data: first\n\n")
+    await _released[response.request.path.rpartition("/")[2]].wait()
+    await response.chunk(b"data: second\n\n")
+    await response.chunk(b"")
+
+
+async def release(response: Response) -> None:
+    """`/release/NAME`."""
+    _released[response.request.path.rpartition("/")[2]].set()
+    await plain(response)
 
 
 async def until_close(response: Response) -> None:
@@ -181,6 +198,8 @@ BELOW: dict[str, Handler] = {
     "/redirect/": redirect,
     "/evil/": evil,
     "/flood/": flood,
+    "/held/": held,
+    "/release/": release,
 }
 BELOW |= {
     "/echo-in/": echoes.serve,

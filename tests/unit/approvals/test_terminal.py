@@ -62,7 +62,7 @@ def test_an_answer_is_heard_where_many_files_are_open() -> None:
     try:
         os.dup2(theirs, high)
         os.write(ours, b"y\n")
-        assert TerminalApprover(10.0).line(high) == "y"
+        assert TerminalApprover(60.0).line(high) == "y"
         assert TerminalApprover(0.01).line(high) is None
     finally:
         os.closerange(high, high + 1)

@@ -18,9 +18,11 @@ from ringfence.audit.verify import verify
 from ringfence.audit.writer import AuditWriter
 from ringfence.model.errors import SandboxError
 from tests.house.sources import ROOT
+from tests.paths import wait_until
 
 KEY = ("directory", "never", 0)
 THREADS, EACH = 16, 20
+PATIENCE_S = 60
 
 
 def entry() -> Entry:
@@ -38,7 +40,7 @@ def in_threads(count: int, act: Callable[[int], None]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
@@ -68,19 +70,18 @@ def test_what_waits_is_written_at_once() -> None:
     def append(batch: list[Entry]) -> None:
         batches.append(len(batch))
         began.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_S)
 
     first = threading.Thread(target=found.write, args=(KEY, entry(), append))
     first.start()
-    assert began.wait(30)
+    assert began.wait(PATIENCE_S)
     others = [threading.Thread(target=found.write, args=(KEY, entry(), append)) for _ in range(9)]
     for thread in others:
         thread.start()
-    while len(found._waiting.get(KEY, [])) < 9:
-        pass
+    assert wait_until(lambda: len(found._waiting.get(KEY, [])) == 9, PATIENCE_S)
     go_on.set()
     for thread in (first, *others):
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert batches == [1, 9]
 
 
@@ -140,5 +141,5 @@ sys.exit(os.waitstatus_to_exitcode(status))
 def test_a_forked_process_waits_for_no_thread_of_its_parent(tmp_path: Path) -> None:
     directory = tmp_path / "audit"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    subprocess.run([sys.executable, "-c", FORKS, str(directory)], env=environment, timeout=30, check=True)
+    subprocess.run([sys.executable, "-c", FORKS, str(directory)], env=environment, timeout=PATIENCE_S, check=True)
     assert [one["run"] for one in lines(directory)] == ["child"]

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from ringfence.cli import init
-from ringfence.model.errors import UsageError
+from ringfence.model.errors import HostError, UsageError
 from ringfence.policy import layers, parse
 from ringfence.policy.document import Ecosystem
 from ringfence.policy.presets import PRESETS
@@ -70,3 +70,10 @@ def test_a_link_is_not_followed(tmp_path: Path, replace: bool) -> None:
         with pytest.raises(UsageError):
             init.write(str(target), "new\n", replace=False)
     assert victim.read_text() == "precious\n"
+
+
+def test_where_nothing_can_be_written_the_ways_round_it_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HostError, match=r"cannot write `.*/file/ringfence\.toml`: File exists") as error:
+        init.write(f"{tmp_path}/file/ringfence.toml", "version = 1\n", replace=False)
+    assert "--print" in error.value.hint and "XDG_CONFIG_HOME" in error.value.hint

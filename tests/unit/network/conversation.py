@@ -33,11 +33,12 @@ from ringfence.network.messages import (
 from ringfence.network.session import Connection, Session
 from ringfence.network.stream import Stream
 from ringfence.network.synthetic import SyntheticAddresses
+from tests.unit.network.talk import tcp_pair
 
 T = TypeVar("T")
 Upstream = Callable[[Stream], Awaitable[None]]
 SETTLING_S = 0.01  # real time: what the kernel may need to deliver between two sockets of one process
-STUCK_S = 5.0
+STUCK_S = 60.0
 NEVER_S = 86400.0  # what asyncio makes of no timeout
 
 ADDRESS = "203.0.113.7"
@@ -50,15 +51,27 @@ class Jumping(selectors.EpollSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
+        self.last = tcp_pair()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         endless = timeout is None or timeout >= NEVER_S
         events = super().select(0)
         if not events and (endless or timeout):
+            self.deliver()
             events = super().select(STUCK_S if endless else SETTLING_S)
             assert events or not endless, "the test waits for what will never happen"
             self.now += 0 if events else timeout or 0
         return events
+
+    def deliver(self) -> None:
+        """Wait for what is on its way over TCP: a busy kernel delivers it later, but one after the other."""
+        self.last[0].send(b".")
+        self.last[1].recv(1)
+
+    def close(self) -> None:
+        super().close()
+        for end in self.last:
+            end.close()
 
 
 class Loop(asyncio.SelectorEventLoop):

@@ -39,7 +39,14 @@ def listening(address: str = HERE, *, port: int = 0, backlog: int = 128) -> sock
     made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     made.bind((address, port))
     made.listen(backlog)
-    made.settimeout(10)
+    made.settimeout(60)
+    return made
+
+
+def closed(address: str) -> socket.socket:
+    """Give a socket on whose port nobody listens, and which nobody else can get as long as it is open."""
+    made = socket.socket()
+    made.bind((address, 0))
     return made
 
 

@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
+from unittest.mock import patch
 
 from ringfence.model.decision import Source, Verdict
 from ringfence.model.egress import Egress, EgressRule
 from ringfence.model.passage import Destination, Doubt
-from ringfence.network import hop, relay
+from ringfence.network import exchange, hop, relay
 from ringfence.network.authority import Origin
 from ringfence.network.ca import SessionAuthority
 from ringfence.network.channel import Channel
@@ -27,7 +28,7 @@ from ringfence.network.stream import Stream
 HOST = "api.test"
 ORIGIN = Origin("http", HOST, 80)
 T = TypeVar("T")
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 EVERY_PORT = ((1, 65535),)
 
 
@@ -286,11 +287,12 @@ async def talk(
         own.close()
 
 
-def run(conversation: Coroutine[None, None, T]) -> T:
-    """Hold a conversation, which must come to its end."""
+def run(conversation: Coroutine[None, None, T], *, leave_after_s: float = TIMEOUT_S) -> T:
+    """Hold a conversation, which must come to its end; the proxy itself lets no body be sent before `leave_after_s`."""
 
     async def bounded() -> T:
         async with asyncio.timeout(TIMEOUT_S):
             return await conversation
 
-    return asyncio.run(bounded())
+    with patch.object(exchange, "CONTINUE_TIMEOUT_S", leave_after_s):
+        return asyncio.run(bounded())

@@ -19,8 +19,8 @@ def finish(steps: attempts.Steps, wait: attempts.Wait) -> attempts.Outcome:
         poller = select.poll()
         for made in wait.sockets:
             poller.register(made, wait.event)
-        ready = dict(poller.poll(10_000))
-        assert ready, "nothing happened for ten seconds"
+        ready = dict(poller.poll(60_000))
+        assert ready, "nothing happened for a minute"
         try:
             wait = steps.send(tuple(made for made in wait.sockets if made.fileno() in ready))
         except StopIteration as end:

@@ -18,9 +18,11 @@ from ringfence.model.egress import HOST_LOOPBACK, Egress
 from ringfence.network import dialer as subject
 from ringfence.network.dialer import Dialer
 from ringfence.network.messages import Dial, Dialed
-from tests.unit.network.loopback import HERE, THERE, Clock, full, listening, rule
+from tests.descriptors import open_descriptors
+from tests.paths import wait_until
+from tests.unit.network.loopback import HERE, THERE, Clock, closed, full, listening, rule
 
-WAIT_S = 10
+WAIT_S = 60
 NAME = "example.com"
 ANY = Egress(rules=(rule("example.com"), rule("*.example.com")))
 
@@ -86,22 +88,8 @@ def adopted(made: object) -> socket.socket | None:
     return socket.socket(fileno=made.detach()) if hasattr(made, "detach") else None
 
 
-def open_files() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
-
-
-def threads() -> int:
-    return len(os.listdir("/proc/self/task"))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what other threads are about to bring about."""
-    waited = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        waited.wait(0.01)
-    raise AssertionError("waited for ten seconds")
+def threads() -> set[str]:
+    return set(os.listdir("/proc/self/task"))
 
 
 @pytest.fixture
@@ -117,7 +105,7 @@ Make = Callable[..., Caller]
 @pytest.fixture
 def make(names: Names) -> Iterator[Make]:
     """Give a function that makes a dialer; afterwards no thread and no descriptor of it may be left."""
-    files, count = open_files(), threads()
+    files, before = open_descriptors(), threads()
     made: list[Caller] = []
 
     def build(egress: Egress = ANY, *, with_names: Names = names) -> Caller:
@@ -132,8 +120,8 @@ def make(names: Names) -> Iterator[Make]:
             if connected:
                 connected.close()
     names.released.set()
-    wait_until(lambda: threads() <= count)
-    assert open_files() <= files
+    assert wait_until(lambda: threads() <= before, WAIT_S)
+    assert open_descriptors() <= files
 
 
 @pytest.fixture
@@ -224,9 +212,10 @@ def test_every_address_refuses(make: Make, server: socket.socket) -> None:
 def test_a_silent_address_is_joined_by_the_next_when_the_clock_says_so(make: Make, server: socket.socket) -> None:
     silent, fillers = full(THERE, port=port_of(server))
     caller = make(with_names=Names(example=[THERE, HERE]))
-    before = len(open_files())
+    before = open_descriptors()
     caller.submit(port=port_of(server))
-    wait_until(lambda: len(open_files()) > before)
+    assert wait_until(lambda: bool(open_descriptors() - before), WAIT_S)
+    caller.pass_time(0)  # what is under way has looked at the clock
     caller.pass_time(0.2)
     assert caller.answers.empty()
     caller.pass_time(0.06)
@@ -284,7 +273,7 @@ def test_the_host_s_own_services_need_a_rule_with_their_port(make: Make, names: 
 
 
 def test_the_host_s_own_services_over_ipv6(make: Make) -> None:
-    with listening("::1") as server:
+    with closed("127.0.0.1") as other, listening("::1", port=port_of(other)) as server:
         caller = make(Egress(rules=(rule(HOST_LOOPBACK, addresses=()),)))
         assert caller.dial(HOST_LOOPBACK, port_of(server)).address == "::1"
 
@@ -318,12 +307,12 @@ def test_what_other_rules_still_allow_goes_on_without_another_question(
 
 def test_a_thousand_at_once_are_served_in_turn(make: Make) -> None:
     silent, fillers = full()
-    before = len(open_files())
     caller = make()
+    before = open_descriptors()
     for number in range(1000):
         caller.submit(port=port_of(silent), request=number)
-    wait_until(lambda: len(open_files()) >= before + subject.MAX_CONNECTING)
-    assert len(open_files()) <= before + subject.MAX_CONNECTING + 5
+    assert wait_until(lambda: len(open_descriptors() - before) >= subject.MAX_CONNECTING, WAIT_S)
+    assert len(open_descriptors() - before) <= subject.MAX_CONNECTING
     for filler in fillers:
         filler.close()
     silent.close()  # those that wait are reset, the others refused
@@ -333,7 +322,12 @@ def test_a_thousand_at_once_are_served_in_turn(make: Make) -> None:
 
 def test_too_many_are_turned_away_at_once(make: Make, names: Names) -> None:
     caller = make()
-    for number in range(subject.MAX_PENDING + 52):
+    for number in range(subject.MAX_PENDING - 1):
+        caller.submit("hang.example.com", request=number)
+    caller.submit("hang-too.example.com")
+    while names.hanging.get(timeout=WAIT_S) != "hang-too.example.com":
+        pass  # when it is looked up, all are waiting and none is on its way
+    for number in range(52):
         caller.submit("hang.example.com", request=number)
     answers = [caller.answer()[0] for _ in range(52)]
     assert {told.code for told in answers} == {"busy"}
@@ -380,7 +374,7 @@ def test_the_end_answers_whoever_still_waits(make: Make, names: Names) -> None:
 def test_there_is_no_thread_before_the_first_connection(make: Make) -> None:
     before = threads()
     caller = make()
-    assert threads() == before
+    assert threads() <= before
     caller.dialer.close()
 
 
@@ -472,7 +466,8 @@ def test_what_is_here_is_reached_past_a_parent_proxy(make: Make, parent: Parent,
     rules = (rule(HOST_LOOPBACK, addresses=()), rule(HERE))
     caller = make(Egress(rules=rules, parent_proxy=parent.url))
     assert caller.dial(HERE, port_of(server)).address == HERE
-    assert caller.dial(HOST_LOOPBACK, port_of(server)).code == "unreachable"
+    with closed("127.0.0.1") as nobody:
+        assert caller.dial(HOST_LOOPBACK, port_of(nobody)).code == "unreachable"
     assert parent.requests == []
 
 
@@ -525,13 +520,16 @@ def test_importing_it_loads_nothing_heavy() -> None:
 def test_an_error_nobody_foresaw_ends_the_thread_and_is_told(monkeypatch: pytest.MonkeyPatch, names: Names) -> None:
     monkeypatch.setattr(sys, "unraisablehook", lambda found: None)
     failed: list[str] = []
+    its_thread: list[str] = []
     dialer = Dialer(Egress(), resolve=names, failed=lambda error: failed.append(type(error).__name__))
 
     def done(answer: Dialed, made: object) -> None:
+        its_thread.append(str(threading.get_native_id()))
         raise ZeroDivisionError
 
     dialer.submit(Dial(request=1, connection=1, host="a.example", port=80), done)
-    wait_until(lambda: failed == ["ZeroDivisionError"])
+    assert wait_until(lambda: bool(its_thread) and its_thread[0] not in threads(), WAIT_S)
+    assert failed == ["ZeroDivisionError"]
     answers: list[Dialed] = []
     dialer.submit(Dial(request=2, connection=1, host="a.example", port=80), lambda answer, made: answers.append(answer))
     assert [answer.code for answer in answers] == ["unreachable"]

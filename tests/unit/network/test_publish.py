@@ -4,28 +4,21 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from ringfence.network import publish
 from ringfence.network.publish import Publisher
-from tests.unit.network.loopback import HERE, listening
+from tests.descriptors import open_descriptors
+from tests.paths import wait_until
+from tests.unit.network.loopback import HERE, closed, listening
 
-WAIT_S = 10
+WAIT_S = 60
 
 
 def connected_to(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), WAIT_S)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("waited for ten seconds")
 
 
 class Inside:
@@ -57,13 +50,13 @@ def inside() -> Iterator[Inside]:
 @pytest.fixture
 def publisher(inside: Inside) -> Iterator[Publisher]:
     """Publish two ports; afterwards no thread and no descriptor may be left."""
-    files, threads = set(os.listdir("/proc/self/fd")), threading.active_count()
+    files, threads = open_descriptors(), set(threading.enumerate())
     made = Publisher([(0, 3000), (0, 8080)], inside.open)
     yield made
     made.close()
     made.close()
-    assert threading.active_count() <= threads
-    wait_until(lambda: set(os.listdir("/proc/self/fd")) <= files)
+    # A thread takes itself off the list of those that are waited for just before it is over.
+    assert wait_until(lambda: set(threading.enumerate()) <= threads and open_descriptors() <= files, WAIT_S)
 
 
 def test_each_port_leads_to_its_own(publisher: Publisher, inside: Inside) -> None:
@@ -122,18 +115,11 @@ def test_a_client_that_breaks_off_is_told_to_the_server(publisher: Publisher, in
 
 
 def test_nothing_listens_inside(publisher: Publisher, inside: Inside) -> None:
-    inside.listener.close()
-    inside.listener = listening(HERE)
-    address = inside.listener.getsockname()
-    inside.listener.close()
-
-    def refused(port: int) -> socket.socket:
-        return socket.create_connection(address)
-
-    other = Publisher([(0, 3000)], refused)
-    with connected_to(other.ports[0]) as client:
-        assert client.recv(1) == b""
-    other.close()
+    with closed(HERE) as nobody:
+        other = Publisher([(0, 3000)], lambda port: socket.create_connection(nobody.getsockname()))
+        with connected_to(other.ports[0]) as client:
+            assert client.recv(1) == b""
+        other.close()
 
 
 def test_only_so_many_connections_are_served(publisher: Publisher, inside: Inside) -> None:
@@ -154,7 +140,7 @@ def test_only_so_many_connections_are_served(publisher: Publisher, inside: Insid
             except TimeoutError:
                 return True
 
-    wait_until(served)
+    assert wait_until(served, WAIT_S)
     for each in (*clients, *servers):
         each.close()
 
@@ -171,9 +157,9 @@ def test_the_end_breaks_off_what_is_open(inside: Inside) -> None:
 
 
 def test_a_port_that_is_taken_is_named(inside: Inside) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     with listening("127.0.0.1") as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"port {port}: Address already in use"):
             Publisher([(0, 3000), (port, 3001)], inside.open)
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() <= before

@@ -237,7 +237,7 @@ def test_leave_to_continue_is_given_where_the_host_knows_nothing_of_it() -> None
             await upstream.say(OK)
             assert (await table.client.hear_answer())[1] == b"ok"
 
-    run(conversation())
+    run(conversation(), leave_after_s=0.1)
 
 
 def test_a_denied_upload_is_not_asked_to_continue() -> None:

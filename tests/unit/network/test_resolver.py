@@ -12,7 +12,7 @@ from ringfence.network import resolver
 from ringfence.network.resolver import Answer, Resolver, hosts_file
 from tests.unit.network.loopback import Clock
 
-WAIT_S = 10
+WAIT_S = 60
 
 
 class Zone:

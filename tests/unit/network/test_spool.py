@@ -61,7 +61,7 @@ def conversation(talk: Callable[[Spools], Awaitable[None]], *, refusing: bool = 
                 channel.answer(packet.message, packet.descriptors)
 
         listening = asyncio.create_task(listen())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await talk(Spools(channel))
         listening.cancel()
         asyncio.get_running_loop().remove_reader(ours)

@@ -8,6 +8,7 @@ import pytest
 
 from ringfence.network.stream import EAGER_READS, LINGER_BYTES, Stream
 from tests.unit.network.conversation import authority, read_all, run, trusting
+from tests.unit.network.talk import tcp_pair
 
 NAME = "example.com"
 
@@ -150,11 +151,7 @@ def test_an_aborted_stream_wakes_who_waits_for_it() -> None:
 
 
 async def over_tcp() -> tuple[Stream, Stream]:
-    loop = asyncio.get_running_loop()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        near = socket.create_connection(listening.getsockname())
-        far, _ = listening.accept()
-    assert loop.is_running()
+    near, far = tcp_pair()
     return await Stream.over(near), await Stream.over(far)
 
 

@@ -1,7 +1,6 @@
 """Tunnels: both halves end on their own, a cut is a cut, idleness of both sides counts, and so does every byte."""
 
 import asyncio
-import socket
 
 import pytest
 
@@ -11,15 +10,14 @@ from ringfence.network.messages import Record
 from ringfence.network.session import TUNNEL_IDLE_TIMEOUT_S
 from ringfence.network.stream import Stream
 from tests.unit.network.conversation import Talk, authority, egress, read_all, rule, run, talking, trusting
+from tests.unit.network.talk import tcp_pair
 
 HOST = "example.com"
 ALLOWED = egress(rule(HOST))
 
 
 async def over_tcp() -> tuple[Stream, Stream]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        near = socket.create_connection(listening.getsockname())
-        far, _ = listening.accept()
+    near, far = tcp_pair()
     return await Stream.over(near), await Stream.over(far)
 
 

@@ -25,7 +25,7 @@ def git(config: Path, *words: str, **environment: str) -> str:
         input="protocol=https\nhost=git.example\npath=a/b.git\n\n",
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=60,
         check=False,
     )
     return found.stdout

@@ -6,7 +6,7 @@ import pytest
 from ringfence.model.errors import UsageError
 from ringfence.model.plan import Mount, MountKind, Plan
 from ringfence.planner.view import deciding, reach
-from tests.fake_host import HOME, WORKSPACE, Host, Link, at, filesystem, plan, request
+from tests.fake_host import HOME, WORKSPACE, Host, Link, Node, at, filesystem, plan, request
 
 OVERLAY, DIRECT, READ_ONLY = ("", '[workspace]\nmode = "direct"\n', '[workspace]\nmode = "readonly"\n')
 
@@ -247,6 +247,33 @@ def test_a_git_directory_that_is_live_itself_keeps_its_hooks() -> None:
     files = {f"/srv/bare.git/{name}": "x" for name in ("HEAD", "config", "hooks/update", "worktrees/w/HEAD")}
     found = plan(filesystem(write=["/srv/bare.git"]), Host(files))
     assert sealed(found) == ["/srv/bare.git/config", "/srv/bare.git/hooks"]
+
+
+def test_what_a_surface_of_a_live_directory_leads_to_is_read_only() -> None:
+    files: dict[str, Node] = {
+        f"{WORKSPACE}/.claude": Link("shared"),
+        f"{WORKSPACE}/shared": Link("conf/agents"),
+        f"{WORKSPACE}/conf/agents/settings.json": "{}",
+        f"{WORKSPACE}/.envrc": Link("/srv/out/env"),
+        f"{WORKSPACE}/.git": Link(f"{WORKSPACE}/repository"),
+        f"{WORKSPACE}/repository/config": "[core]",
+        f"{WORKSPACE}/repository/hooks": Link("../tools/hooks"),
+        f"{WORKSPACE}/tools/hooks/pre-push": "x",
+        "/srv/out/env": "x",
+    }
+    inside = [f"{WORKSPACE}/{name}" for name in ("conf/agents", "repository/config", "tools/hooks")]
+    found = plan(DIRECT, Host(files))  # what is not in the view cannot be written, and is not brought into it
+    assert sealed(found) == inside
+    pinned = [mount.target for mount in found.mounts if mount.reason == "pinned in place"]
+    assert pinned == [f"{WORKSPACE}/{name}" for name in ("conf", "repository", "tools")]
+    assert sealed(plan(DIRECT + filesystem(write=["/srv/out"]), Host(files))) == [*inside, "/srv/out/env"]
+
+
+@pytest.mark.parametrize("target", [".", "..", "/", "nowhere", ".envrc", "/srv"])
+def test_a_surface_that_leads_nowhere_or_to_the_whole_seals_nothing(target: str) -> None:
+    found = plan(DIRECT, Host({f"{WORKSPACE}/.envrc": Link(target), "/srv/x": "x"}))
+    assert sealed(found) == []
+    assert reach(found, f"{WORKSPACE}/main.py").writable
 
 
 def test_a_link_that_could_be_replaced_in_a_live_directory_is_refused() -> None:

@@ -195,6 +195,20 @@ def test_a_project_looser_than_default_and_user_is_an_error() -> None:
         merged(layer("user", "limits.memory = '8GiB'"), layer("project", "limits.memory = '16GiB'"))
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "most"),
+    [
+        ("memory", "'5GiB'", "4GiB"),
+        ("processes", "2048", "1024"),
+        ("memory", "0", "4GiB"),
+        ("shm-size", "'1TiB'", "256MiB"),
+    ],
+)
+def test_the_bound_is_told_in_the_unit_of_its_setting(setting: str, value: str, most: str) -> None:
+    with pytest.raises(UsageError, match=f"is looser than `{most}`$"):
+        merged(layer("project", f"limits.{setting} = {value}"))
+
+
 def test_an_unknown_scope_is_a_defect() -> None:
     with pytest.raises(ValueError, match="not in tuple"):
         merged(layer("preset", ""))

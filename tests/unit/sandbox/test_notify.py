@@ -17,9 +17,9 @@ def signalled(target: str, *, inside: bool = False) -> str:
     return found.code if found else ""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def ended() -> int:
-    """Give a number that neither a process nor a group has any more."""
+    """Give a number that neither a process nor a group has any more; where numbers are few, it is soon another's."""
     child = subprocess.Popen([sys.executable, "-c", ""], process_group=0)
     child.wait()
     return child.pid

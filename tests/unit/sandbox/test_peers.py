@@ -13,7 +13,7 @@ from ringfence.sandbox import peers
 from ringfence.sandbox.peers import UNKNOWN, Peer, Peers, Place
 
 NOBODY: Place = ("127.0.0.1", 1)
-WAIT_S = 20
+WAIT_S = 60
 PROGRAM = """
 import os, socket, sys, threading
 

@@ -9,8 +9,9 @@ import pytest
 
 from ringfence.session import ear as subject
 from ringfence.session.ear import CONNECTIONS_AT_MOST, Ear
+from tests.paths import wait_until
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 
 
 @contextmanager
@@ -66,6 +67,7 @@ def test_who_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(subject, "READ_TIMEOUT_S", 0.2)
     with listening(lambda data: (0, data)) as (_, place), socket.create_connection(place, TIMEOUT_S) as silent:
         assert silent.recv(100) == b""
+        monkeypatch.setattr(subject, "READ_TIMEOUT_S", TIMEOUT_S)
         assert asked(place, b"next") == b"0 4\nnext"
 
 
@@ -87,8 +89,7 @@ def test_only_so_many_at_once() -> None:
         threads = [threading.Thread(target=lambda: said.append(asked(place, b"x"))) for _ in range(12)]
         for thread in threads:
             thread.start()
-        while most < CONNECTIONS_AT_MOST:
-            pass
+        assert wait_until(lambda: most == CONNECTIONS_AT_MOST, TIMEOUT_S)
         go.set()
         for thread in threads:
             thread.join(TIMEOUT_S)

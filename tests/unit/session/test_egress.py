@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from ringfence.model.errors import SandboxError
+from ringfence.session import egress
 from ringfence.session.egress import Way
 
 TYPE_CHECKING = False
@@ -117,6 +118,7 @@ class Ended:
             close = refuse_questions
 
         monkeypatch.setattr("ringfence.session.answering.Answering", Answering)
+        monkeypatch.setattr(egress, "END_TIMEOUT_S", 60.0)
         made = way(None)
         made.directory, made.published, made.vault, made.proxy, made.own_proxy = str(tmp_path), None, None, -1, False
         made.closing = made.over = False

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ringfence.model.errors import UsageError
 from ringfence.policy import parse
 from ringfence.session.sdk import Policy, Sandbox, toml
+from ringfence.session.sdk_process import check_command
 
 TEXT = st.text(max_size=8)
 WITHOUT_NUL = TEXT.map(lambda text: text.replace("\0", ""))
@@ -99,3 +100,34 @@ def test_hosts_and_secrets_without_a_policy(tmp_path: Path) -> None:
         assert caught.value.place == place
     with pytest.raises(UsageError, match="`allow` must be a list of words"):
         Sandbox(allow="a.example")
+
+
+def test_a_mapping_where_a_policy_belongs_is_answered_with_how_it_is_written() -> None:
+    with pytest.raises(UsageError, match="`policy` must be a `Policy`") as caught:
+        Sandbox({"limits": {"memory": "1GiB"}})  # type: ignore[arg-type]  # the mistake
+    assert caught.value.hint.startswith("Policy({...})")
+
+
+def test_a_file_that_cannot_be_read_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        Policy.from_file(tmp_path / "none.toml")
+    assert str(caught.value) == f"{tmp_path}/none.toml: cannot read policy: No such file or directory"
+    (tmp_path / "bytes.toml").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="cannot read policy: 'utf-8' codec"):
+        Policy.from_file(tmp_path / "bytes.toml")
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "told"),
+    [
+        ("ls -l", {}, "the command must be a list of words"),
+        (["ls", 3], {}, "the command must be a list of words"),
+        (["ls"], {"A": 1}, "a variable's value must be text"),
+        (["ls"], {"A": "a\0b"}, "contains a NUL"),
+        (["l\0s"], {}, "contains a NUL"),
+        (["ls"], {"A-B": "1"}, "`A-B` is not a variable's name"),
+    ],
+)
+def test_what_is_no_command_is_refused(words: list[str], env: dict[str, str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        check_command(words, env)

@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ringfence.audit.read import read
@@ -136,8 +137,10 @@ def test_the_project_policy_is_read_only_where_the_checkout_is_trusted(workspace
 
 def test_refusing_and_hiding(workspace: Path) -> None:
     refused = trusting.standing(TrustRules(mode="refuse"), str(workspace))
-    with pytest.raises(UsageError, match="not trusted"):
+    with pytest.raises(UsageError, match=r"this checkout is not trusted, and `trust\.mode` is `refuse`"):
         trusting.refuse(refused)
+    with pytest.raises(UsageError, match=r"is not trusted \(forbidden\), and"):
+        trusting.refuse(msgspec.structs.replace(refused, why="forbidden"))
     hidden = trusting.standing(HIDE, str(workspace))
     trusting.refuse(hidden)
     with pytest.raises(UsageError, match="not trusted"):

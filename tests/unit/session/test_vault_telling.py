@@ -5,16 +5,25 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from ringfence.model.passage import Doubt
 from ringfence.model.secrets import Secrets
 from ringfence.network.session import MAX_TARGETS, Fields
 from ringfence.secrets.keeper import Keeper
+from ringfence.session import vault_telling
 from ringfence.session.vault_carrying import Carrying
 from ringfence.session.vault_messages import Asking, Carry, Cleanse, Cleansed, FromVault, Told, encode, from_vault
 from ringfence.session.vault_telling import UNSENT_AT_MOST, Telling
 from tests.unit.secrets.test_keeper import POLICY, TOKEN
 
 MISUSE: Fields = {"target": "evil.test:443", "reason": "the placeholder stands in the URL", "secret": "github"}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the last words heard, however slow the machine is."""
+    monkeypatch.setattr(vault_telling, "FAREWELL_TIMEOUT_S", 60.0)
 
 
 def conversation(act: Callable[[Telling], Awaitable[None]], keeper: Keeper) -> list[FromVault]:
@@ -37,7 +46,7 @@ def conversation(act: Callable[[Telling], Awaitable[None]], keeper: Keeper) -> l
         thread = threading.Thread(target=listen)
         thread.start()
         asyncio.run(speak())
-        thread.join(10)
+        thread.join(60)
     return heard
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from ringfence.model.errors import UsageError
 from ringfence.policy.permissions.lint import lint
+from ringfence.policy.permissions.settings import RENAMED
 from tests.permission_cases import settings, verdict
 
 # The tools of Claude Code 2.1.329 by the names that its rules know, and names of earlier clients.
@@ -17,17 +18,9 @@ TOOLS = (
     "Workflow Write propose_skills"
 ).split()
 EARLIER = "BashOutput Cd LS MultiEdit NotebookRead REPL SlashCommand TaskOutput".split()
-RENAMED = {
-    "Task": "Agent",
-    "KillShell": "TaskStop",
-    "KillBash": "TaskStop",
-    "ListPeers": "ListAgents",
-    "Brief": "SendUserMessage",
-    "ListMcpResources": "ListMcpResourcesTool",
-    "ReadMcpResource": "ReadMcpResourceTool",
-    "ReadMcpResourceDir": "ReadMcpResourceDirTool",
-    "ProposeGoal": "SetGoal",
-}
+FORMER = (
+    "Brief KillBash KillShell ListMcpResources ListPeers ProposeGoal ReadMcpResource ReadMcpResourceDir Task"
+).split()
 LAUNCHERS = (
     "python python3.11 node ruby perl php bash sh zsh npx npm pnpm yarn bun bunx uv uvx pipx deno env sudo xargs"
 )
@@ -39,7 +32,7 @@ def complaints(*deny: str) -> list[str]:
     return [f"{complaint.code}: {complaint.message}" for complaint in lint(settings(deny=deny))]
 
 
-@pytest.mark.parametrize("tool", [*TOOLS, *EARLIER, *RENAMED])
+@pytest.mark.parametrize("tool", [*TOOLS, *EARLIER, *FORMER])
 def test_a_tool_that_there_is_or_was(tool: str) -> None:
     assert complaints(tool) == []
     assert complaints(tool.swapcase()) == [f"unknown-tool: no tool has this name; `{tool}` has"]
@@ -49,8 +42,19 @@ def test_a_tool_that_never_was() -> None:
     assert complaints("Bsh", "Reed") == ["unknown-tool: no tool has this name"] * 2
 
 
-@pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_a_tool_under_its_old_name_and_its_new_one_is_the_same(old: str, new: str) -> None:
+def test_a_name_that_went_leads_to_one_that_there_is() -> None:
+    assert sorted(RENAMED) == FORMER
+    assert not set(FORMER) & {*TOOLS, *EARLIER} and set(RENAMED.values()) <= set(TOOLS)
+    # Where the wording tells which: an ending that came, a word that stayed, two names of one tool.
+    for old in ("ListMcpResources", "ReadMcpResource", "ReadMcpResourceDir"):
+        assert RENAMED[old] == f"{old}Tool"
+    assert RENAMED["ListPeers"].startswith("List") and RENAMED["ProposeGoal"].endswith("Goal")
+    assert RENAMED["KillBash"] == RENAMED["KillShell"]
+
+
+@pytest.mark.parametrize("old", FORMER)
+def test_a_tool_under_its_old_name_and_its_new_one_is_the_same(old: str) -> None:
+    new = RENAMED[old]
     for rule in (old, new):
         denied = settings(deny=[rule], mode="bypassPermissions")
         assert [verdict(denied, tool, {}) for tool in (old, new, "Other")] == ["deny", "deny", "allow"]
