@@ -15,7 +15,7 @@ from ringfence.session import places, resident
 sys.path.insert(1, str(Path(__file__).parent.parent))
 from tests import paths
 
-TRIES = 5
+TRIES = 30
 
 
 def main(notes: str, words: list[str]) -> None:

@@ -36,19 +36,22 @@ def attempt(step):
 def direct(host, port):
     return socket.create_connection((host, port))
 
-def heard(link):
+def is_loopback(data):
+    return b"LOOPBACK" in data  # the lab's service of the host does not end
+
+def heard(link, is_all=is_loopback):
     data = b""
     link.settimeout(QUIET)
     try:
-        while b"LOOPBACK" not in data and (part := link.recv(65536)):  # the lab's service of the host does not end
+        while not is_all(data) and (part := link.recv(65536)):
             data += part
     except OSError:
         pass
     return data
 
-def tell(link, data):
+def tell(link, data, is_all=is_loopback):
     link.sendall(data if isinstance(data, bytes) else data.encode("utf-8", "surrogateescape"))
-    return heard(link)
+    return heard(link, is_all)
 
 def proxy(host, port):
     # Outside of a sandbox no proxy is between us and whom we want.

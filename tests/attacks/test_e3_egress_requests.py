@@ -254,13 +254,24 @@ def request(authority, path="/" + MARK, scheme="https", method="GET", more=()):
     named = ((":authority", authority),) if authority else ()
     return ((":method", method), (":scheme", scheme), *named, (":path", path), *more)
 HOST = "h2.example.com"
+
+def tell_all(link, *requests):
+    # Hear until each stream has an end, or all have; the connection itself goes on.
+    def is_all(data):
+        ends = set()
+        while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3], "big")):
+            kind, flags, stream = data[3], data[4], int.from_bytes(data[5:9], "big")
+            ends |= {stream} if kind == 3 or (kind < 2 and flags & 1) else {0} if kind == 7 else set()
+            data = data[end:]
+        return 0 in ends or len(ends) == len(requests)
+    return tell(link, heads(*requests), is_all)
 """
 
 
 def streams(name: str, requests: str, *, code: str = MISMATCH, port: int = 443, broken: bool = False) -> Attack:
     """Requests of HTTP/2, where a rule allows it to its host; the lab's own server takes no `broken` ones."""
     link = "secure(direct(HOST, 443), HOST, 'h2')" if port == 443 else f"direct(HOST, {port})"
-    body = f"{HTTP2}attempt(lambda: tell({link}, heads({requests})))"
+    body = f"{HTTP2}attempt(lambda: tell_all({link}, {requests}))"
     rules = 'allow = [{ host = "h2.example.com", http2 = true, paths = ["/git/**"] }]'
     made = crossing(name, body, code=code, rules=rules, evidence=arrives("h2.example.com"))
     return dataclasses.replace(made, refused_here=lambda: broken)

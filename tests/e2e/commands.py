@@ -12,7 +12,7 @@ from typing import Any
 from tests.house.sources import ROOT
 
 ENTRY = "from ringfence.cli.entry import main; main()"
-TIMEOUT_S = 100
+TIMEOUT_S = 250
 
 
 class Commands:

@@ -11,7 +11,7 @@ from typing import Any
 from tests.e2e.commands import Commands
 from tests.lab import Entry, Lab
 
-TIMEOUT_S = 100
+TIMEOUT_S = 250
 
 
 class Client:

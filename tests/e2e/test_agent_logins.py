@@ -19,7 +19,7 @@ from tests.integration.lab import accounts
 from tests.integration.lab.models import SCENARIO
 from tests.lab import Lab
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "git")]
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "git"), pytest.mark.timeout(400)]
 ACCESS = f"sk-{'ant'}-oat01-{'LabAccess' * 9}0123456789-AA"
 LOGIN = """
 version = 1

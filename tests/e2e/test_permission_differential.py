@@ -50,6 +50,7 @@ def generated(mode: str, count: int) -> list[str]:
     return [source.choice(JOINTS).join(simple() for _ in range(source.choice((1, 1, 1, 2)))) for _ in range(count)]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.require("claude", "node", "bubblewrap")
 @pytest.mark.parametrize("mode", RULES)
 def test_the_engine_is_never_looser_than_the_client(open_path: Path, mode: str) -> None:

@@ -16,7 +16,7 @@ from tests.e2e.credentials import Client, authorization
 from tests.integration.lab import accounts, repositories
 from tests.lab import Lab
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab")]
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab"), pytest.mark.timeout(400)]
 
 
 @pytest.fixture

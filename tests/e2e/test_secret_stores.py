@@ -15,7 +15,7 @@ from tests.e2e.credentials import Client, authorization
 from tests.integration.secret_stores import Session, secrets_manager
 from tests.lab import Lab
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "curl")]
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab", "curl"), pytest.mark.timeout(400)]
 VALUE = "StoreValue0123456789abcdefghij"
 HOST = "git.example.com"
 POLICY = f"""

@@ -15,7 +15,7 @@ from tests.e2e.test_secrets import API, MAY
 from tests.integration.lab import accounts
 from tests.lab import Lab
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab")]
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab"), pytest.mark.timeout(400)]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.commands import Commands
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay")]
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay"), pytest.mark.timeout(400)]
 VALUE = f"ghp_{'Vault' * 6}012345"
 POLICY = """version = 1
 [network]

@@ -21,7 +21,7 @@ from tests.integration.lab import accounts
 from tests.integration.lab.models import SCENARIO
 from tests.lab import Lab
 
-pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab")]
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay", "network-lab"), pytest.mark.timeout(400)]
 API_KEY = f"sk-{'ant'}-api03-{'LabKey' * 15}0123456789LabKeyL-AA"
 OPENAI_KEY = f"sk-{'proj'}-{'LabKey' * 6}0123456789LabKey"
 

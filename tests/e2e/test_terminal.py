@@ -14,7 +14,7 @@ from tests.utility.confined import ENTRY, PATH, Place, places
 
 Sit = Callable[..., Terminal]
 
-pytestmark = pytest.mark.require("setsid", "bash")
+pytestmark = [pytest.mark.require("setsid", "bash"), pytest.mark.timeout(400)]
 
 # Without line editing the terminal stays in one mode: what is typed early is not lost between two.
 SHELL = ("bash", "--norc", "--noprofile", "--noediting", "-i")

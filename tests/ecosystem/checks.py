@@ -35,7 +35,7 @@ class Check(Item, frozen=True, kw_only=True, forbid_unknown_fields=True):
     changes: tuple[str, ...] = ()
     control: bool = True
     control_status: int = 0
-    timeout_s: float = 120
+    timeout_s: float = 300
     hand: bool = False
 
     def __str__(self) -> str:

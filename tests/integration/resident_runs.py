@@ -17,6 +17,7 @@ from tests.house.sources import ROOT
 
 TIMEOUT_S = 60
 TRIES = 30
+STANDING_S = 5.0
 ENTRY = "from ringfence.cli.entry import main; main()"
 UNANSWERED = 97
 ASK = f"""
@@ -45,7 +46,8 @@ def stand_ready(box: Sandbox) -> Ahead:
         box.run(["true"])
     ahead = box._ahead
     assert ahead
-    assert paths.wait_until(lambda: len(ahead.standing) == 2 and all(one.is_built for one in ahead.standing))
+    stand = paths.wait_until(lambda: len(ahead.standing) == 2 and all(one.is_built for one in ahead.standing))
+    assert stand, (ahead.is_closed, [one.is_built for one in ahead.standing])
     return ahead
 
 
@@ -75,6 +77,14 @@ class Installation:
         paths.make_ready(lambda: subprocess.run(words, **settings, **nothing), self.state, self.taken)
         if self.programs:
             (self.programs / "ringfence-python").write_text(f"#!/bin/sh\nexit {UNANSWERED}\n")
+
+    def stand_ready(self, options: Sequence[str] = ()) -> None:
+        """Have two boundaries stand; again where nobody answered in time, or what they stand on was changed."""
+        for _ in range(TRIES):
+            self.make_ready(options)
+            if paths.wait_until(lambda: paths.members(self.state) == len(paths.waiting(self.state)) == 2, STANDING_S):
+                return
+        raise AssertionError("no boundaries are built")
 
     def command(self) -> list[str]:
         """The words that run ringfence whatever becomes of it."""

@@ -21,7 +21,7 @@ from tests import paths
 from tests.integration.resident_runs import TIMEOUT_S, Installation, stand_ready
 from tests.integration.test_pool import box, stands
 
-pytestmark = pytest.mark.require("bubblewrap", "userns", "overlay")
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "overlay"), pytest.mark.timeout(600)]
 __all__ = ["box"]  # a fixture
 
 STEPS = 60
@@ -59,7 +59,6 @@ class Disk:
         return True
 
 
-@pytest.mark.timeout(600)  # it comes to some forty runs
 @pytest.mark.parametrize("command", ["true", "echo new >made"])
 def test_a_disk_that_is_full_from_any_step_on(
     monkeypatch: pytest.MonkeyPatch, open_path: Path, home: Path, command: str
@@ -131,8 +130,7 @@ def participants(box: Installation, client: "subprocess.Popen[bytes]") -> dict[s
 def test_one_who_takes_part_is_killed(box: Installation, killed: str, status: int) -> None:
     stands(box, "--apply", "ask")
     words = ["sh", "-c", "echo new >made; echo ready; read x"]
-    with box.start(words, ["--apply", "ask"], stdin=subprocess.PIPE) as client:
-        assert client.stdout and client.stdout.readline() == b"ready\n"
+    with box.begin(words, ["--apply", "ask"], stdin=subprocess.PIPE) as client:
         taking_part = participants(box, client)
         os.kill(taking_part[killed], signal.SIGKILL)
         if killed == "supervisor":

@@ -24,7 +24,7 @@ from ringfence.session import titles
 from tests import paths
 from tests.integration.resident_runs import TIMEOUT_S, UNANSWERED, Installation, answered
 
-pytestmark = pytest.mark.require("bubblewrap", "userns", "peer-pidfd")
+pytestmark = [pytest.mark.require("bubblewrap", "userns", "peer-pidfd"), pytest.mark.timeout(300)]
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-c")
 
 
@@ -39,9 +39,10 @@ def box(request: pytest.FixtureRequest, tmp_path: Path, home: Path) -> Iterator[
         shutil.copy2(request.getfixturevalue("native_client"), programs)
         found = Installation(workspace, home, "pooled", programs)
     with paths.ended(found.state):
-        found.make_ready()
         if found.taken == "pooled":
-            assert paths.wait_until(lambda: len(paths.waiting(found.state)) == 2)
+            found.stand_ready()
+        else:
+            found.make_ready()
         yield found
 
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ memory = "1GiB"
 cpu-time = "1h"
 file-size = "512MiB"
 open-files = 256
-wall-time = "10m"
+wall-time = "10h"
 tmp-size = "32MiB"
 home-size = "24MiB"
 run-size = "8MiB"
@@ -237,6 +237,15 @@ def status(pid: int) -> dict[str, list[str]]:
     """/proc/PID/status, its values split at white space."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def links(pid: int) -> list[str]:
+    """Where the descriptors of a process lead."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return found
 
 
 def children(pid: int) -> list[int]:

@@ -17,7 +17,7 @@ import pytest
 
 from tests import paths
 from tests.lab import Lab
-from tests.posture.live import ARGV, CANARY, TIMEOUT_S, Live, Place, children, started, status
+from tests.posture.live import ARGV, CANARY, TIMEOUT_S, Live, Place, children, links, started, status
 
 GOOD = "www.public.example.net"
 AS_ROOT = os.geteuid() == 0
@@ -96,10 +96,8 @@ def test_the_proxy_of_root_is_another_user(box: Proxied) -> None:
 
 @pytest.mark.require("root")  # nobody else may look: see test_the_same_user_cannot_look_into_the_proxy
 def test_the_proxy_holds_no_file_but_its_log(box: Proxied) -> None:
-    place = f"/proc/{box.proxy}/fd"
-    links = {int(name): os.readlink(f"{place}/{name}") for name in os.listdir(place)}
     kinds = ("socket:[", "pipe:[", "anon_inode:[eventpoll]", "/memfd:")
-    others = {link for link in links.values() if not link.startswith(kinds)}
+    others = {link for link in links(box.proxy) if not link.startswith(kinds)}
     assert others <= {"/dev/null", f"{box.directory}/proxy.log"}
     flags = Path(f"/proc/{box.proxy}/fdinfo/2").read_text()
     mode = int(re.search(r"flags:\s+(\d+)", flags)[1], 8)  # type: ignore[index]  # every kernel says them

@@ -10,7 +10,7 @@ import pytest
 
 from ringfence import Sandbox, SandboxSession, SessionProcess
 from tests import paths
-from tests.posture.live import children, status
+from tests.posture.live import children, links, status
 
 pytestmark = pytest.mark.require("bubblewrap", "userns")
 CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -139,17 +139,6 @@ def test_what_stands_by_has_no_power_and_nothing_of_a_command(session: SandboxSe
 def has_only(pid: int, kinds: list[str]) -> bool:
     """Whether a process holds descriptors of these kinds and no others; it may have been made a moment ago."""
     return paths.wait_until(lambda: sorted(held_kinds(links(pid))) == kinds)
-
-
-def links(pid: int) -> list[str]:
-    """Where the descriptors of a process lead."""
-    found = []
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-        except FileNotFoundError:
-            continue  # closed meanwhile
-    return found
 
 
 def held_kinds(held: list[str]) -> list[str]:

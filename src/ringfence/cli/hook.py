@@ -42,9 +42,15 @@ def started_in() -> str:
     return os.path.realpath(named) if named.startswith("/") and os.path.isdir(named) else os.getcwd()
 
 
+def containing() -> str:
+    """The program that contains commands, by its path: what runs is beside it, and PATH is the agent's."""
+    beside = os.path.join(os.path.dirname(sys.argv[0]), "ringfence")
+    return beside if os.path.isabs(beside) and os.access(beside, os.X_OK) else "ringfence"
+
+
 def answer(words: "list[str]") -> "tuple[int, bytes]":
     """Exit status and output."""
-    contain = "--contain" in words
+    contain = containing() if "--contain" in words else ""
     clients = [word for word in words if word != "--contain"]
     if len(clients) != 1 or clients[0] not in CLIENTS:
         raise UsageError("`ringfence hook` takes the name of a client: " + " or ".join(CLIENTS))
@@ -52,7 +58,7 @@ def answer(words: "list[str]") -> "tuple[int, bytes]":
 
     event, directory = sys.stdin.buffer.read(), started_in()
     wanted = hook_client.is_wanted()
-    found = hook_client.ask((clients[0], "contain" if contain else "", directory), event) if wanted else None
+    found = hook_client.ask((clients[0], contain, directory), event) if wanted else None
     if found is not None:
         return found
     if wanted:

@@ -9,7 +9,7 @@ import tomlkit
 from tomlkit.items import InlineTable
 
 from ringfence.audit import read
-from ringfence.model.egress import Egress
+from ringfence.model.egress import HOST_LOOPBACK, Egress
 from ringfence.model.errors import UsageError
 from ringfence.report.learned import Proposal, Seen, as_entry, propose
 from ringfence.session import options as options_module
@@ -80,6 +80,9 @@ def reason_of(record: read.Record) -> str:
     """Why something was refused although the run was learning."""
     if record.fields.get("call"):
         return "no name, or a port that is not watched: name it with `--allow HOST:PORT`"
+    target = str(record.fields.get("target", ""))
+    if target.startswith(f"{HOST_LOOPBACK}:"):
+        return f"a service of this host, which only a rule lets in: `--allow {target}`"
     return str(record.fields.get("reason", ""))
 
 

@@ -81,9 +81,11 @@ def exists(path: str) -> bool:
 
 def interpreter(program: str, directory: str, view: View) -> str:
     """Say what the host's `program` lacks to be started, if that is its interpreter or where it leads; else nothing."""
+    path = os.path.join(directory, program)
+    if " " in program and not exists(path):
+        return f"`{program}` is one word, and no shell reads it: `sh -c {quoted(program)}` has one do so"
     if "/" not in program:
         return ""
-    path = os.path.join(directory, program)
     needed = script_interpreter(path)
     missing = dangling(path) or (needed and dangling(needed))
     if missing == path:

@@ -45,7 +45,7 @@ def name() -> str:
 
 
 def ask(words: "tuple[str, str, str]", event: bytes) -> "tuple[int, bytes] | None":
-    """Exit status and output for an event, None where nobody answers. `words`: client, `contain` or "", directory."""
+    """Exit status and output for an event, None where nobody answers. `words`: client, who contains, directory."""
     if any("\n" in word for word in words):
         return None
     channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)

@@ -20,7 +20,7 @@ from .hook_service import answer
 
 RUN = "hook"
 """What stands in the audit for a run: there is none."""
-WRAPPER = ("ringfence", "run", "--apply", "live", "--")
+WRAPPER = ("run", "--apply", "live", "--")
 
 
 class Nobody:
@@ -31,8 +31,11 @@ class Nobody:
         return Answer(allowed=False, reason="there is nobody to ask")
 
 
-def respond(client: str, data: bytes, *, directory: str, contain: bool) -> tuple[int, bytes]:
-    """Exit status and output for the event in `data`, of an agent that was started in `directory`."""
+def respond(client: str, data: bytes, *, directory: str, contain: str) -> tuple[int, bytes]:
+    """Exit status and output for the event in `data`, of an agent that was started in `directory`.
+
+    `contain` is the program that is to run commands in a boundary; empty where none is.
+    """
     writer = AuditWriter(places.audit(), fsync="never", rotate_bytes=64 << 20)
 
     def report(kind: str, code: str, fields: Mapping[str, str | int | bool | list[str] | None], /) -> None:
@@ -44,7 +47,7 @@ def respond(client: str, data: bytes, *, directory: str, contain: bool) -> tuple
         home=places.home(),
         contained=False,
         interactive=True,
-        wrapper=WRAPPER if contain else (),
+        wrapper=(contain, *WRAPPER) if contain else (),
     )
     try:
         decider = Decider(where, rules_for(client, Options(), directory), approver=Nobody(), report=report)

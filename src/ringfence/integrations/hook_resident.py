@@ -90,5 +90,5 @@ def attend(peer: socket.socket, shown: Shown) -> None:
         *words, event = bytes(data).split(b"\n", WORDS)
         if len(words) == WORDS:
             client, contain, directory = (word.decode(errors="surrogateescape") for word in words)
-            status, text = respond(client, event, directory=directory, contain=bool(contain))
+            status, text = respond(client, event, directory=directory, contain=contain)
             peer.sendall(f"{status} {len(text)}\n".encode() + text)

@@ -127,6 +127,8 @@ def filesystem(draft: Draft, found: Filesystem, prefix: str) -> None:
             inside.append(path)
         elif path not in _HERE:
             draft.entry("filesystem", "write", _entry(path, literal), f"{prefix}.allowWrite")
+    if whole:
+        draft.remark(f"{prefix}.allowWrite", "`.` is the workspace, whose changes are applied at the end, filtered")
     if inside and not whole:
         draft.refuse(
             f"{prefix}.allowWrite", f"`{plain(inside[0])}` is a part of the workspace, which is written as a whole"

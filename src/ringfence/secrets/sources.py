@@ -99,7 +99,8 @@ def described(source: SecretSource) -> str:
 
 def _environment(source: SecretSource, outside: Outside) -> _Read | Missing:
     if source.locator not in outside.environment:
-        return Missing(f"the variable `{source.locator}` is not set", "set it in the shell that starts ringfence")
+        remedy = "set it in the shell that starts ringfence; `optional = true` in policy lets a run begin without it"
+        return Missing(f"the variable `{source.locator}` is not set", remedy)
     return os.fsencode(outside.environment[source.locator])
 
 

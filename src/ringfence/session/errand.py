@@ -6,14 +6,35 @@ asks the room for the command, waits for its streams and hears from the room how
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from ringfence.sandbox.command import SHARED
+from ringfence.sandbox.command import SHARED, Command
+from ringfence.sandbox.warm import WarmSupervisor
 
 from .exchange import NAMES, Exchange, Pipe
 from .warm import CommandLimits, Session
 
 KILL_INTERVAL_S = 0.05
+
+
+def exchange_with(
+    command: Command,
+    supervisor: WarmSupervisor,
+    streams: Mapping[str, Pipe],
+    data: bytes,
+    *,
+    release: Callable[[], None] = lambda: None,
+) -> Exchange:
+    """What goes through the streams of a command of the shared room; its end is heard in the same loop."""
+    return Exchange(
+        streams,
+        data,
+        command.control.fileno(),
+        outlives=True,
+        has_ended=lambda: supervisor.hear_out(command),
+        handle=command.telling,
+        release=release,
+    )
 
 
 class Errand:
@@ -30,14 +51,7 @@ class Errand:
     def carry_out(self, data: bytes, timeout_s: float | None) -> tuple[bytes, bytes, bool]:
         """Write `data`, read both streams, wait for the end; what was read, and whether it was killed for its time."""
         supervisor, command = self.supervisor, self.command
-        exchange = Exchange(
-            self.streams,
-            data,
-            command.control.fileno(),
-            outlives=True,
-            has_ended=lambda: supervisor.hear_out(command),
-            handle=command.telling,
-        )
+        exchange = exchange_with(command, supervisor, self.streams, data)
         supervisor.look_ahead()
         try:
             late = not exchange.carry_out(None if timeout_s is None else time.monotonic() + timeout_s)

@@ -60,7 +60,10 @@ def read_layer(path: str, scope: str, *, required: bool = False) -> list[Layer]:
         return []
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot read policy: {why}", place=path, hint="a policy must be readable UTF-8") from error
+        hint = "a policy must be readable UTF-8"
+        if not os.access(folder := os.path.dirname(path) or ".", os.X_OK):
+            hint = f"you may not enter `{folder}`: look with `ls -ld {folder}`"
+        raise UsageError(f"cannot read policy: {why}", place=path, hint=hint) from error
     return [parse.parse(text, file=path, scope=scope)]
 
 

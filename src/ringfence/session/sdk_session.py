@@ -10,7 +10,7 @@ from ringfence.model.errors import SandboxError
 from ringfence.sandbox.command import FRESH, SHARED, Command
 from ringfence.sandbox.ending import Ending
 
-from .errand import Errand
+from .errand import Errand, exchange_with
 from .exchange import Exchange
 from .options import Options
 from .run import Finished, Run
@@ -62,15 +62,7 @@ class SessionProcess(Contained):
         if command.kind == FRESH or not supervisor.hold(command):
             return super().exchange(data)
         try:
-            return Exchange(
-                self.streams,
-                data,
-                command.control.fileno(),
-                outlives=True,
-                has_ended=lambda: supervisor.hear_out(command),
-                handle=command.telling,
-                release=lambda: supervisor.let_go(command),
-            )
+            return exchange_with(command, supervisor, self.streams, data, release=lambda: supervisor.let_go(command))
         except BaseException:
             supervisor.let_go(command)
             raise

@@ -10,6 +10,10 @@ def said(*seen: Seen) -> str:
     return "\n".join(learn.rendered(propose(seen, Egress()), "R", bool(seen)))
 
 
+def denial(code: str, fields: dict[str, str | int | bool | list[str] | None]) -> Record:
+    return Record(v=1, seq=1, time="", run="R", kind="denial", code=code, fields=fields, prev="", hash="")
+
+
 def test_one_is_not_many() -> None:
     one = Seen(host="a.example", port=443, scheme="https", method="GET", path="/", program="curl")
     assert "reached 1 host that" in said(one)
@@ -26,5 +30,10 @@ def test_nothing_reached_is_not_called_allowed() -> None:
 
 def test_a_call_that_no_rule_was_found_for_comes_with_a_remedy() -> None:
     fields: dict[str, str | int | bool | list[str] | None] = {"target": "198.18.1.0:9000", "call": "connect"}
-    record = Record(v=1, seq=1, time="", run="R", kind="denial", code="egress-denied", fields=fields, prev="", hash="")
-    assert "--allow HOST:PORT" in learn.reason_of(record)
+    assert "--allow HOST:PORT" in learn.reason_of(denial("egress-denied", fields))
+
+
+def test_a_service_of_the_host_comes_with_its_own() -> None:
+    fields: dict[str, str | int | bool | list[str] | None] = {"target": "host-loopback:9000", "reason": "resolved"}
+    assert learn.reason_of(denial("address-denied", fields)).endswith("`--allow host-loopback:9000`")
+    assert learn.reason_of(denial("address-denied", fields | {"target": "host-loopback.example:9000"})) == "resolved"

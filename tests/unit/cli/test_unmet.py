@@ -1,5 +1,6 @@
 """What a run is asked for and cannot have is named."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,14 @@ def test_nothing_is_said_of_a_program_that_lacks_nothing(here: Path, text: str) 
     assert lacks("./program", here) == ""
     assert lacks("program", here) == ""
     assert lacks("./none", here) == ""  # the first process says that itself
+
+
+@pytest.mark.parametrize("line", ["ls -l", "./tool --all", "echo it's"])
+def test_a_line_in_the_place_of_a_word_is_told_from_a_program(here: Path, line: str) -> None:
+    told = lacks(line, here)
+    assert told == f"`{line}` is one word, and no shell reads it: `sh -c {shlex.quote(line)}` has one do so"
+    (here / "my tool").write_text("#!/bin/sh\n")
+    assert lacks("./my tool", here) == ""
 
 
 def test_an_interpreter_that_is_not_seen_is_named(here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

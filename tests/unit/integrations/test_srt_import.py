@@ -125,7 +125,9 @@ def test_paths_start_where_they_did() -> None:
 
 
 def test_without_the_working_directory_nothing_of_it_is_written() -> None:
-    assert from_srt(filesystem={"allowWrite": ["/srv/out"]})[1].workspace.mode == "readonly"
+    text, document = from_srt(filesystem={"allowWrite": ["/srv/out"]})
+    assert document.workspace.mode == "readonly" and "`.` is the workspace" not in text
+    assert "# filesystem.allowWrite: `.` is the workspace, " in from_srt(filesystem={"allowWrite": ["./"]})[0]
 
 
 def test_a_masked_variable_becomes_a_secret() -> None:

@@ -14,6 +14,7 @@ from ringfence.model.decision import Verdict
 from ringfence.model.passage import WHOLE_BYTES, Destination, Doubt, Headers, Incoming, Noted, Outgoing, Stopped
 from ringfence.model.secrets import Capture, Injection, Leaks, Origin, Placing, Secret, Secrets, SecretSource
 from ringfence.network.gate import Gate, Passage
+from ringfence.secrets import holdings
 from ringfence.secrets.keeper import Exchange, Keeper
 from ringfence.secrets.placeholders import UnfitError
 from tests.unit.secrets.test_scanner import ENCODINGS, cut
@@ -485,17 +486,22 @@ def test_an_error_of_the_token_s_host_passes(keeper: Keeper) -> None:
     assert passage.answer_body(b"bad request", last=True) == b"bad request"
 
 
-def test_of_many_values_that_answers_bring_the_oldest_is_forgotten(keeper: Keeper) -> None:
+def test_of_many_values_that_answers_bring_the_oldest_is_forgotten(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A login that is renewed every hour goes on for days; the source's own value is never forgotten."""
+    monkeypatch.setattr(holdings, "MOST_OF_A_PLACE", most := 4)  # each costs a search that is compiled anew
     api = Destination("https", "api.example.com", 443)
-    texts = [b"at-%020d" % number for number in range(40)]
+    texts = [b"at-%020d" % number for number in range(most + 3)]
     stand_ins = []
     for text in texts:
         passage = opened(keeper, OAUTH, get(b"/token", method=b"POST"))
         answered(passage, b'{"access_token": "%b", "refresh_token": "rt-of-%b"}' % (text, text))
         stand_ins.append(stand_in(keeper, "access"))
         assert sent(opened(keeper, api, get(b"/", bearer(stand_ins[-1])))).headers[1] == bearer(text)
-    assert sent(opened(keeper, api, get(b"/", bearer(stand_ins[-16])))).headers[1] == bearer(texts[-16])
+    kept, forgotten = -most, -most - 1
+    assert sent(opened(keeper, api, get(b"/", bearer(stand_ins[kept])))).headers[1] == bearer(texts[kept])
+    assert sent(opened(keeper, api, get(b"/", bearer(stand_ins[forgotten])))).headers[1] == bearer(stand_ins[forgotten])
     assert sent(opened(keeper, api, get(b"/", bearer(stand_ins[0])))).headers[1] == bearer(stand_ins[0])
     assert answered(opened(keeper, ELSEWHERE, get()), REFRESH) != REFRESH
 

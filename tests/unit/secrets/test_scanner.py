@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import math
 import quopri
 import time
 from collections.abc import Callable
@@ -193,8 +194,12 @@ def test_time_does_not_tell_how_much_of_a_value_a_text_has() -> None:
         return time.process_time() - start
 
     SEARCH.replaced(TOKEN[:-1] + b"!")  # compiles
-    times = {known: min(spent(known) for _ in range(3)) for known in (8, 20, 39)}
-    assert max(times.values()) < 3 * min(times.values()), times
+    times = dict.fromkeys((8, 20, 39), math.inf)
+    for turn in range(100):  # the least of many is what it costs, on a busy machine as well; three are enough at rest
+        times = {known: min(before, spent(known)) for known, before in times.items()}
+        if turn >= 2 and max(times.values()) < 3 * min(times.values()):
+            return
+    raise AssertionError(times)
 
 
 STAND_IN_OF_TOKEN = SEARCH.replaced(TOKEN)[0]
