@@ -30,16 +30,24 @@ FOREIGN = (
 )
 
 
-# How long an example takes says something about the machine, and nothing about the product.
+# How long an example takes, and how many are drawn in vain, says nothing about the product. The gate has the same
+# examples each time; a developer's run has others.
 hypothesis.settings.register_profile(
-    "ringfence", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "ringfence",
+    deadline=None,
+    derandomize="RINGFENCE_REQUIRE" in os.environ or hypothesis.settings.get_current_profile_name() == "ci",
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.filter_too_much,
+        hypothesis.HealthCheck.data_too_large,
+    ],
 )
 
 
 def pytest_configure() -> None:
     """Watch the pure packages in every test of this process; see tests/purity.py. No example is timed."""
     Guard().install()
-    if hypothesis.settings.get_current_profile_name() == "default":  # scripts/mutate has one of its own
+    if hypothesis.settings.get_current_profile_name() in ("default", "ci"):  # scripts/mutate has one of its own
         hypothesis.settings.load_profile("ringfence")
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TAKEN = os.environ.get("RINGFENCE_TEST_PATH", "cold")
 NOTES = os.environ.get("RINGFENCE_TEST_NOTES", "")
 PATIENCE_S = 60.0
-BEGINNING_S = 5.0
+BEGINNING_S = 3.0
 REMOVAL_S = 20.0
 NOT_ON = "on this path: "
 _never_built: set[Hashable] = set()

@@ -20,7 +20,7 @@ INDEX_OPTIONS = re.compile(
     r"^\s*(?:-i|--(?:extra-)?index-url|-f|--find-links|--trusted-host)\b|https?://|\bfile:", re.M
 )
 FRAGMENT_LENGTH = 600
-SKIPPED = frozenset({".git", ".venv", "__pycache__", "build", "dist"})
+SKIPPED = frozenset({".git", ".hypothesis", ".venv", "__pycache__", "build", "dist"})
 
 
 def repository_files(root: Path) -> list[str]:

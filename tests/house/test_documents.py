@@ -117,9 +117,10 @@ def test_commands_are_found_in_parsers_and_in_tables() -> None:
 
 def test_files_are_listed_with_git_and_without(tmp_path: Path) -> None:
     (tmp_path / "a.py").touch()
-    (tmp_path / ".venv").mkdir()
-    (tmp_path / ".venv/b.py").touch()
+    for name in (".venv", ".hypothesis"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "b.py").touch()
     assert documents.repository_files(tmp_path) == ["a.py"]
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    (tmp_path / ".gitignore").write_text("/.venv/\n")
+    (tmp_path / ".gitignore").write_text("/.venv/\n.hypothesis/\n")
     assert documents.repository_files(tmp_path) == [".gitignore", "a.py"]

@@ -12,8 +12,13 @@ import pytest
 
 from ringfence import Policy, Sandbox, UsageError
 from ringfence.session import changes, places
+from ringfence.workspace import overlay
+from ringfence.workspace.apply import apply
+from ringfence.workspace.change import Reviewed
+from ringfence.workspace.live import corrected
 from ringfence.workspace.runs import is_live
 from tests.attacks.arena import RINGFENCE, SOURCE
+from tests.trees import Place, outcomes, write
 
 pytestmark = pytest.mark.require("bubblewrap", "userns", "overlay")
 ARRIVAL_S = 60.0
@@ -78,6 +83,24 @@ def test_the_host_s_edits_meanwhile_win(workspace: Path) -> None:
     assert dict(done.held)["a"].startswith("conflict")
     assert (workspace / "a").read_text() == "human\n"
     assert (workspace / "b").read_text() == "2\n"
+
+
+def test_an_edit_at_the_moment_of_arrival_is_the_host_s(tmp_path: Path) -> None:
+    """It is not taken for what has arrived, which the run's next version of the file may replace."""
+    place = Place(tmp_path, {"a": "host\n"})
+    write(place.upper, {"a": "1\n", "b": "1\n"})
+
+    def edit(name: str) -> None:
+        if name == "installed":
+            for path in place.workspace.glob("[ab]"):
+                if path.read_text() == "1\n":
+                    path.write_text("human\n")
+
+    assert set(outcomes(apply(place.run, place.unfiltered(), step=edit)).values()) == {"applied"}
+    write(place.upper, {"a": "2\n", "b": "2\n"})
+    found = corrected(overlay.changes(place.run.upper, place.run.workspace), place.run)
+    assert outcomes(apply(place.run, [Reviewed(change=one) for one in found])) == dict.fromkeys("ab", "conflict")
+    assert [path.read_text() for path in place.workspace.glob("[ab]")] == ["human\n"] * 2
 
 
 def test_a_run_that_changes_nothing_leaves_nothing(workspace: Path) -> None:

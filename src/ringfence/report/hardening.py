@@ -145,7 +145,7 @@ def real_run() -> Finding:
     directory = os.path.realpath(tempfile.mkdtemp(prefix="ringfence-doctor-"))
     options = options_module.Options()
     options.directory = directory
-    options.timeout = "10"
+    options.timeout = "60"
     problem = remedy = ""
     with tempfile.TemporaryFile() as output, open(os.devnull, "rb") as quiet:
         try:

@@ -19,7 +19,7 @@ from ringfence.planner.system import MERGED_DIRECTORIES
 from . import bubblewrap, launch
 from .artefact import FIELDS, Artefact
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 30.0  # a machine that is slow is not one that cannot
 OUTPUT_BYTES = 4096
 TRUE = "/usr/bin/true"
 

@@ -234,7 +234,8 @@ class _Work:
                 host.step("removed")
             else:
                 host.take_away(entry, directory, name)
-            host.journal.done(entry, Identity.of(lstat_at(directory, name)))
+            # Not what lies there now: that may be an edit of this very moment, which is the host's.
+            host.journal.done(entry, entry.made or Identity.of(lstat_at(directory, name)))
             host.step("done")
 
     def _check_source(self, change: Change) -> None:

@@ -158,6 +158,7 @@ class Host:
         self.step("staged")
         nameless = self._nameless.get(entry.n)
         made = os.fstat(nameless) if nameless is not None else lstat_at(directory, temporary)
+        entry.made = Identity.of(made)
         self.journal.swap(entry, made.st_ino if made is not None else 0)
         self.step("swap")
 

@@ -86,9 +86,12 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Entry:
-    """What is known of one change. `status`: planned, begun, swapping, done, dropped or undone."""
+    """What is known of one change. `status`: planned, begun, swapping, done, dropped or undone.
 
-    __slots__ = ("change", "inode", "n", "new", "old", "old_ctime_ns", "over", "status")
+    `made` is what was staged for its place, while we are the ones who staged it.
+    """
+
+    __slots__ = ("change", "inode", "made", "n", "new", "old", "old_ctime_ns", "over", "status")
 
     def __init__(self, n: int, change: Change) -> None:
         self.n = n
@@ -96,6 +99,7 @@ class Entry:
         self.status = "planned"
         self.old: Identity | None = None
         self.new: Identity | None = None
+        self.made: Identity | None = None
         self.old_ctime_ns = 0
         self.over: int | None = None
         self.inode = 0
